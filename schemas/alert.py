@@ -1,0 +1,88 @@
+"""The alert: one canonical event, and the raw request it came from.
+
+Times are integers, milliseconds since 1970 UTC; 0 means "not given". On topics a struct travels as a
+MessagePack array in field order (docs/adr/0004), so fields are only ever appended.
+"""
+
+from enum import IntEnum
+
+import msgspec
+
+
+class Severity(IntEnum):
+    """Four values, ordered; a trigger that names none is `error` (fail open)."""
+
+    INFO = 1
+    WARNING = 2
+    ERROR = 3
+    CRITICAL = 4
+
+
+class Action(IntEnum):
+    """What the event says about its key."""
+
+    TRIGGER = 1
+    ACKNOWLEDGE = 2
+    RESOLVE = 3
+
+
+class RawEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A request as the gateway accepted it, on `alerts.raw`. `body` is byte for byte what was sent."""
+
+    tenant: str
+    service: str
+    integration: str
+    provider: str
+    event_id: bytes
+    received_at: int
+    body: bytes
+    headers: dict[str, str] = {}
+
+
+class Alert(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
+    """One canonical event, on `alerts.normalized`.
+
+    `fingerprint` is 16 bytes (see schemas.fingerprint); `details` is JSON text; `event_id` is a UUIDv7.
+    The origin names the record on `alerts.raw` or `alerts.events` and the place inside its body.
+    """
+
+    tenant: str
+    service: str
+    integration: str
+    provider: str
+    event_id: bytes
+    dedup_key: str
+    fingerprint: bytes
+    action: Action
+    severity: Severity
+    summary: str
+    source: str
+    component: str = ""
+    group: str = ""
+    class_: str = ""
+    labels: dict[str, str] = {}
+    details: bytes = b""
+    links: list[dict[str, str]] = []
+    starts_at: int = 0
+    ends_at: int = 0
+    received_at: int = 0
+    origin_topic: str = ""
+    origin_partition: int = 0
+    origin_offset: int = 0
+    origin_index: int = 0
+
+
+class UniqueAlert(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What passes dedup, on `alerts.unique`: an alert, or (alert None) only counts of folded repeats.
+
+    `via` is the offset on `alerts.normalized` (partition `via_partition`), -1 for counts alone; `repeats`
+    is the number of repeats of this fingerprint since it opened, a total, so applying it twice is once.
+    """
+
+    via_partition: int
+    via: int
+    fingerprint: bytes
+    repeats: int
+    last_seen: int
+    severity: Severity
+    alert: Alert | None = None

@@ -1,0 +1,21 @@
+"""Bytes and values on our own topics: MessagePack arrays in field order (docs/adr/0004)."""
+
+import msgspec
+
+from schemas.alert import Alert, RawEvent, UniqueAlert
+from schemas.incident import Incident, IncidentEvent
+from schemas.notification import Delivery, Notification
+from schemas.rows import HistoryBlock
+
+#: Raised by every decoder below for bytes that are not such a value.
+DecodeError = msgspec.DecodeError
+
+encode = msgspec.msgpack.Encoder().encode
+decode_raw = msgspec.msgpack.Decoder(RawEvent).decode
+decode_alert = msgspec.msgpack.Decoder(Alert).decode
+decode_unique = msgspec.msgpack.Decoder(UniqueAlert).decode
+decode_block = msgspec.msgpack.Decoder(HistoryBlock).decode
+decode_incident = msgspec.msgpack.Decoder(Incident).decode
+decode_incident_event = msgspec.msgpack.Decoder(IncidentEvent).decode
+decode_notification = msgspec.msgpack.Decoder(Notification).decode
+decode_delivery = msgspec.msgpack.Decoder(Delivery).decode

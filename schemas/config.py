@@ -1,0 +1,112 @@
+"""Settings of a process, from `STORMWEIR_*` environment variables. Every one has a default that works alone."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+PREFIX = "STORMWEIR_"
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names the variable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One machine's settings. `kafka` and `clickhouse` empty mean: the embedded ones of `stormweir up`.
+
+    Ports are derived from `port_base`, so several stacks run side by side by changing one number.
+    """
+
+    data_dir: Path = Path("var/stormweir")
+    host: str = "127.0.0.1"
+    port_base: int = 8400
+    kafka: str = ""
+    clickhouse: str = ""
+    clickhouse_token: str = "stormweir"
+    clickhouse_database: str = "stormweir"
+    partitions: int = 4
+    replication: int = 1
+    store: Literal["memory", "rocksdict"] = "memory"
+    max_keys: int = 2_000_000
+    max_body: int = 1_048_576
+    allowed_networks: tuple[IpNetwork, ...] = ()
+    base_url: str = "http://127.0.0.1:8400"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def bootstrap(self) -> str:
+        """Kafka's address: the given one, else the embedded broker's."""
+        return self.kafka or f"127.0.0.1:{self.port('kafka')}"
+
+    @property
+    def clickhouse_url(self) -> str:
+        """ClickHouse's HTTP address: the given one, else the embedded server's."""
+        return self.clickhouse or f"http://127.0.0.1:{self.port('clickhouse')}"
+
+    def port(self, role: str) -> int:
+        """The port of a role: `gateway`, `kafka`, ..., or the admin port `admin.<process>`."""
+        return self.port_base + PORTS[role]
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the environment. Raises SettingsError for a value that does not fit or an unknown name."""
+        known = {field.name: field.type for field in fields(cls)}
+        values: dict[str, object] = {}
+        for variable, text in environ.items():
+            if not variable.startswith(PREFIX):
+                continue
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in known:
+                raise SettingsError(f"{variable} is not a setting; known: {', '.join(sorted(known))}")
+            values[name] = _parse(variable, name, text)
+        return cls(**values)  # type: ignore[arg-type]
+
+    def environ(self) -> dict[str, str]:
+        """The variables that make a child process read these same settings."""
+        texts = {field.name: getattr(self, field.name) for field in fields(self)}
+        texts["allowed_networks"] = ",".join(str(network) for network in self.allowed_networks)
+        return {PREFIX + name.upper(): str(value) for name, value in texts.items()}
+
+
+PORTS: Mapping[str, int] = {
+    "gateway": 0,
+    "kafka": 1,
+    "kafka.controller": 2,
+    "clickhouse": 3,
+    "receiver": 4,
+    "admin.gateway": 10,
+    "admin.worker": 11,
+    "admin.writer": 12,
+    "admin.notifier": 13,
+    "admin.clickhouse": 14,
+}
+CHOICES = {"store": ("memory", "rocksdict"), "log_level": ("debug", "info", "warning", "error")}
+RANGES = {
+    "port_base": (1024, 65_000),
+    "partitions": (1, 1000),
+    "replication": (1, 10),
+    "max_keys": (1, 1_000_000_000),
+    "max_body": (1024, 67_108_864),
+}
+
+
+def _parse(variable: str, name: str, text: str) -> object:
+    if name in RANGES:
+        low, high = RANGES[name]
+        if not text.isdigit() or not low <= int(text) <= high:
+            raise SettingsError(f"{variable}={text!r}: a whole number from {low} to {high} is needed")
+        return int(text)
+    if name in CHOICES:
+        if text not in CHOICES[name]:
+            raise SettingsError(f"{variable}={text!r}: one of {', '.join(CHOICES[name])} is needed")
+        return text
+    if name == "allowed_networks":
+        try:
+            return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+        except ValueError as error:
+            raise SettingsError(f"{variable}={text!r}: {error}") from None
+    return Path(text) if name == "data_dir" else text

@@ -1,0 +1,222 @@
+"""Everything configurable, as records of the compacted topic `control`: `kind/id` -> JSON.
+
+`Control` is the value every process follows. A record that does not validate never replaces a valid one.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, field_validator
+
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+SeverityName = Literal["info", "warning", "error", "critical"]
+DEFAULT_TENANT = "default"
+DEFAULT_WINDOW_S = 60
+
+
+class Record(BaseModel):
+    """A control record: unknown fields are errors, values never change after they were read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Correlation(Record):
+    """Alerts of one tenant with equal `group_by` values within `window` seconds form one incident.
+
+    `group_by` names alert fields (service, source, component, group, class, severity, summary) or
+    `labels.<name>`. The window is rolling: each member extends it, up to `max_window` from the opening.
+    """
+
+    group_by: tuple[str, ...] = Field(min_length=1, max_length=10)
+    window: int = Field(default=300, ge=1, le=3600)
+    max_window: int = Field(default=3600, ge=1, le=86_400)
+
+    @field_validator("group_by")
+    @classmethod
+    def _known_fields(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        allowed = {"service", "source", "component", "group", "class", "severity", "summary", "dedup_key"}
+        for name in names:
+            if name not in allowed and not re.fullmatch(r"labels\.[^\s]{1,100}", name):
+                raise ValueError(f"{name!r} is neither an alert field nor labels.<name>")
+        return names
+
+
+class Service(Record):
+    """What alerts are about. Without `correlation` each dedup key is its own incident."""
+
+    id: Name
+    tenant: Name = DEFAULT_TENANT
+    name: str = ""
+    dedup_window: int = Field(default=DEFAULT_WINDOW_S, ge=0, le=86_400)
+    correlation: Correlation | None = None
+
+
+class FieldMapping(Record):
+    """How a generic webhook's JSON becomes an alert: dotted paths, `items.0.name` indexes a list."""
+
+    summary: str = "summary"
+    severity: str = "severity"
+    dedup_key: str = "dedup_key"
+    action: str = "action"
+    source: str = "source"
+    trigger_values: tuple[str, ...] = ("trigger", "triggered", "firing", "alert", "open", "problem")
+    resolve_values: tuple[str, ...] = ("resolve", "resolved", "ok", "closed", "recovered")
+    acknowledge_values: tuple[str, ...] = ("acknowledge", "acknowledged", "ack")
+    default_severity: SeverityName = "error"
+
+
+class Integration(Record):
+    """A sender. `id` is its key: 32 hex characters, in the URL, the Token header or `routing_key`."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    tenant: Name = DEFAULT_TENANT
+    name: str = Field(min_length=1, max_length=200)
+    type: Name
+    service: Name
+    enabled: bool = True
+    signature_secret: str | None = Field(default=None, min_length=8, repr=False)
+    mapping: FieldMapping = FieldMapping()
+
+
+class Destination(Record):
+    """Where notifications go. `type` is a channel's slug; `secret` signs what is sent."""
+
+    id: Name
+    tenant: Name = DEFAULT_TENANT
+    type: Name = "webhook"
+    url: HttpUrl
+    template: Literal["stormweir-v1", "cortif-v1", "opsknight-v1"] = "stormweir-v1"
+    secret: str | None = Field(default=None, min_length=8, repr=False)
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    enabled: bool = True
+
+    @field_validator("headers")
+    @classmethod
+    def _plain_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name) or not re.fullmatch(r"[\x20-\x7e]{0,1000}", value):
+                raise ValueError(f"header {name!r} is not a plain HTTP header")
+        return headers
+
+
+class Rule(Record):
+    """Tried in order of `order`, then id; every rule whose matchers all hold is applied.
+
+    `match` lines are Alertmanager matchers (`severity="info"`, `service=~"pay.*"`, `labels.env!="prod"`).
+    `route` adds destinations; `suppress` keeps the alert but tells nobody; `drop` ends it as suppressed.
+    """
+
+    id: Name
+    tenant: Name = DEFAULT_TENANT
+    order: int = 100
+    match: tuple[str, ...] = Field(default=(), max_length=20)
+    severity: SeverityName | None = None
+    suppress: bool = False
+    labels: dict[str, str] = Field(default_factory=dict)
+    route: tuple[Name, ...] = Field(default=(), max_length=50)
+
+
+class ApiKey(Record):
+    """A Bearer key for `/api/events`. Only the SHA-256 of the key is stored."""
+
+    id: Name
+    tenant: Name = DEFAULT_TENANT
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    scopes: tuple[Literal["events:write"], ...] = ("events:write",)
+
+
+KINDS: Mapping[str, type[Record]] = {
+    "service": Service,
+    "integration": Integration,
+    "destination": Destination,
+    "rule": Rule,
+    "apikey": ApiKey,
+}
+AnyRecord = Service | Integration | Destination | Rule | ApiKey
+
+
+def control_key(record: AnyRecord) -> str:
+    """The record's key on the topic, `kind/id`; services, destinations and rules are per tenant."""
+    kind = next(kind for kind, model in KINDS.items() if type(record) is model)
+    scope = "" if kind in {"integration", "apikey"} else f"{record.tenant}/"
+    return f"{kind}/{scope}{record.id}"
+
+
+def dump(record: AnyRecord) -> bytes:
+    """The record's value on the topic: JSON with sorted keys, so equal records are equal bytes."""
+    return orjson.dumps(record.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+
+
+class Control:
+    """The followed state. `apply` returns an error text instead of raising; `version` counts changes."""
+
+    def __init__(self) -> None:
+        self.services: dict[tuple[str, str], Service] = {}
+        self.integrations: dict[str, Integration] = {}
+        self.destinations: dict[tuple[str, str], Destination] = {}
+        self.rules: dict[tuple[str, str], Rule] = {}
+        self.apikeys: dict[str, ApiKey] = {}
+        self.records: dict[str, AnyRecord] = {}
+        self.version = 0
+
+    def apply(self, key: str, value: bytes | None) -> str | None:
+        """Take one record of the topic; a None value deletes. Returns why it was refused, or None."""
+        kind = key.partition("/")[0]
+        model = KINDS.get(kind)
+        if model is None:
+            return f"unknown kind {kind!r}"
+        record: Record | None = None
+        if value is not None:
+            try:
+                record = model.model_validate_json(value)
+            except ValidationError as error:
+                return describe(error)
+        old = self.records.pop(key, None)
+        if old is not None:
+            self._unindex(old)
+        if record is not None:
+            assert isinstance(record, AnyRecord)
+            self.records[key] = record
+            self._index(record)
+        self.version += 1
+        return None
+
+    def service(self, tenant: str, service_id: str) -> Service:
+        """The service, or its defaults where nobody declared it."""
+        found = self.services.get((tenant, service_id))
+        return found if found is not None else Service.model_construct(id=service_id, tenant=tenant)
+
+    def _index(self, record: AnyRecord) -> None:
+        match record:
+            case Service():
+                self.services[record.tenant, record.id] = record
+            case Integration():
+                self.integrations[record.id] = record
+            case Destination():
+                self.destinations[record.tenant, record.id] = record
+            case Rule():
+                self.rules[record.tenant, record.id] = record
+            case ApiKey():
+                self.apikeys[record.sha256] = record
+
+    def _unindex(self, record: AnyRecord) -> None:
+        match record:
+            case Service():
+                self.services.pop((record.tenant, record.id), None)
+            case Integration():
+                self.integrations.pop(record.id, None)
+            case Destination():
+                self.destinations.pop((record.tenant, record.id), None)
+            case Rule():
+                self.rules.pop((record.tenant, record.id), None)
+            case ApiKey():
+                self.apikeys.pop(record.sha256, None)
+
+
+def describe(error: ValidationError) -> str:
+    """A validation error as `path: message; ...`, without the offending values (they may be secrets)."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in issue['loc']) or 'record'}: {issue['msg']}" for issue in error.errors()
+    )

@@ -1,0 +1,55 @@
+"""Dead letters: what could not be used, with the reason in its headers, the original bytes as its value."""
+
+from typing import NamedTuple
+
+Headers = list[tuple[str, bytes]]
+
+
+class DeadLetter(NamedTuple):
+    """One record for the topic `deadletters`. `at` is milliseconds since 1970 UTC; `reason` a short code."""
+
+    stage: str
+    reason: str
+    error: str
+    topic: str
+    partition: int
+    offset: int
+    at: int
+    key: bytes
+    body: bytes
+
+    def headers(self) -> Headers:
+        """The Kafka headers that carry everything but key and body."""
+        return [
+            ("stage", self.stage.encode()),
+            ("reason", self.reason.encode()),
+            ("error", self.error[:1000].encode("utf-8", "replace")),
+            ("topic", self.topic.encode()),
+            ("partition", str(self.partition).encode()),
+            ("offset", str(self.offset).encode()),
+            ("at", str(self.at).encode()),
+        ]
+
+    @classmethod
+    def read(cls, key: bytes | None, value: bytes | None, headers: Headers) -> "DeadLetter":
+        """The inverse of `headers()`; a record without our headers (written by hand) gets empty fields."""
+        found = dict(headers)
+
+        def text(name: str) -> str:
+            return found.get(name, b"").decode("utf-8", "replace")
+
+        def number(name: str) -> int:
+            digits = text(name)
+            return int(digits) if digits.isdigit() else 0
+
+        return cls(
+            stage=text("stage"),
+            reason=text("reason"),
+            error=text("error"),
+            topic=text("topic"),
+            partition=number("partition"),
+            offset=number("offset"),
+            at=number("at"),
+            key=key or b"",
+            body=value or b"",
+        )

@@ -1,0 +1,51 @@
+"""Identity: hashes over length-prefixed parts, so that no two distinct tuples share an input."""
+
+import time
+from os import urandom
+from uuid import UUID
+
+from xxhash import xxh3_64_intdigest, xxh3_128_digest
+
+
+def digest(*parts: str) -> bytes:
+    """16 bytes, xxh3_128 over each part's UTF-8 preceded by its length and a colon.
+
+    >>> digest("a", "bc") == digest("ab", "c")
+    False
+    """
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    return xxh3_128_digest(b"".join(b"%d:%b" % (len(part), part) for part in encoded))
+
+
+def fingerprint(tenant: str, service: str, dedup_key: str) -> bytes:
+    """The identity of an alert: same key, service and tenant, same 16 bytes."""
+    return digest(tenant, service, dedup_key)
+
+
+def partition_for(key: bytes, partitions: int) -> int:
+    """The partition of `key` between our own stages: xxh3_64 mod partitions (fixed by a test vector)."""
+    return xxh3_64_intdigest(key) % partitions
+
+
+def uuid7(at_ms: int | None = None) -> bytes:
+    """A new UUIDv7 (RFC 9562, section 5.7) as 16 bytes: 48 bits of milliseconds, 74 random bits."""
+    milliseconds = int(time.time() * 1000) if at_ms is None else at_ms
+    tail = bytearray(urandom(10))
+    tail[0] = 0x70 | (tail[0] & 0x0F)
+    tail[2] = 0x80 | (tail[2] & 0x3F)
+    return milliseconds.to_bytes(6, "big") + bytes(tail)
+
+
+def derived_uuid(base: bytes, index: int) -> bytes:
+    """The id of the `index`-th alert inside the request `base`: deterministic, still a valid UUIDv7."""
+    if index == 0:
+        return base
+    tail = bytearray(xxh3_128_digest(b"%b#%d" % (base, index))[:10])
+    tail[0] = 0x70 | (tail[0] & 0x0F)
+    tail[2] = 0x80 | (tail[2] & 0x3F)
+    return base[:6] + bytes(tail)
+
+
+def uuid_text(value: bytes) -> str:
+    """The 36-character form of a 16-byte id."""
+    return str(UUID(bytes=value))

@@ -1,0 +1,161 @@
+"""Rows of the ClickHouse tables, in column order (a test compares them with the migrations).
+
+A row travels as the MessagePack values of its columns one after another, which is exactly what
+ClickHouse's MsgPack input format reads: the stage that knows the row packs it once, nobody unpacks it.
+"""
+
+from enum import IntEnum
+
+import msgspec
+
+from schemas.alert import Action, Severity
+from schemas.incident import Status
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class AlertOutcome(IntEnum):
+    """The one end of every alert."""
+
+    OPENED = 1
+    CORRELATED = 2
+    DEDUPLICATED = 3
+    SUPPRESSED = 4
+    ACKNOWLEDGED = 5
+    RESOLVED = 6
+    STALE = 7
+    UNMATCHED = 8
+
+
+class AlertRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Table `alerts`. Ids are 16 bytes, times milliseconds."""
+
+    tenant: str
+    received_at: int
+    starts_at: int
+    ends_at: int
+    event_id: bytes
+    provider: str
+    integration: str
+    service: str
+    severity: Severity
+    action: Action
+    outcome: AlertOutcome
+    fingerprint: bytes
+    incident_id: bytes
+    dedup_key: str
+    summary: str
+    source: str
+    component: str
+    alert_group: str
+    alert_class: str
+    labels: dict[str, str]
+    details: bytes
+    links: str
+    rule: str
+    kafka_topic: str
+    kafka_partition: int
+    kafka_offset: int
+    kafka_index: int
+
+
+class IncidentRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Table `incidents` (ReplacingMergeTree by version)."""
+
+    tenant: str
+    incident_id: bytes
+    version: int
+    status: Status
+    severity: Severity
+    urgency: str
+    service: str
+    title: str
+    dedup_key: str
+    correlation_key: bytes
+    opened_at: int
+    acknowledged_at: int
+    resolved_at: int
+    last_alert_at: int
+    alert_count: int
+    repeat_count: int
+    member_count: int
+    labels: dict[str, str]
+    source: str
+    kafka_topic: str
+    kafka_partition: int
+    kafka_offset: int
+
+
+class IncidentEventRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Table `incident_events`."""
+
+    tenant: str
+    incident_id: bytes
+    at: int
+    version: int
+    kind: str
+    actor: str
+    from_status: str
+    to_status: str
+    event_id: bytes
+    note: str
+    kafka_topic: str
+    kafka_partition: int
+    kafka_offset: int
+
+
+class DeliveryRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Table `deliveries`: one row per attempt."""
+
+    tenant: str
+    notification_id: bytes
+    incident_id: bytes
+    channel: str
+    destination: str
+    transition: str
+    attempt: int
+    queued_at: int
+    sent_at: int
+    finished_at: int
+    outcome: str
+    http_status: int
+    error: str
+    kafka_topic: str
+    kafka_partition: int
+    kafka_offset: int
+
+
+class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Table `dead_letters`; topic, partition and offset are the failed record's."""
+
+    at: int
+    stage: str
+    reason: str
+    error: str
+    key: bytes
+    body: bytes
+    kafka_topic: str
+    kafka_partition: int
+    kafka_offset: int
+
+
+Row = AlertRow | IncidentRow | IncidentEventRow | DeliveryRow | DeadLetterRow
+
+
+def pack_row(row: Row) -> bytes:
+    """The row's column values as consecutive MessagePack values: the array without its header."""
+    packed = _encode(row)
+    return packed[3:] if packed[0] == 0xDC else packed[1:]
+
+
+class HistoryBlock(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A run of packed `AlertRow`s on `alerts.history`, from one partition of one stage's input.
+
+    `offsets[i]` is the input offset that `rows[i]` ends; they only grow inside one (stage, partition),
+    so a reader that remembers the last one drops what a crashed worker wrote twice.
+    """
+
+    stage: str
+    partition: int
+    offsets: list[int]
+    rows: list[bytes]

@@ -1,0 +1,87 @@
+"""Every topic, table and agent, by name. These names are storage: a rename here loses data.
+
+The partitioner between our own stages is `xxh3_64(key) mod partitions`; `alerts.events` is written by
+outsiders with any partitioner, so nothing relies on where its records lie.
+"""
+
+from dataclasses import dataclass
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One Kafka topic. `key` says what its records are keyed by; `retention_ms` is ignored if `compact`.
+
+    `single` topics have one partition, all others the deployment's partition count.
+    """
+
+    name: str
+    key: str
+    compact: bool = False
+    retention_ms: int = 7 * DAY_MS
+    single: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Partition-local state of one agent: one source topic, one compacted changelog, same partitions."""
+
+    name: str
+    source: Topic
+
+    @property
+    def changelog(self) -> Topic:
+        """The compacted topic that holds this table's state and its source position."""
+        return Topic(f"stormweir.{self.name}.changelog", key="table key", compact=True)
+
+
+ALERTS_RAW = Topic("alerts.raw", key="integration and dedup key, so one alert's events keep their order")
+ALERTS_EVENTS = Topic("alerts.events", key="the producer's choice; the dedup key is best")
+ALERTS_NORMALIZED = Topic("alerts.normalized", key="fingerprint", retention_ms=DAY_MS)
+ALERTS_UNIQUE = Topic("alerts.unique", key="correlation key", retention_ms=DAY_MS)
+ALERTS_HISTORY = Topic("alerts.history", key="none: the partition is the writing stage's", retention_ms=3 * DAY_MS)
+INCIDENTS = Topic("incidents", key="incident id", compact=True)
+INCIDENTS_EVENTS = Topic("incidents.events", key="incident id", retention_ms=3 * DAY_MS)
+NOTIFICATIONS = Topic("notifications", key="destination and incident id")
+NOTIFICATIONS_RESULTS = Topic("notifications.results", key="notification id", retention_ms=3 * DAY_MS)
+DEADLETTERS = Topic("deadletters", key="as the failed record")
+CONTROL = Topic("control", key="kind/id", compact=True, single=True)
+
+DEDUP = Table("dedup", source=ALERTS_NORMALIZED)
+CORRELATION = Table("correlation", source=ALERTS_UNIQUE)
+
+
+def writer_table(source: Topic) -> Table:
+    """The ClickHouse writer's own table for one source topic: the intended batch and what was written."""
+    return Table(f"writer.{source.name}", source=source)
+
+
+WRITTEN_TOPICS = (ALERTS_HISTORY, INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS_RESULTS, DEADLETTERS)
+WRITER_TABLES = tuple(writer_table(topic) for topic in WRITTEN_TOPICS)
+
+TOPICS = (
+    ALERTS_RAW,
+    ALERTS_EVENTS,
+    ALERTS_NORMALIZED,
+    ALERTS_UNIQUE,
+    ALERTS_HISTORY,
+    INCIDENTS,
+    INCIDENTS_EVENTS,
+    NOTIFICATIONS,
+    NOTIFICATIONS_RESULTS,
+    DEADLETTERS,
+    CONTROL,
+    *(table.changelog for table in (DEDUP, CORRELATION, *WRITER_TABLES)),
+)
+
+WORKER_GROUP = "stormweir.worker"
+WRITER_GROUP = "stormweir.writer"
+NOTIFIER_GROUP = "stormweir.notifier"
+
+AGENT_NORMALIZE = "normalize"
+AGENT_DEDUP = "dedup"
+AGENT_CORRELATE = "correlate"
+AGENT_WRITER = "clickhouse-writer"
+AGENT_NOTIFIER = "notifier"
