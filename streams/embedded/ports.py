@@ -1,0 +1,30 @@
+"""A port is free or the error says which setting moves it."""
+
+import socket
+
+from schemas.config import PORTS
+
+
+class PortInUseError(RuntimeError):
+    """Something else listens on a port we need."""
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen on `port` now."""
+    with socket.socket() as probe:
+        # As servers do it: connections of an earlier server that still linger are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def require_free(role: str, port: int, host: str = "127.0.0.1") -> None:
+    """Raise PortInUseError, naming role, port and setting, when `port` of `role` is taken."""
+    if not is_free(port, host):
+        raise PortInUseError(
+            f"port {port} ({role}) is in use on {host}: end what listens there, or choose other ports with "
+            f"STORMWEIR_PORT_BASE (now {port - PORTS[role]} + {PORTS[role]})"
+        )

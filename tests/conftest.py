@@ -1,0 +1,62 @@
+"""What every room's tests share: a real Kafka, topics on it, and free ports."""
+
+import shutil
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from schemas.topics import Topic
+from streams.embedded.kafka import EmbeddedKafka
+from streams.topics import create_topics
+
+MakeTopics = Callable[..., Awaitable[tuple[str, ...]]]
+FreePorts = Callable[[int], list[int]]
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]
+
+
+@pytest.fixture(scope="session")
+def free_ports() -> FreePorts:
+    """`free_ports(n)`: n different ports nobody listens on."""
+    return _free_ports
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bootstrap address of a real single-node Kafka that lives as long as the session."""
+    directory = tmp_path_factory.mktemp("kafka")
+    port, controller_port = _free_ports(2)
+    kafka = EmbeddedKafka(directory, port, controller_port)
+    kafka.start()
+    try:
+        yield kafka.bootstrap
+    finally:
+        kafka.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def make_topics(broker: str) -> MakeTopics:
+    """`await make_topics("in", "out", partitions=4, compact=False, exact=False)`: the created names.
+
+    Names get a suffix of their own, so that tests share one broker and never a topic; `exact` keeps them.
+    """
+
+    async def make(
+        *names: str, partitions: int = 4, compact: bool = False, exact: bool = False
+    ) -> tuple[str, ...]:
+        suffix = "" if exact else f"-{uuid.uuid4().hex[:8]}"
+        topics = [Topic(name + suffix, key="test", compact=compact) for name in names]
+        await create_topics(broker, partitions, 1, topics)
+        return tuple(topic.name for topic in topics)
+
+    return make
