@@ -1,0 +1,112 @@
+"""Prometheus Alertmanager's webhook, version 4 (https://prometheus.io/docs/alerting/latest/configuration/#webhook_config).
+
+One request carries a group; the status of each alert counts, never the group's, which is firing while any
+member is. A cut group (`truncatedAlerts`) says nothing about the alerts it leaves out.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from schemas.alert import Action
+from schemas.fingerprint import digest
+from schemas.severity import DEFAULT_SEVERITY, severity_of
+from streams.providers._contract import BadBody, Context, Draft, Example, Provider, short_key, short_summary
+from streams.providers._json import decode, encode
+from streams.providers._time import epoch_ms
+
+
+class Alert(msgspec.Struct, gc=False, rename="camel"):
+    """One alert. Senders before 0.19 have no `fingerprint`; `endsAt` is in the year 1 while it fires."""
+
+    status: Literal["firing", "resolved"]
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    starts_at: str | None = None
+    ends_at: str | None = None
+    generator_url: str | None = msgspec.field(default=None, name="generatorURL")
+    fingerprint: str | None = None
+
+
+class Group(msgspec.Struct, gc=False, rename="camel"):
+    """The body, as far as it is used; `group_key` was a number up to version 3."""
+
+    alerts: list[Alert]
+    group_key: str | int | None = None
+    receiver: str | None = None
+    external_url: str | None = msgspec.field(default=None, name="externalURL")
+
+
+_decoder = msgspec.json.Decoder(Group)
+
+
+def _decode(body: bytes, context: Context) -> Group:
+    group = decode(_decoder, body)
+    if not group.alerts:
+        raise BadBody("alerts", "is empty")
+    for index, alert in enumerate(group.alerts):
+        if not alert.labels and not alert.fingerprint:
+            raise BadBody(f"alerts.{index}.labels", "is required without a fingerprint")
+    return group
+
+
+def _key(alert: Alert) -> str:
+    if alert.fingerprint:
+        return short_key(alert.fingerprint)
+    return digest(*(part for pair in sorted(alert.labels.items()) for part in pair)).hex()
+
+
+def _order_key(group: Group, context: Context) -> str:
+    return str(group.group_key) if group.group_key else _key(group.alerts[0])
+
+
+def _parse(group: Group, context: Context) -> list[Draft]:
+    return [_draft(alert, group) for alert in group.alerts]
+
+
+def _draft(alert: Alert, group: Group) -> Draft:
+    label, note = alert.labels.get, alert.annotations.get
+    summary = note("summary") or label("alertname") or note("description") or "Alertmanager alert"
+    summary, labels = short_summary(summary, alert.labels)
+    details: dict[str, object] = {"annotations": alert.annotations}
+    if group.receiver:
+        details["receiver"] = group.receiver
+    if group.external_url:
+        details["externalURL"] = group.external_url
+    return Draft(
+        dedup_key=_key(alert),
+        action=Action.TRIGGER if alert.status == "firing" else Action.RESOLVE,
+        severity=severity_of(label("severity", "")) or DEFAULT_SEVERITY,
+        summary=summary,
+        source=label("instance") or label("service") or label("job") or "prometheus",
+        component=label("job") or label("service") or "",
+        group=label("cluster") or "",
+        class_=label("alertname") or "",
+        labels=labels,
+        details=encode(details),
+        links=[{"href": alert.generator_url, "text": "Prometheus"}] if alert.generator_url else [],
+        starts_at=epoch_ms(alert.starts_at),
+        ends_at=epoch_ms(alert.ends_at) if alert.status == "resolved" else 0,
+    )
+
+
+PROVIDER = Provider(
+    slug="prometheus",
+    title="Prometheus Alertmanager",
+    docs_url="https://prometheus.io/docs/alerting/latest/configuration/#webhook_config",
+    decode=_decode,
+    parse=_parse,
+    order_key=_order_key,
+    examples=(
+        Example(
+            b'{"version":"4","status":"firing","receiver":"stream","groupKey":"{}:{alertname=\\"HighLatency\\"}",'
+            b'"alerts":[{"status":"firing","labels":{"alertname":"HighLatency","instance":"api-2:8080",'
+            b'"severity":"warning"},"annotations":{"summary":"p99 above 800ms on api-2"},'
+            b'"startsAt":"2026-11-02T09:00:00.001Z","endsAt":"0001-01-01T00:00:00Z",'
+            b'"fingerprint":"a10bb2c35512d001"},{"status":"resolved","labels":{"alertname":"HighLatency",'
+            b'"instance":"api-3:8080","severity":"warning"},"startsAt":"2026-11-02T08:40:00.001Z",'
+            b'"endsAt":"2026-11-02T09:00:02.001Z","fingerprint":"a10bb2c35512d002"}]}',
+            ((Action.TRIGGER, "a10bb2c35512d001"), (Action.RESOLVE, "a10bb2c35512d002")),
+        ),
+    ),
+)

@@ -1,0 +1,122 @@
+"""Any tool that posts JSON: the integration's field mapping says where things are.
+
+Fallbacks, in this order: no action is a trigger, while an action in none of the value lists is not an alert
+(nothing comes of it); no or an unknown severity is the mapping's default; no summary is one that names the
+key or source; no dedup key is a hash of summary and source, so a resolve with the same words finds its
+alert, and without those two the event id.
+"""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from schemas.alert import Action
+from schemas.control import FieldMapping
+from schemas.fingerprint import digest
+from schemas.severity import SEVERITY_NAMES, severity_of
+from streams.providers._contract import Context, Draft, Example, Provider, short_key, short_summary
+from streams.providers._json import decode
+
+
+class Body(NamedTuple):
+    """A JSON object, and the text it was read from, which becomes the alert's details."""
+
+    values: dict[str, Any]
+    text: bytes
+
+
+_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+def _decode(body: bytes, context: Context) -> Body:
+    return Body(decode(_decoder, body), body)
+
+
+@lru_cache(maxsize=4096)
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
+
+
+def _text(body: Body, path: str) -> str:
+    """The value at a dotted path as text, "" for none or no scalar; so 991 and "991" are one key."""
+    value: Any = body.values
+    for part in _parts(path):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and len(part) < 7 and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int | float) else ""
+
+
+@lru_cache(maxsize=4096)
+def _action_values(
+    triggers: tuple[str, ...], acks: tuple[str, ...], resolves: tuple[str, ...]
+) -> dict[str, Action]:
+    # The last list wins where a value is in two: to resolve what was not is worse than to repeat it.
+    lists = ((Action.RESOLVE, resolves), (Action.ACKNOWLEDGE, acks), (Action.TRIGGER, triggers))
+    return {value.strip().lower(): action for action, values in lists for value in values}
+
+
+def _action(body: Body, mapping: FieldMapping) -> Action | None:
+    word = _text(body, mapping.action).strip().lower()
+    if not word:
+        return Action.TRIGGER
+    values = _action_values(mapping.trigger_values, mapping.acknowledge_values, mapping.resolve_values)
+    return values.get(word)
+
+
+def _key(body: Body, context: Context) -> str:
+    mapping = context.mapping
+    given = _text(body, mapping.dedup_key)
+    if given:
+        return short_key(given)
+    summary, source = _text(body, mapping.summary), _text(body, mapping.source)
+    return digest(summary, source).hex() if summary or source else context.event_id.hex()
+
+
+def _parse(body: Body, context: Context) -> list[Draft]:
+    mapping = context.mapping
+    action = _action(body, mapping)
+    if action is None:
+        return []
+    source = _text(body, mapping.source)
+    given = _text(body, mapping.summary).strip()
+    summary, labels = short_summary(given or f"Alert {source or _key(body, context)}", {})
+    return [
+        Draft(
+            dedup_key=_key(body, context),
+            action=action,
+            severity=severity_of(_text(body, mapping.severity)) or SEVERITY_NAMES[mapping.default_severity],
+            summary=summary,
+            source=source or "webhook",
+            labels=labels,
+            details=body.text,
+        )
+    ]
+
+
+PROVIDER = Provider(
+    slug="webhook",
+    title="Generic webhook",
+    docs_url="",
+    decode=_decode,
+    parse=_parse,
+    order_key=_key,
+    examples=(
+        Example(
+            b'{"summary":"Batch job late","severity":"P1","dedup_key":991,"action":"Firing","source":"b-3"}',
+            ((Action.TRIGGER, "991"),),
+        ),
+        Example(b'{"summary":"Batch job late","dedup_key":"991","action":"OK"}', ((Action.RESOLVE, "991"),)),
+        Example(b'{"summary":"Batch job late","dedup_key":"991","action":"unresolved"}', ()),
+    ),
+)
