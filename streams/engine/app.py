@@ -1,0 +1,359 @@
+"""The engine: stages and sinks on topics, lanes on assigned partitions, one Faust app around them."""
+
+import asyncio
+import gc
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from streams.engine import metrics
+from streams.engine.broker import Broker
+from streams.engine.changelog import Owner, Position, Replay
+from streams.engine.effects import BatchLane, BatchSink, TaskLane, TaskSink
+from streams.engine.lane import DeadLetters, Lane, Stage, StageLane, Table, TableSpec
+from streams.engine.restore import foreign, restore
+from streams.engine.state import PartitionState
+from streams.engine.store import MemoryStore, RocksStore, Store
+from streams.engine.transport import BatchSchema, EngineTransport
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+#: A partition that is behind and has made no progress for this long ends the process.
+STALLED_AFTER = 60.0
+#: How long a revoked or stopping lane may finish its commit.
+CLOSE_PATIENCE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """One agent on one topic: how its lanes are made."""
+
+    agent: str
+    table: TableSpec | None
+    make: Callable[[int, Table | None], Lane]
+
+
+class StormweirApp(faust.App):  # type: ignore[misc]
+    """Faust's app with the engine's transport; the consumer finds the engine through it."""
+
+    engine: "Engine"
+
+    def _new_transport(self) -> EngineTransport:
+        return EngineTransport(self.conf.broker_consumer, self, loop=self.loop)
+
+
+class Engine:
+    """Wires stages and sinks to topics, then runs as a Faust app (`run`, or `app` for the Faust command).
+
+    Topics must exist. `group` is the consumer group and names nothing else; `data_dir` holds RocksDB
+    partitions if `store` is "rocksdict".
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        *,
+        data_dir: Path,
+        store: str = "memory",
+        outputs: Iterable[str] = (),
+        session_timeout: float = 10.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.bootstrap = bootstrap
+        self.lanes: dict[TP, Lane] = {}
+        self.ready = False
+        self._clock = clock
+        self._outputs = tuple(outputs)
+        self._partitions: dict[str, int] = {}
+        self._wirings: dict[str, Wiring] = {}
+        self._store = store
+        self._data_dir = data_dir
+        self._parked: dict[tuple[str, int], Store] = {}
+        self._opening: asyncio.Task[None] | None = None
+        self._committed: dict[TP, int] = {}
+        self._broker = Broker(bootstrap, group)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self.app = StormweirApp(
+            group,
+            broker="aiokafka://" + ";".join(bootstrap.split(",")),
+            datadir=str(data_dir / "faust"),
+            store="memory://",
+            web_enabled=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            autodiscover=False,
+            broker_commit_interval=1.0,
+            broker_session_timeout=session_timeout,
+            broker_rebalance_timeout=max(session_timeout, 10.0),
+            broker_heartbeat_interval=session_timeout / 5,
+            broker_request_timeout=40.0,
+            consumer_max_fetch_size=1_048_576,
+            consumer_auto_offset_reset="earliest",
+            stream_wait_empty=False,
+            stream_buffer_maxsize=1_000_000,
+        )
+        self.app.engine = self
+        self.app.task(self._prepare)
+        self.app.timer(TICK_SECONDS, name="tick")(self._tick)
+        self.app.timer(5.0, name="watch")(self._watch)
+
+    def stage(
+        self,
+        agent: str,
+        topic: str,
+        run: Stage,
+        *,
+        dead_letters: DeadLetters,
+        table: TableSpec | None = None,
+        ticks: bool = False,
+    ) -> None:
+        """Run a pure stage on a topic, with at most one table."""
+
+        def make(partition: int, held: Table | None) -> Lane:
+            return StageLane(
+                topic, partition, agent, self._broker, held,
+                stage=run, dead_letters=dead_letters, partitions=self._partitions, ticks=ticks,
+            )  # fmt: skip
+
+        self._wire(topic, Wiring(agent, table, make))
+
+    def batches(self, agent: str, topic: str, sink: BatchSink, *, table: TableSpec) -> None:
+        """Write a topic's records in idempotent batches."""
+
+        def make(partition: int, held: Table | None) -> Lane:
+            assert held is not None
+            return BatchLane(topic, partition, agent, self._broker, held, sink=sink)
+
+        self._wire(topic, Wiring(agent, table, make))
+
+    def tasks(self, agent: str, topic: str, sink: TaskSink) -> None:
+        """Do one thing per record of a topic."""
+
+        def make(partition: int, held: Table | None) -> Lane:
+            return TaskLane(topic, partition, agent, self._broker, sink=sink, partitions=self._partitions)
+
+        self._wire(topic, Wiring(agent, None, make))
+
+    def _wire(self, topic: str, wiring: Wiring) -> None:
+        if topic in self._wirings:
+            raise ValueError(f"{topic} has an agent already")
+        self._wirings[topic] = wiring
+
+        async def body(stream: Any) -> None:
+            async for batch in stream.noack():
+                batch.lane.receive(batch.records)
+                await asyncio.sleep(0)
+
+        channel = self.app.topic(topic, schema=BatchSchema(), internal=False)
+        self.app.agent(channel, name=f"{wiring.agent}.{topic}")(body)
+
+    def run(self) -> int:
+        """Run as a worker until SIGTERM or SIGINT; 0, or non-zero when it failed."""
+        worker = faust.Worker(
+            self.app, loglevel=None, override_logging=False, redirect_stdouts=False, quiet=True, daemon=True
+        )
+        gc.set_threshold(50_000, 50, 1_000)
+        try:
+            worker.execute_from_commandline()
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 1 if worker.crashed else 0
+
+    # -- what the consumer asks
+
+    def readable(self) -> tuple[frozenset[TP], bool]:
+        """Partitions to fetch from now, and whether those are all that are open."""
+        ready = frozenset(tp for tp, lane in self.lanes.items() if not lane.full and not lane.closed)
+        return ready, len(ready) == len(self.lanes)
+
+    def committable(self) -> dict[TP, int]:
+        """Offsets to commit: one past what each lane has made durable, where that is news."""
+        return {
+            tp: lane.committed + 1
+            for tp, lane in self.lanes.items()
+            if lane.committed >= 0 and self._committed.get(tp) != lane.committed + 1
+        }
+
+    def committed(self, offsets: dict[TP, int]) -> None:
+        """These offsets are committed."""
+        self._committed.update(offsets)
+
+    def open(self, assignment: Iterable[TP], generation: int) -> None:
+        """A rebalance is over: restore and open every assigned partition, each as soon as it can."""
+        metrics.REBALANCES.inc()
+        tps = [tp for tp in assignment if tp.topic in self._wirings]
+        self._opening = asyncio.create_task(self._open(tps, generation), name="open partitions")
+        self._opening.add_done_callback(self._opened)
+
+    async def close_lanes(self) -> None:
+        """Nothing is processed after this returns; what was begun is committed if that was quick."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
+            self._opening = None
+        self.ready = False
+        lanes = self.lanes
+        await asyncio.gather(*(lane.close(CLOSE_PATIENCE) for lane in lanes.values()))
+        for lane in lanes.values():
+            if lane.table is None:
+                continue
+            store = lane.table.state.store
+            if lane.clean and isinstance(store, MemoryStore):
+                self._parked[lane.table.spec.name, lane.partition] = store
+            else:
+                store.close()
+
+    async def release(self) -> None:
+        """Close the producer."""
+        await self._broker.stop()
+
+    # -- opening
+
+    async def _open(self, tps: Sequence[TP], generation: int) -> None:
+        self.lanes = {}
+        self._committed = {}
+        consumer = self.app.consumer
+        committed = await consumer.committed_offsets(tps)
+        plain = [tp for tp in tps if self._wirings[tp.topic].table is None]
+        for tp in plain:
+            await self._start(tp, None, committed[tp])
+        wanted: list[tuple[TableSpec, int, Store]] = []
+        places: dict[tuple[str, int], TP] = {}
+        for tp in tps:
+            spec = self._wirings[tp.topic].table
+            if spec is not None:
+                places[spec.name, tp.partition] = tp
+                wanted.append((spec, tp.partition, self._new_store(spec, tp.partition)))
+        for (name, partition), store in list(self._parked.items()):
+            if (name, partition) not in places:
+                store.close()
+        self._parked = {}
+        stores = {(spec.name, partition): store for spec, partition, store in wanted}
+        starting: list[asyncio.Task[None]] = []
+
+        def restored(spec: TableSpec, partition: int, replay: Replay) -> None:
+            tp = places[spec.name, partition]
+            store = stores.pop((spec.name, partition))
+            starting.append(
+                asyncio.create_task(self._start_owned(tp, spec, store, replay, generation, committed[tp]))
+            )
+
+        try:
+            await restore(self.bootstrap, wanted, restored)
+            await asyncio.gather(*starting)
+        finally:
+            for task in starting:
+                task.cancel()
+            for store in stores.values():
+                store.close()
+        gc.collect()
+        gc.freeze()
+        self.ready = True
+        log.info("%d partitions open, generation %d", len(tps), generation)
+
+    def _opened(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _new_store(self, spec: TableSpec, partition: int) -> Store:
+        if self._store == "memory":
+            return self._parked.pop((spec.name, partition), None) or MemoryStore()
+        path = self._data_dir / "tables" / spec.name / str(partition)
+        try:
+            return RocksStore(path)
+        except Exception:
+            log.exception(
+                "the files of %s/%d cannot be used; they are built anew from the changelog",
+                spec.name,
+                partition,
+            )
+            RocksStore.wipe(path)
+            return RocksStore(path)
+
+    async def _start_owned(
+        self, tp: TP, spec: TableSpec, store: Store, replay: Replay, generation: int, committed: int | None
+    ) -> None:
+        owner = Owner(replay.highest.fence + 1, generation)
+        state = PartitionState(store, spec.deadline)
+        state.reassert(replay.disputed)
+        await self._start(tp, Table(spec, tp.partition, state, owner), committed)
+
+    async def _start(self, tp: TP, table: Table | None, committed: int | None) -> None:
+        """Seek and open. The position in the changelog beats the committed offset, in both directions."""
+        consumer = self.app.consumer
+        position = table.state.store.position.offset if table is not None else -1
+        earliest = (await consumer.earliest_offsets(tp))[tp]
+        end = (await consumer.highwaters(tp))[tp]
+        start = position + 1 if position >= 0 else (committed if committed is not None else earliest)
+        if start > end:
+            log.error("%s/%d ends at %d, before position %d: the topic was made anew; starting over",
+                      tp.topic, tp.partition, end, start)  # fmt: skip
+            start = earliest
+            if table is not None:
+                table.state.store.position = Position()
+                table.state.marks.clear()
+        if start < earliest:
+            log.error("%s/%d: offsets %d to %d were removed by retention before they were read",
+                      tp.topic, tp.partition, start, earliest - 1)  # fmt: skip
+            start = earliest
+        await consumer.seek_wait({tp: start})
+        lane = self._wirings[tp.topic].make(tp.partition, table)
+        lane.failed = self._fail
+        lane.foreign = self._foreign
+        if table is not None:
+            # Fences a former owner before anything is processed, and settles what recovery disputed.
+            lane.processed = lane.committed = start - 1
+            changes, where = table.state.cut(start - 1)
+            await lane.persist(changes, where)
+        else:
+            lane.processed = lane.committed = start - 1
+        self.lanes[tp] = lane
+
+    async def _foreign(self, topic: str, partition: int, start: int, stop: int) -> tuple[Owner, set[bytes]]:
+        return await foreign(self.bootstrap, topic, partition, start, stop)
+
+    # -- the app's own tasks
+
+    async def _prepare(self) -> None:
+        for topic in self._outputs:
+            self._partitions[topic] = await self._broker.partitions(topic)
+
+    async def _tick(self) -> None:
+        now = int(self._clock() * 1000)
+        idle_since = time.monotonic() - TICK_SECONDS
+        for lane in list(self.lanes.values()):
+            if lane.ticks and lane.uncommitted == 0 and lane.received_at < idle_since:
+                lane.tick(now)
+
+    async def _watch(self) -> None:
+        """A lane that is behind and does not move is worth a restart (faust #523, aiokafka #1154)."""
+        if not self.lanes:
+            return
+        ends = await self.app.consumer.highwaters(*self.lanes)
+        for tp, lane in list(self.lanes.items()):
+            lag = max(0, ends[tp] - lane.committed - 1)
+            metrics.LAG.labels(tp.topic, str(tp.partition)).set(lag)
+            age = time.monotonic() - lane.progress_at if lag else 0.0
+            metrics.COMMIT_AGE.labels(tp.topic, str(tp.partition)).set(age)
+            if not lag:
+                lane.progress_at = time.monotonic()
+            elif age > STALLED_AFTER:
+                self._fail(
+                    RuntimeError(f"{tp.topic}/{tp.partition}: {lag} behind, no progress for {age:.0f} s")
+                )
+
+    def _fail(self, error: BaseException) -> None:
+        """Fail loudly: a supervisor restarts the process and everything resumes from the changelog."""
+        log.critical("the worker fails: %r", error, exc_info=error)
+        # Faust's crash path can hang with its threads; nothing here needs a clean end to be exact.
+        logging.shutdown()
+        os._exit(1)

@@ -1,0 +1,127 @@
+"""The changelog's wire format: atomic flushes, fenced owners, and how a reader replays them.
+
+A flush is `__own__, changes..., __pos__`, in one record batch where it fits, else in several, each begun by
+an `__own__` with the next chunk number. A reader applies a flush when its `__pos__` arrives, so state
+and source position cannot part. `__own__` names the owner (fence, generation): a flush below the
+highest owner seen is a zombie's and is ignored. Compaction keeps the newest record of every key and so
+may keep what a reader ignored; such keys are *disputed* and the owner writes them again.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+OWN = b"__own__"
+POS = b"__pos__"
+
+
+class Owner(NamedTuple):
+    """Who writes: `fence` is one more than any recovered one, `generation` the consumer group's."""
+
+    fence: int
+    generation: int
+
+
+class Position(msgspec.Struct, array_like=True, frozen=True):
+    """What a flush makes durable beside the changes: `offset` is the last source offset folded in (-1 none)."""
+
+    offset: int = -1
+    stream_time: int = 0
+    marks: dict[str, int] = {}
+
+
+class Change(Protocol):
+    """One changelog record."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class Target(Protocol):
+    """Where replayed changes go: a store."""
+
+    def apply(self, changes: Mapping[bytes, bytes | None]) -> None: ...
+    def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int) -> None: ...
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_owner = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
+_decode_position = msgspec.msgpack.Decoder(Position).decode
+
+
+def own_record(owner: Owner, chunk: int) -> bytes:
+    """The value of `__own__`."""
+    return _encode((owner.fence, owner.generation, chunk))
+
+
+def pos_record(position: Position) -> bytes:
+    """The value of `__pos__`."""
+    return _encode(position)
+
+
+class Replay:
+    """Applies one changelog partition to a store, flush by flush.
+
+    `disputed` collects keys whose newest record must not count (a zombie's, or of a torn flush).
+    """
+
+    def __init__(self, target: Target, end: int) -> None:
+        self.highest = Owner(0, -1)
+        self.disputed: set[bytes] = set()
+        self.end = end
+        self._target = target
+        self._pending: dict[bytes, bytes | None] = {}
+        self._in_flush = False
+        self._ignoring = False
+
+    def read(self, records: Iterable[Change]) -> None:
+        """Take records in offset order. Records at or below `end` were applied before and are skipped."""
+        loose: dict[bytes, bytes | None] = {}
+        for record in records:
+            offset, key, value = record.offset, record.key, record.value
+            if offset <= self.end or key is None:
+                continue
+            self.end = offset
+            if key == OWN and value is not None:
+                self._own(value)
+            elif key == POS and value is not None:
+                if not self._ignoring:
+                    loose.update(self._pending)
+                    self._target.apply(loose)
+                    self._target.flushed(loose, _decode_position(value), offset)
+                    loose = {}
+                    self.disputed.difference_update(self._pending)
+                    self._pending = {}
+                self._in_flush = self._ignoring = False
+            elif self._ignoring:
+                self.disputed.add(key)
+            elif self._in_flush:
+                self._pending[key] = value
+            else:
+                loose[key] = value
+        if loose:
+            self._target.apply(loose)
+
+    def finish(self) -> None:
+        """The log is read: what an unfinished flush left behind is disputed."""
+        self.disputed.update(self._pending)
+        self._pending = {}
+        self._in_flush = self._ignoring = False
+
+    def _own(self, value: bytes) -> None:
+        fence, generation, chunk = _decode_owner(value)
+        owner = Owner(fence, generation)
+        if owner < self.highest:
+            self._ignoring = True
+            return
+        self._ignoring = False
+        self.highest = owner
+        if chunk == 0:
+            self.disputed.update(self._pending)
+            self._pending = {}
+        self._in_flush = True

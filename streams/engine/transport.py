@@ -1,0 +1,162 @@
+"""Every Faust method the engine overrides, and why. tests/engine/test_faust.py pins their sources.
+
+Faust keeps the app, agents, streams, group membership, assignment and shutdown. Replaced are
+the per-record drain loop (200-500 microseconds a record), acknowledgement (0.15.3 acknowledges on
+exceptions and can commit past unprocessed records) and the hand-over after a rebalance (it resumes
+partitions before it seeks them, then clears the queues the fetcher has begun to fill).
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import aiokafka
+from faust import Schema
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from streams.engine.lane import Lane, Record
+
+if TYPE_CHECKING:
+    from streams.engine.app import Engine
+
+#: Faust's 1500 ms starve busy partitions: one fetch is in flight per broker, and while every partition with
+#: data is buffered it asks only for the quiet ones, and the broker holds it that long.
+FETCH_MAX_WAIT_MS = 50
+#: Records of one event; the stage holds the event loop for about 10 microseconds each.
+MAX_BATCH_RECORDS = 2_000
+
+
+class Batch(NamedTuple):
+    """An event's value: records of one partition, bound to the lane of the assignment they belong to."""
+
+    lane: Lane
+    records: Sequence[Record]
+
+
+class BatchSchema(Schema):  # type: ignore[misc]
+    """Passes a Batch through as the event's value; stages decode."""
+
+    def compile(self, app: Any, **_: Any) -> Any:
+        """The decoder of faust.Schema, without decoding."""
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:
+            return app.create_event(None, message.value, None, message)
+
+        return decode
+
+
+class EngineConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Faust's consumer thread with a fetch that does not starve."""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        return consumer
+
+
+class EngineConsumer(Consumer):  # type: ignore[misc]
+    """Delivers whole batches, commits what lanes acknowledge, and starts a partition only after its state."""
+
+    def _new_consumer_thread(self) -> EngineConsumerThread:
+        return EngineConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def engine(self) -> "Engine":
+        """The engine this consumer feeds."""
+        engine: Engine = self.app.engine
+        return engine
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """One event per (partition, fetch); partitions whose lane is full are left out of the fetch."""
+        engine = self.engine
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                if not self.flow_active:
+                    await self.wait(self.can_resume_flow)
+                    continue
+                ready, all_ready = engine.readable()
+                if not ready:
+                    await asyncio.sleep(0.01)
+                    continue
+                fetched = await self._getmany(ready, timeout=0.25 if all_ready else 0.02)
+                for tp, records in fetched.items():
+                    lane = engine.lanes.get(tp)
+                    if lane is None or lane.closed or not records:
+                        continue
+                    lane.reserve(len(records))
+                    for start in range(0, len(records), MAX_BATCH_RECORDS):
+                        await self.callback(self._batch(tp, lane, records[start : start + MAX_BATCH_RECORDS]))
+                # A fetch that is always ready must still let timers and commits run.
+                await asyncio.sleep(0)
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            if not self.app.should_stop:
+                raise
+
+    def _batch(self, tp: TP, lane: Lane, records: Sequence[Record]) -> ConsumerMessage:
+        last = records[-1]
+        return ConsumerMessage(
+            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 0, (), None, Batch(lane, records),
+            None, tp=tp, generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+
+    def track_message(self, message: Any) -> None:
+        """Nothing to track: lanes know what is in flight."""
+
+    def ack(self, message: Any) -> bool:
+        """Faust acknowledges nothing here: lanes do, after their commit."""
+        return False
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """Back-pressure is `readable()`."""
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Back-pressure is `readable()`."""
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit what lanes have made durable since the last commit."""
+        offsets = self.engine.committable()
+        if not offsets or not await self._commit(offsets):
+            return False
+        self.engine.committed(offsets)
+        return True
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Partitions are opened by the engine, each after its state is restored and its position sought."""
+
+    async def perform_seek(self) -> None:
+        """As resume_partitions."""
+
+    def resume_flow(self) -> None:
+        """The last step of a rebalance: from here on queues are no longer cleared, so lanes may open."""
+        super().resume_flow()
+        self.engine.open(self.assignment(), self.app.consumer_generation_id)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Lanes finish and commit before the group goes on."""
+        self.stop_flow()
+        await self.engine.close_lanes()
+        await self.force_commit()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_stop(self) -> None:
+        """Lanes finish and commit, then the producer goes."""
+        self.stop_flow()
+        await self.engine.close_lanes()
+        await super().on_stop()
+        await self.engine.release()
+
+    async def committed_offsets(self, tps: Collection[TP]) -> dict[TP, int | None]:
+        """The group's committed offset of each partition, None where it never committed."""
+        consumer = self._thread._ensure_consumer()
+        return {tp: await self._thread.call_thread(consumer.committed, tp) for tp in tps}
+
+
+class EngineTransport(Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with the engine's consumer."""
+
+    Consumer = EngineConsumer
