@@ -83,7 +83,7 @@ def test_events_trigger_maps_every_field() -> None:
             details=b'{"nested": [1, {"a": null}]}',
             links=[
                 {"href": "https://example.com/", "text": "graph"},
-                {"src": "https://example.com/g.png"},
+                {"src": "https://example.com/g.png", "alt": "g"},
                 {"href": "https://mon.example", "text": "mon"},
             ],
             starts_at=1_793_954_578_315,
@@ -231,9 +231,7 @@ def test_webhook_action_values_match_whole_words(status: str | None, action: Act
 
 def test_webhook_falls_back_where_the_body_is_silent() -> None:
     """Without severity the default, without a key a hash of the words, without anything the event id."""
-    (draft,) = drafts(
-        "webhook", {"summary": "late", "severity": "colourful"}, FieldMapping(default_severity="info")
-    )
+    (draft,) = drafts("webhook", {"summary": "late", "severity": "colourful"}, FieldMapping(default_severity="info"))
     assert draft.severity is Severity.INFO
     (resolve,) = drafts("webhook", {"summary": "late", "action": "ok"})
     assert resolve.dedup_key == draft.dedup_key

@@ -49,9 +49,12 @@ def check(slug: str, body: bytes) -> None:
     try:
         drafts = provider.drafts(raw, FieldMapping())
     except BadBody as error:
-        assert error.path
-        assert error.reason
-        json.dumps([error.path, error.reason])
+        bad: BadBody | None = error
+    else:
+        bad = None
+    if bad is not None:
+        assert bad.path
+        assert bad.reason
         return
     context = Context(raw.event_id, {}, FieldMapping())
     assert provider.order_key(provider.decode(body, context), context)
