@@ -8,6 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
 
 from schemas.topics import ALERTS_HISTORY, ALERTS_RAW, CORRELATION, DEDUP, TOPICS, WRITER_TABLES, Topic
+from streams.process.errors import OperatorError
 
 _SOURCES = {table.changelog.name: table.source.name for table in (DEDUP, CORRELATION, *WRITER_TABLES)}
 #: Requests of up to 1 MiB travel whole, and history goes out in blocks.
@@ -19,7 +20,7 @@ _COMPACT_SEGMENT_BYTES = 64 * 1024 * 1024
 _TIMEOUT_S = 15.0
 
 
-class TopicsError(RuntimeError):
+class TopicsError(OperatorError):
     """Kafka does not answer, or its topics are not what we need; the message names them."""
 
 
@@ -93,10 +94,7 @@ async def _create(
     admin: AIOKafkaAdminClient, topics: Sequence[Topic], wanted: dict[str, int], replication: int
 ) -> None:
     response = await admin.create_topics(
-        [
-            NewTopic(t.name, wanted[t.name], replication, topic_configs=_configs(t, replication))
-            for t in topics
-        ],
+        [NewTopic(t.name, wanted[t.name], replication, topic_configs=_configs(t, replication)) for t in topics],
         timeout_ms=int(_TIMEOUT_S * 1000),
     )
     refused = []

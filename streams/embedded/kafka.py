@@ -16,7 +16,8 @@ import uuid
 from pathlib import Path
 
 from streams.embedded.kafka_jars import VERSION, Progress, default_jars, fetch_jars, java
-from streams.embedded.ports import require_free
+from streams.process.errors import OperatorError
+from streams.process.ports import require_free
 
 MARKER = "stormweir-kafka"
 
@@ -60,7 +61,7 @@ _LOG4J2 = """\
 """
 
 
-class KafkaError(RuntimeError):
+class KafkaError(OperatorError):
     """The embedded broker cannot start; the message says why and what to do."""
 
 

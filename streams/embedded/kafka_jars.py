@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from streams.process.errors import OperatorError
+
 VERSION = "4.3.1"
 JAVA_AT_LEAST = 17
 _POM = Path(__file__).with_name("kafka-pom.xml")
@@ -14,7 +16,7 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 Progress = Callable[[str], None]
 
 
-class MissingToolError(RuntimeError):
+class MissingToolError(OperatorError):
     """Java or Maven is not there, too old, or failed; the message says what to do."""
 
 

@@ -14,7 +14,7 @@ from schemas.topics import Topic
 from streams.embedded import kafka as kafka_module
 from streams.embedded.kafka import MARKER, EmbeddedKafka, KafkaError
 from streams.embedded.kafka_jars import MissingToolError, default_jars, fetch_jars, java
-from streams.embedded.ports import PortInUseError
+from streams.process.ports import PortInUseError
 from streams.topics import create_topics
 from tests.conftest import FreePorts
 
@@ -119,9 +119,7 @@ def _fake_java(folder: Path, version: str) -> None:
     script.chmod(0o755)
 
 
-def test_java_is_found_and_old_or_missing_java_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_java_is_found_and_old_or_missing_java_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """JAVA_HOME wins; Java 8 (which calls itself 1.8), Java 11 and no Java at all are clear errors."""
     for version, number in (("1.8.0_402", "8"), ("11.0.2", "11")):
         home = tmp_path / number

@@ -3,9 +3,10 @@
 import socket
 
 from schemas.config import PORTS
+from streams.process.errors import OperatorError
 
 
-class PortInUseError(RuntimeError):
+class PortInUseError(OperatorError):
     """Something else listens on a port we need."""
 
 

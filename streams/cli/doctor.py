@@ -1,0 +1,104 @@
+"""`stormweir doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from schemas.config import Settings
+
+
+def command() -> None:
+    """Check this machine: Python, Java, Maven, ports, data directory, and that our packages are ours."""
+    import os
+
+    from rich.console import Console
+
+    from schemas.config import Settings
+
+    console = Console(highlight=False)
+    settings = Settings.from_env(os.environ)
+    failed = False
+    for name, problem, detail in findings(settings):
+        failed |= problem
+        mark = "[red]fail[/]" if problem else "[green] ok [/]"
+        console.print(f"{mark} {name:<16}", end=" ")
+        console.print(detail, markup=False, soft_wrap=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+def findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:
+    """Each check as (name, whether it is a problem, what was found and what to do)."""
+    yield ("python", *_python())
+    yield ("packages", *_packages())
+    yield ("data directory", *_data_dir(settings))
+    if not settings.kafka:
+        from streams.embedded.kafka_jars import default_jars, java, maven
+
+        jars = default_jars(settings.data_dir / "kafka")
+        yield ("java", *_attempt(java))
+        yield ("kafka", False, f"in {jars}") if jars.is_dir() else ("maven", *_attempt(maven))
+    if not settings.clickhouse:
+        yield ("chdb", *_chdb())
+    yield from _ports(settings)
+
+
+def _attempt(find: Callable[[], str]) -> tuple[bool, str]:
+    from streams.process.errors import OperatorError
+
+    try:
+        return False, find()
+    except OperatorError as error:
+        return True, str(error)
+
+
+def _python() -> tuple[bool, str]:
+    import sys
+
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    old = sys.version_info < (3, 11)
+    return old, f"{found}: 3.11 or newer is needed" if old else found
+
+
+def _packages() -> tuple[bool, str]:
+    from streams.process.installation import PACKAGES, name_clash
+
+    clash = name_clash()
+    return (False, f"{', '.join(PACKAGES)} are Stormweir's") if clash is None else (True, clash)
+
+
+def _data_dir(settings: Settings) -> tuple[bool, str]:
+    import os
+    import shutil
+
+    path = settings.data_dir.resolve()
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        return True, f"{existing} is not a writable directory: choose another with STORMWEIR_DATA_DIR"
+    free = shutil.disk_usage(existing).free / 1e9
+    return free < 1, f"{path}, {free:.1f} GB free{' (too little)' if free < 1 else ''}"
+
+
+def _chdb() -> tuple[bool, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return False, version("chdb")
+    except PackageNotFoundError:
+        return True, "chdb is missing: install stormweir[embedded], or set STORMWEIR_CLICKHOUSE"
+
+
+def _ports(settings: Settings) -> Iterator[tuple[str, bool, str]]:
+    from schemas.config import PORTS
+    from streams.process.ports import is_free
+
+    skipped = ("kafka",) * bool(settings.kafka) + ("clickhouse",) * bool(settings.clickhouse)
+    roles = [role for role in PORTS if role.split(".")[0] not in skipped and role.split(".")[-1] not in skipped]
+    taken = [f"{settings.port(role)} ({role})" for role in roles if not is_free(settings.port(role), settings.host)]
+    if taken:
+        yield "ports", True, f"in use: {', '.join(taken)}; choose others with STORMWEIR_PORT_BASE"
+    else:
+        yield "ports", False, f"{len(roles)} ports from {settings.port_base} are free"

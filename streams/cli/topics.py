@@ -1,0 +1,17 @@
+"""`stormweir topics`."""
+
+
+def command() -> None:
+    """Create the topics that are missing in Kafka and check those that exist."""
+    import asyncio
+    import os
+
+    from schemas.config import Settings
+    from schemas.topics import TOPICS
+    from streams.topics import create_topics
+
+    settings = Settings.from_env(os.environ)
+    created = asyncio.run(create_topics(settings.bootstrap, settings.partitions, settings.replication))
+    for name in created:
+        print(f"created {name}")
+    print(f"{len(TOPICS)} topics are as declared on {settings.bootstrap}")

@@ -1,0 +1,94 @@
+"""The command line as people run it."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from schemas.config import Settings
+from streams.cli import doctor
+from streams.process import installation
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "streams.cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200", **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_help_lists_every_file_of_the_folder() -> None:
+    """Each file of streams/cli is a command of that name."""
+    done = _run("--help")
+    assert done.returncode == 0, done.stderr
+    for path in (ROOT / "streams" / "cli").glob("[a-z]*.py"):
+        assert f" {path.stem.replace('_', '-')} " in done.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """Listing the commands loads no Kafka, no Faust, no database engine."""
+    code = (
+        "import sys; from streams.cli import build; build();"
+        "print(*{'aiokafka', 'aiohttp', 'faust', 'chdb', 'granian', 'clickhouse_connect'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_what_the_operator_must_change_is_one_line() -> None:
+    """A wrong setting is one line on stderr and status 2, not a traceback."""
+    done = _run("doctor", STORMWEIR_PARTITIONS="many")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "stormweir: STORMWEIR_PARTITIONS='many': a whole number from 1 to 1000 is needed"
+    ]
+
+
+def test_version() -> None:
+    """`--version` prints the version and nothing else."""
+    done = _run("--version")
+    assert (done.returncode, done.stdout.strip()) == (0, installation.stormweir_version())
+
+
+def test_doctor_names_a_taken_port_and_fails(tmp_path: Path) -> None:
+    """doctor's status tells scripts, its lines tell people; what is given by a setting is not checked."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        base = taken.getsockname()[1]
+        environ = {"STORMWEIR_PORT_BASE": str(base), "STORMWEIR_DATA_DIR": str(tmp_path)}
+        done = _run("doctor", **environ)
+        assert done.returncode == 1
+        assert f"in use: {base} (gateway)" in done.stdout
+        names = {name for name, _, _ in doctor.findings(Settings(kafka="k:9092", clickhouse="http://c:8123"))}
+        assert names == {"python", "packages", "data directory", "ports"}
+
+
+def test_doctor_explains_a_clash_of_package_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another distribution that installed `schemas` is named, with what to do."""
+    monkeypatch.setattr(
+        installation, "packages_distributions", lambda: {"schemas": ["schemas", "stormweir"], "sinks": ["stormweir"]}
+    )
+    found = {name: (problem, detail) for name, problem, detail in doctor.findings(Settings())}
+    assert found["packages"] == (
+        True,
+        "schemas is also installed by schemas: install Stormweir into an environment of its own",
+    )
+
+
+def test_doctor_refuses_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
+    """A data directory below a file is named with its setting."""
+    (tmp_path / "file").write_text("")
+    found = {name: (problem, detail) for name, problem, detail in doctor.findings(Settings(data_dir=tmp_path / "file"))}
+    problem, detail = found["data directory"]
+    assert problem
+    assert "STORMWEIR_DATA_DIR" in detail
