@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.types import TP
@@ -21,7 +21,7 @@ from streams.engine.lane import DeadLetters, Lane, Stage, StageLane, Table, Tabl
 from streams.engine.restore import foreign, restore
 from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore, RocksStore, Store
-from streams.engine.transport import BatchSchema, EngineTransport
+from streams.engine.transport import BatchSchema, EngineConsumer, EngineTransport
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Wiring:
     make: Callable[[int, Table | None], Lane]
 
 
-class StormweirApp(faust.App):  # type: ignore[misc]
+class StormweirApp(faust.App):
     """Faust's app with the engine's transport; the consumer finds the engine through it."""
 
     engine: "Engine"
@@ -166,13 +166,12 @@ class Engine:
             worker.execute_from_commandline()
         except SystemExit as end:
             return int(end.code or 0)
-        return 1 if worker.crashed else 0
 
     # -- what the consumer asks
 
-    def readable(self) -> tuple[frozenset[TP], bool]:
+    def readable(self) -> tuple[set[TP], bool]:
         """Partitions to fetch from now, and whether those are all that are open."""
-        ready = frozenset(tp for tp, lane in self.lanes.items() if not lane.full and not lane.closed)
+        ready = {tp for tp, lane in self.lanes.items() if not lane.full and not lane.closed}
         return ready, len(ready) == len(self.lanes)
 
     def committable(self) -> dict[TP, int]:
@@ -221,7 +220,7 @@ class Engine:
     async def _open(self, tps: Sequence[TP], generation: int) -> None:
         self.lanes = {}
         self._committed = {}
-        consumer = self.app.consumer
+        consumer = cast(EngineConsumer, self.app.consumer)
         committed = await consumer.committed_offsets(tps)
         plain = [tp for tp in tps if self._wirings[tp.topic].table is None]
         for tp in plain:
@@ -243,9 +242,7 @@ class Engine:
         def restored(spec: TableSpec, partition: int, replay: Replay) -> None:
             tp = places[spec.name, partition]
             store = stores.pop((spec.name, partition))
-            starting.append(
-                asyncio.create_task(self._start_owned(tp, spec, store, replay, generation, committed[tp]))
-            )
+            starting.append(asyncio.create_task(self._start_owned(tp, spec, store, replay, generation, committed[tp])))
 
         try:
             await restore(self.bootstrap, wanted, restored)
@@ -347,9 +344,7 @@ class Engine:
             if not lag:
                 lane.progress_at = time.monotonic()
             elif age > STALLED_AFTER:
-                self._fail(
-                    RuntimeError(f"{tp.topic}/{tp.partition}: {lag} behind, no progress for {age:.0f} s")
-                )
+                self._fail(RuntimeError(f"{tp.topic}/{tp.partition}: {lag} behind, no progress for {age:.0f} s"))
 
     def _fail(self, error: BaseException) -> None:
         """Fail loudly: a supervisor restarts the process and everything resumes from the changelog."""

@@ -58,8 +58,9 @@ class Broker:
         try:
             waiting = []
             for (topic, partition), items in groups.items():
-                for batch in _batches(producer, items):
-                    waiting.append(await producer.send_batch(batch, topic, partition=partition))
+                waiting += [
+                    await producer.send_batch(batch, topic, partition=partition) for batch in _batches(producer, items)
+                ]
             await asyncio.gather(*waiting)
         except BaseException:
             await self._discard(producer)

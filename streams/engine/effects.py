@@ -4,13 +4,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
+from xxhash import xxh3_64_intdigest
 
 from streams.engine import metrics
 from streams.engine.broker import Broker, Item
-from streams.engine.lane import Lane, Output, Record, Table, xxh3_64_intdigest
+from streams.engine.lane import Lane, Output, Record, Table
 
 _INTENT = b"intent"
 _encode = msgspec.msgpack.Encoder().encode
@@ -44,9 +46,7 @@ class TaskSink(Protocol):
 class BatchLane(Lane):
     """Intent to the changelog, then the write, then the position: an in-doubt batch is re-formed exactly."""
 
-    def __init__(
-        self, topic: str, partition: int, name: str, broker: Broker, table: Table, *, sink: BatchSink
-    ) -> None:
+    def __init__(self, topic: str, partition: int, name: str, broker: Broker, table: Table, *, sink: BatchSink) -> None:
         super().__init__(topic, partition, name, broker, table)
         self._state = table.state
         self._sink = sink
@@ -95,7 +95,7 @@ class BatchLane(Lane):
     async def _write_all(self) -> None:
         intent = self._state.get(_INTENT)
         if intent is not None:
-            first, last = _decode(intent)
+            _, last = _decode(intent)
             if last > self.committed:
                 await self._until(lambda: self.processed >= last)
                 if not self.closed:
@@ -148,7 +148,7 @@ class BatchLane(Lane):
             state.put(_INTENT, _encode((first, last)))
             state.commit()
             changes, position = state.cut(self.committed)
-            await self.patiently(lambda: self.persist(changes, position), "intent")
+            await self.patiently(partial(self.persist, changes, position), "intent")
         marks = dict(state.marks)
         batch = self._sink.form(self.topic, self.partition, records, marks)
         if not await self._insist(batch):
@@ -159,7 +159,7 @@ class BatchLane(Lane):
         state.delete(_INTENT)
         state.commit()
         changes, position = state.cut(last)
-        await self.patiently(lambda: self.persist(changes, position), "position")
+        await self.patiently(partial(self.persist, changes, position), "position")
         self._processed_total.inc(len(records))
         self.acknowledge(last, len(records))
 
@@ -229,7 +229,7 @@ class TaskLane(Lane):
             task = asyncio.create_task(self._perform(record, entry, self._last.get(key)))
             self._last[key] = task
             self._tasks.add(task)
-            task.add_done_callback(lambda done, key=key: self._ended(done, key))
+            task.add_done_callback(partial(self._ended, key))
 
     async def close(self, patience: float) -> None:
         """Give running tasks `patience` seconds; what is not done by then is done again by the next owner."""
@@ -246,17 +246,15 @@ class TaskLane(Lane):
             await asyncio.wait({before})
         groups: dict[tuple[str, int], list[Item]] = {}
         for topic, key, value, partition, headers in await self._sink.perform(record):
-            place = (
-                xxh3_64_intdigest(key or b"") % self._partitions[topic] if partition is None else partition
-            )
+            place = xxh3_64_intdigest(key or b"") % self._partitions[topic] if partition is None else partition
             groups.setdefault((topic, place), []).append((key, value, headers))
-        await self.patiently(lambda: self.broker.send(groups), "sending")
+        await self.patiently(partial(self.broker.send, groups), "sending")
         entry.done = True
         self._processed_total.inc()
         while self._window and self._window[0].done:
             self.acknowledge(self._window.popleft().offset, 1)
 
-    def _ended(self, task: "asyncio.Task[None]", key: bytes) -> None:
+    def _ended(self, key: bytes, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if self._last.get(key) is task:
             del self._last[key]

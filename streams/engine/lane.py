@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from xxhash import xxh3_64_intdigest
@@ -78,7 +79,7 @@ class Table(NamedTuple):
     owner: Owner
 
 
-class Fenced(Exception):
+class FencedError(Exception):
     """Another worker owns this partition by now."""
 
 
@@ -165,10 +166,10 @@ class Lane:
         spec, partition, state, owner = self.table
         newest, keys = await self.foreign(spec.changelog, partition, start, stop)
         if newest > owner:
-            raise Fenced(f"{spec.changelog}/{partition} belongs to {newest}, not to {owner}")
+            raise FencedError(f"{spec.changelog}/{partition} belongs to {newest}, not to {owner}")
         state.reassert(keys)
 
-    async def patiently(self, work: Callable[[], Any], what: str) -> None:
+    async def patiently(self, work: Callable[[], Awaitable[None]], what: str) -> None:
         """Do `work`, again and again with growing pauses; raises what it raised after GIVE_UP_AFTER."""
         started = time.monotonic()
         pause = 0.1
@@ -176,7 +177,7 @@ class Lane:
             try:
                 await work()
                 return
-            except Fenced:
+            except FencedError:
                 raise
             except Exception as error:
                 if self.closed or time.monotonic() - started > GIVE_UP_AFTER:
@@ -329,14 +330,12 @@ class StageLane(Lane):
             self._changed = False
             offset = self.processed
             if self.table is None:
-                await self.patiently(lambda groups=groups: self.broker.send(groups), "sending")
+                await self.patiently(partial(self.broker.send, groups), "sending")
             else:
                 # Cut before anything is awaited: state moves on while this cut is being written.
                 changes, position = self.table.state.cut(offset)
-                await self.patiently(lambda groups=groups: self.broker.send(groups), "sending")
-                await self.patiently(
-                    lambda changes=changes, position=position: self.persist(changes, position), "changelog"
-                )
+                await self.patiently(partial(self.broker.send, groups), "sending")
+                await self.patiently(partial(self.persist, changes, position), "changelog")
             self.acknowledge(offset, count)
 
 

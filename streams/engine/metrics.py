@@ -3,18 +3,14 @@
 from prometheus_client import Counter, Gauge
 
 PROCESSED = Counter("stormweir_records_processed_total", "Records a stage or sink has taken", ["agent"])
-DEAD_LETTERS = Counter(
-    "stormweir_dead_letters_total", "Records that became dead letters", ["stage", "reason"]
-)
+DEAD_LETTERS = Counter("stormweir_dead_letters_total", "Records that became dead letters", ["stage", "reason"])
 RETRIES = Counter("stormweir_commit_retries_total", "Commits tried again", ["agent"])
 EVICTED = Counter("stormweir_state_evicted_total", "Keys forgotten because a table was full", ["table"])
 KEYS = Gauge("stormweir_state_keys", "Keys of a table partition", ["table", "partition"])
 FOREIGN_WRITES = Counter(
     "stormweir_changelog_foreign_writes_total", "Changelog writes of another owner noticed", ["table"]
 )
-RECOVERY = Gauge(
-    "stormweir_table_recovery_seconds", "How long the newest recovery of a table took", ["table"]
-)
+RECOVERY = Gauge("stormweir_table_recovery_seconds", "How long the newest recovery of a table took", ["table"])
 REBALANCES = Counter("stormweir_consumer_rebalances_total", "Assignments received")
 LAG = Gauge("stormweir_consumer_lag_records", "Records behind the end of a partition", ["topic", "partition"])
 COMMIT_AGE = Gauge(

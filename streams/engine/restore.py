@@ -61,9 +61,7 @@ async def restore(
         await consumer.stop()
 
 
-async def foreign(
-    bootstrap: str, topic: str, partition: int, start: int, stop: int
-) -> tuple[Owner, set[bytes]]:
+async def foreign(bootstrap: str, topic: str, partition: int, start: int, stop: int) -> tuple[Owner, set[bytes]]:
     """The highest owner and all keys found at changelog offsets [start, stop)."""
     newest, keys = Owner(0, -1), set[bytes]()
     consumer = _reader(bootstrap)

@@ -6,7 +6,7 @@ A store holds what was applied, and the position and changelog offset that go wi
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 from rocksdict import AccessType, Options, Rdict, WriteBatch
@@ -124,12 +124,12 @@ class RocksStore:
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All keys and values."""
         overlay = self._overlay
-        for key, value in self._db.items():
+        for key, value in cast(Iterator[tuple[bytes, bytes]], self._db.items()):
             if key != _META and key not in overlay:
                 yield key, value
-        for key, value in list(overlay.items()):
-            if value is not None:
-                yield key, value
+        for key, fresh in list(overlay.items()):
+            if fresh is not None:
+                yield key, fresh
 
     def oldest(self, count: int) -> list[bytes]:
         """The first `count` keys in key order: RocksDB does not know which came first."""

@@ -8,7 +8,7 @@ partitions before it seeks them, then clears the queues the fetcher has begun to
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import aiokafka
 from faust import Schema
@@ -19,7 +19,7 @@ from faust.types.tuples import ConsumerMessage
 from streams.engine.lane import Lane, Record
 
 if TYPE_CHECKING:
-    from streams.engine.app import Engine
+    from streams.engine.app import Engine, StormweirApp
 
 #: Faust's 1500 ms starve busy partitions: one fetch is in flight per broker, and while every partition with
 #: data is buffered it asks only for the quiet ones, and the broker holds it that long.
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     records: Sequence[Record]
 
 
-class BatchSchema(Schema):  # type: ignore[misc]
+class BatchSchema(Schema[Any, Any]):
     """Passes a Batch through as the event's value; stages decode."""
 
     def compile(self, app: Any, **_: Any) -> Any:
@@ -47,7 +47,7 @@ class BatchSchema(Schema):  # type: ignore[misc]
         return decode
 
 
-class EngineConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
+class EngineConsumerThread(AIOKafkaConsumerThread):
     """Faust's consumer thread with a fetch that does not starve."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
@@ -56,7 +56,7 @@ class EngineConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return consumer
 
 
-class EngineConsumer(Consumer):  # type: ignore[misc]
+class EngineConsumer(Consumer):
     """Delivers whole batches, commits what lanes acknowledge, and starts a partition only after its state."""
 
     def _new_consumer_thread(self) -> EngineConsumerThread:
@@ -65,8 +65,7 @@ class EngineConsumer(Consumer):  # type: ignore[misc]
     @property
     def engine(self) -> "Engine":
         """The engine this consumer feeds."""
-        engine: Engine = self.app.engine
-        return engine
+        return cast("StormweirApp", self.app).engine
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """One event per (partition, fetch); partitions whose lane is full are left out of the fetch."""
@@ -74,7 +73,7 @@ class EngineConsumer(Consumer):  # type: ignore[misc]
         try:
             while not (self.should_stop or fetcher.should_stop):
                 if not self.flow_active:
-                    await self.wait(self.can_resume_flow)
+                    await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # as Faust does
                     continue
                 ready, all_ready = engine.readable()
                 if not ready:
@@ -100,7 +99,7 @@ class EngineConsumer(Consumer):  # type: ignore[misc]
     def _batch(self, tp: TP, lane: Lane, records: Sequence[Record]) -> ConsumerMessage:
         last = records[-1]
         return ConsumerMessage(
-            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 0, (), None, Batch(lane, records),
+            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 0, [], None, cast(Any, Batch(lane, records)),
             None, tp=tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
 
@@ -156,7 +155,7 @@ class EngineConsumer(Consumer):  # type: ignore[misc]
         return {tp: await self._thread.call_thread(consumer.committed, tp) for tp in tps}
 
 
-class EngineTransport(Transport):  # type: ignore[misc]
+class EngineTransport(Transport):
     """Faust's aiokafka transport with the engine's consumer."""
 
     Consumer = EngineConsumer
