@@ -51,9 +51,7 @@ def make_topics(broker: str) -> MakeTopics:
     Names get a suffix of their own, so that tests share one broker and never a topic; `exact` keeps them.
     """
 
-    async def make(
-        *names: str, partitions: int = 4, compact: bool = False, exact: bool = False
-    ) -> tuple[str, ...]:
+    async def make(*names: str, partitions: int = 4, compact: bool = False, exact: bool = False) -> tuple[str, ...]:
         suffix = "" if exact else f"-{uuid.uuid4().hex[:8]}"
         topics = [Topic(name + suffix, key="test", compact=compact) for name in names]
         await create_topics(broker, partitions, 1, topics)

@@ -80,9 +80,7 @@ async def test_changelog_follows_its_source(empty_broker: str) -> None:
     assert await _partitions(empty_broker, DEDUP.changelog.name) == 6
 
     await create_topics(empty_broker, 4, 1, [CORRELATION.source])
-    with pytest.raises(
-        TopicsError, match=r"correlation\.changelog has 2 partitions, its source alerts\.unique has 4"
-    ):
+    with pytest.raises(TopicsError, match=r"correlation\.changelog has 2 partitions, its source alerts\.unique has 4"):
         await create_topics(empty_broker, 2, 1)
 
 
