@@ -1,0 +1,23 @@
+"""The channels: one file is one channel, and being in this folder is all it takes to exist."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pkgutil import iter_modules
+
+from sinks.channels._contract import Channel, Field, RenderError, Request, Verdict
+
+__all__ = ["CHANNELS", "Channel", "Field", "RenderError", "Request", "Verdict"]
+
+
+def _discover() -> Mapping[str, Channel]:
+    found: dict[str, Channel] = {}
+    for module in iter_modules(__path__):
+        if not module.name.startswith("_"):
+            channel: Channel = import_module(f"{__name__}.{module.name}").CHANNEL
+            assert channel.slug == module.name, f"{module.name}.py declares the slug {channel.slug!r}"
+            found[channel.slug] = channel
+    return found
+
+
+#: Every channel by its slug.
+CHANNELS = _discover()

@@ -1,0 +1,174 @@
+"""The only outgoing HTTP client: bounded in time and size, never redirected, never into a private network.
+
+The guard sits where a socket is made, so it sees the address that is really dialled: literal addresses,
+names that resolve inwards and names that resolve differently the second time all meet it.
+"""
+
+import errno
+import re
+import socket
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
+
+import aiohttp
+
+from schemas.config import IpNetwork
+
+#: 5 s for name, connection and TLS together, 30 s for everything.
+TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+MAX_ANSWER = 65_536
+#: Below the 5 s after which common servers drop an idle connection: a POST on a dropped one is lost.
+KEEPALIVE_S = 4.0
+#: RFC 6052: IPv4 addresses behind a NAT64 translator.
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+class ErrorCode(StrEnum):
+    """Why there is no HTTP answer; `reset` also stands for one that was not HTTP."""
+
+    REFUSED = "refused"
+    DNS = "dns"
+    TIMEOUT = "timeout"
+    TLS = "tls"
+    BLOCKED_TARGET = "blocked_target"
+    RESET = "reset"
+    INVALID_REQUEST = "invalid_request"
+
+
+class Answer(NamedTuple):
+    """What came back: an HTTP status, or 0 and an error code. `retry_after_s` is the server's wish, >= 0."""
+
+    status: int
+    retry_after_s: float | None = None
+    error_code: ErrorCode | None = None
+
+
+class BlockedTargetError(OSError):
+    """The address is neither public nor in an allowed network."""
+
+    def __init__(self) -> None:
+        # One text for every address: aiohttp then raises this very error when all addresses are blocked.
+        super().__init__(errno.EACCES, "the target's address is not allowed")
+
+
+class Outbound:
+    """Posts to public https addresses, and to any scheme and address inside `allowed_networks`."""
+
+    def __init__(self, allowed_networks: tuple[IpNetwork, ...], timeout: aiohttp.ClientTimeout = TIMEOUT) -> None:
+        self._allowed = allowed_networks
+        self._timeout = timeout
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """POST once and say how it ended. Raises only CancelledError.
+
+        A status that arrived counts, even if the rest of the answer does not; at most 64 KiB are read.
+        """
+        try:
+            session = self._session(url.partition(":")[0].lower())
+            async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+                await _drain(response)
+                return Answer(response.status, retry_after(response.headers))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Answer(0, error_code=_code(error))
+
+    async def close(self) -> None:
+        """Close every connection; a later post opens new ones."""
+        while self._sessions:
+            _, session = self._sessions.popitem()
+            await session.close()
+
+    def _session(self, scheme: str) -> aiohttp.ClientSession:
+        # One pool per scheme: plain http has the narrower guard, and must not reuse https's connections.
+        if scheme not in {"http", "https"}:
+            raise ValueError("neither http nor https")
+        session = self._sessions.get(scheme)
+        if session is None:
+            session = self._sessions[scheme] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0,  # deliveries are bounded per destination; a wait here would eat the 5 s
+                    keepalive_timeout=KEEPALIVE_S,
+                    socket_factory=_guard(self._allowed, public=scheme == "https"),
+                ),
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                headers={"User-Agent": "stormweir"},
+            )
+        return session
+
+
+def permitted(address: IPv4Address | IPv6Address, allowed: tuple[IpNetwork, ...], public: bool) -> bool:
+    """Whether `address`, or the IPv4 address it carries, may be dialled; `public` admits the internet."""
+    target = _carried(address)
+    if any(target in network for network in allowed):
+        return True
+    inward = target.is_multicast or target.is_reserved or getattr(target, "is_site_local", False)
+    return public and target.is_global and not inward
+
+
+def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(address.packed[12:])
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _guard(allowed: tuple[IpNetwork, ...], public: bool) -> Callable[[aiohttp.AddrInfoType], socket.socket]:
+    def open_socket(info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, proto, _, sockaddr = info
+        if not permitted(ip_address(str(sockaddr[0])), allowed, public):
+            raise BlockedTargetError
+        return socket.socket(family, kind, proto)
+
+    return open_socket
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    # A connection is reused only after its answer was read; what is longer than we read is closed.
+    left = MAX_ANSWER
+    try:
+        while left > 0 and (chunk := await response.content.read(left)):
+            left -= len(chunk)
+    except (aiohttp.ClientError, OSError):
+        response.close()
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a Retry-After header (RFC 9110, 10.2.3), None without a usable one.
+
+    A date is taken relative to the answer's own Date, so the two clocks need not agree.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    try:
+        wait = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, wait.total_seconds())
+
+
+def _code(error: Exception) -> ErrorCode:
+    # The order matters: a certificate error is a ValueError as well, a time-out an OSError.
+    if isinstance(error, aiohttp.ClientSSLError):
+        return ErrorCode.TLS
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return ErrorCode.DNS
+    if isinstance(error, aiohttp.ClientConnectorError):
+        match error.os_error:
+            case BlockedTargetError():
+                return ErrorCode.BLOCKED_TARGET
+            case TimeoutError():
+                return ErrorCode.TIMEOUT
+            case ConnectionResetError():
+                return ErrorCode.RESET
+            case _:
+                return ErrorCode.REFUSED
+    if isinstance(error, TimeoutError):
+        return ErrorCode.TIMEOUT
+    return ErrorCode.INVALID_REQUEST if isinstance(error, ValueError) else ErrorCode.RESET

@@ -1,0 +1,125 @@
+"""The JSON bodies of the webhook templates: pure, and the same bytes for every attempt.
+
+Each is described in docs/webhooks.md; `cortif-v1` and `opsknight-v1` are the shapes of those products,
+field for field, so that receivers written for them work unchanged.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote
+from uuid import UUID
+
+import orjson
+
+from schemas.incident import Incident
+from schemas.notification import Notification
+
+#: The end of the year 9999, the last time that has a text; senders' clocks can be anything.
+_LAST_MS = 253_402_300_799_000
+
+
+def body(template: str, notification: Notification, base_url: str) -> bytes:
+    """The body of `template` for this notification. Raises KeyError for an unknown template."""
+    return orjson.dumps(TEMPLATES[template](notification, base_url.rstrip("/")))
+
+
+def _stormweir(notification: Notification, base_url: str) -> object:
+    incident = notification.incident
+    return {
+        "id": str(UUID(bytes=notification.notification_id)),
+        "event": f"incident.{notification.transition}",
+        "timestamp": _iso(notification.queued_at, "milliseconds"),
+        "incident": {
+            "id": _id(incident),
+            "version": incident.version,
+            "url": _url(incident, base_url),
+            "tenant": incident.tenant,
+            "service": incident.service,
+            "title": incident.title,
+            "status": incident.status.name.lower(),
+            "severity": incident.severity.name.lower(),
+            "urgency": incident.urgency,
+            "source": incident.source,
+            "dedup_key": incident.dedup_key,
+            "correlation_key": incident.correlation_key.hex(),
+            "labels": incident.labels,
+            "opened_at": _iso(incident.opened_at, "milliseconds"),
+            "acknowledged_at": _iso(incident.acknowledged_at, "milliseconds"),
+            "resolved_at": _iso(incident.resolved_at, "milliseconds"),
+            "last_alert_at": _iso(incident.last_alert_at, "milliseconds"),
+            "alert_count": incident.alert_count,
+            "repeat_count": incident.repeat_count,
+            "member_count": incident.member_count,
+        },
+    }
+
+
+def _cortif(notification: Notification, base_url: str) -> object:
+    # An incident is open because its alert count is greater than zero: that is its trigger. Its run is
+    # the time from its opening to its latest alert, as of this version.
+    incident = notification.incident
+    return {
+        "event": f"alert.{notification.transition}",
+        "timestamp": _iso(notification.queued_at),
+        "alert": {
+            "id": _id(incident),
+            "name": incident.title,
+            "severity": incident.severity.name.lower(),
+            "project_id": incident.service,
+            "project_name": incident.service,
+        },
+        "trigger": {
+            "metric": "alert_count",
+            "threshold": 0,
+            "current_value": incident.alert_count,
+            "comparison": "greater_than",
+        },
+        "run": {
+            "id": f"{_id(incident)}-{incident.version}",
+            "started_at": _iso(incident.opened_at),
+            "completed_at": _iso(incident.last_alert_at or incident.opened_at),
+        },
+        "links": {
+            "dashboard": _url(incident, base_url),
+            "project": f"{base_url}/services/{quote(incident.service, safe='')}",
+        },
+    }
+
+
+def _opsknight(notification: Notification, base_url: str) -> object:
+    incident = notification.incident
+    return {
+        "event": f"incident.{notification.transition}",
+        "timestamp": _iso(notification.queued_at),
+        "incident": {
+            "id": _id(incident),
+            "title": incident.title,
+            "status": incident.status.name,
+            "urgency": incident.urgency.upper(),
+            "service": {"id": incident.service, "name": incident.service},
+            "assignee": None,
+            "url": _url(incident, base_url),
+        },
+    }
+
+
+TEMPLATES: Mapping[str, Callable[[Notification, str], object]] = {
+    "stormweir-v1": _stormweir,
+    "cortif-v1": _cortif,
+    "opsknight-v1": _opsknight,
+}
+
+
+def _id(incident: Incident) -> str:
+    return str(UUID(bytes=incident.incident_id))
+
+
+def _url(incident: Incident, base_url: str) -> str:
+    return f"{base_url}/incidents/{_id(incident)}"
+
+
+def _iso(at_ms: int, timespec: str = "seconds") -> str | None:
+    if at_ms <= 0:
+        return None
+    at = datetime.fromtimestamp(min(at_ms, _LAST_MS) / 1000, UTC)
+    return at.replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
