@@ -5,17 +5,17 @@ never replaces a valid one (schemas.control).
 """
 
 import asyncio
-import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from prometheus_client import Counter
 
 from schemas.control import AnyRecord, Control, control_key, dump
 from schemas.topics import CONTROL
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 _INVALID = Counter("stormweir_control_invalid_total", "Control records that were refused as invalid")
 _PARTITION = TopicPartition(CONTROL.name, 0)
@@ -71,7 +71,13 @@ class ControlReader:
         refused = self.control.apply(key, record.value)
         if refused is not None:
             _INVALID.inc()
-            log.warning("control: record refused", extra={"control_key": key, "reason": refused})
+            log.warning("control: record refused", record=masked(key), reason=refused)
+
+
+def masked(key: str) -> str:
+    """A control key for people and logs: an integration's id is its credential, so only its start shows."""
+    kind, _, name = key.partition("/")
+    return f"{kind}/{name[:6]}..." if kind == "integration" else key
 
 
 async def read(bootstrap: str) -> Control:

@@ -82,3 +82,7 @@ def fetch_jars(jars: Path, progress: Progress) -> None:
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    fetch_jars(default_jars(Path("var")), print)
