@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 
 import aiohttp
+from yarl import URL
 
 from schemas.config import IpNetwork
 
@@ -68,8 +69,11 @@ class Outbound:
         A status that arrived counts, even if the rest of the answer does not; at most 64 KiB are read.
         """
         try:
-            session = self._session(url.partition(":")[0].lower())
-            async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            # As given: signed URLs are broken by another quoting of the same characters.
+            target = URL(url, encoded=True)
+            async with self._session(target.scheme).post(
+                target, data=body, headers=headers, allow_redirects=False
+            ) as response:
                 await _drain(response)
                 return Answer(response.status, retry_after(response.headers))
         except (aiohttp.ClientError, OSError, ValueError) as error:

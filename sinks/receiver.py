@@ -93,10 +93,10 @@ class Receiver:
 
 async def serve(receiver: Receiver, host: str, port: int, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises OSError when the port is taken."""
-    runner = web.ServerRunner(web.Server(receiver.handle, access_log=None))
+    runner = web.ServerRunner(web.Server(receiver.handle, access_log=None), shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, shutdown_timeout=1.0).start()
+        await web.TCPSite(runner, host, port).start()
         await stop.wait()
     finally:
         await runner.cleanup()

@@ -1,0 +1,155 @@
+"""The webhook channel: headers, signatures, verdicts. The oracle is the standardwebhooks library."""
+
+import base64
+import hashlib
+import hmac
+import time
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from schemas.control import Destination
+from schemas.notification import Outcome
+from sinks.channels import CHANNELS, RenderError
+from sinks.channels.webhook import RESERVED, classify, render
+from sinks.outbound import Answer, ErrorCode
+from sinks.signature import signing_key, verify
+from tests.sinks.samples import BASE_URL, QUEUED_AT, destination, notification
+
+SECRETS = ("plain text secret", "whsec_" + base64.b64encode(bytes(range(32))).decode())
+URL = "https://hooks.example.com/in?token=geheim"
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_signature_is_accepted_by_the_standard_library_of_receivers(secret: str) -> None:
+    """`webhook-signature` verifies with standardwebhooks, and no longer when a byte of the body changes."""
+    request = render(notification(), destination(URL, secret=secret), BASE_URL, int(time.time() * 1000))
+    oracle = Webhook(secret if secret.startswith("whsec_") else secret.encode())
+    oracle.verify(request.body, dict(request.headers))
+    with pytest.raises(WebhookVerificationError):
+        oracle.verify(request.body.replace(b"db-1", b"db-2"), dict(request.headers))
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_body_signature_is_the_hmac_of_the_raw_body(secret: str) -> None:
+    """`X-Webhook-Signature` is sha256=<hex> of the body, keyed with the secret's text as it is configured."""
+    request = render(notification(), destination(URL, secret=secret), BASE_URL, QUEUED_AT)
+    expected = hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
+    assert request.headers["X-Webhook-Signature"] == f"sha256={expected}"
+
+
+def test_attempts_differ_only_in_timestamp_and_signature() -> None:
+    """A retry carries the same id, key and body; its timestamp and signature are its own."""
+    target = destination(URL, secret=SECRETS[0])
+    first, second = (render(notification(), target, BASE_URL, QUEUED_AT + late) for late in (0, 4000))
+    assert first.body == second.body
+    changed = {name for name in first.headers if first.headers[name] != second.headers[name]}
+    assert changed == {"webhook-timestamp", "webhook-signature"}
+    assert first.headers["webhook-timestamp"] == str(QUEUED_AT // 1000)
+    message_id = str(UUID(bytes=notification().notification_id))
+    assert first.headers["webhook-id"] == first.headers["Idempotency-Key"] == message_id
+
+
+def test_unsigned_without_secret() -> None:
+    """Without a secret nothing is signed."""
+    assert not [name for name in render(notification(), destination(URL), BASE_URL, 1).headers if "ignature" in name]
+
+
+def test_user_headers_are_sent_and_cannot_replace_ours() -> None:
+    """A destination's headers go out byte for byte, except those that are ours or frame the request."""
+    given = {name.title(): "forged" for name in RESERVED} | {"Authorization": "Bearer Abc=", "X-Team": "ops"}
+    headers = render(notification(), destination(URL, headers=given), BASE_URL, QUEUED_AT).headers
+    assert headers["Authorization"] == "Bearer Abc="
+    assert headers["X-Team"] == "ops"
+    assert "forged" not in headers.values()
+    assert headers["Content-Type"] == "application/json"
+
+
+def test_secret_that_is_not_base64_is_a_render_error_without_the_secret() -> None:
+    """`whsec_` followed by something else is refused; the reason does not repeat it."""
+    with pytest.raises(RenderError, match=r"^bad_secret$") as caught:
+        render(notification(), destination(URL, secret="whsec_geh*eim"), BASE_URL, 1)
+    assert caught.value.__cause__ is None
+
+
+def test_request_and_destination_show_no_secret() -> None:
+    """Neither the request's nor the destination's text form holds secret, headers or the URL's query."""
+    target = destination(URL, secret=SECRETS[0], headers={"Authorization": "Bearer Abc"})
+    shown = repr(render(notification(), target, BASE_URL, 1))
+    assert shown == "Request()"
+    assert SECRETS[0] not in repr(target)
+    assert "Bearer" not in repr(target)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "reason"),
+    [
+        *((Answer(status), Outcome.DELIVERED, "") for status in (200, 202, 204, 299)),
+        *((Answer(status), Outcome.RETRY, "unavailable") for status in (408, 425, 500, 502, 503, 504, 599)),
+        (Answer(429), Outcome.RETRY, "rate_limited"),
+        *((Answer(status), Outcome.FAILED, "redirected") for status in (301, 302, 304, 307, 308)),
+        *((Answer(status), Outcome.FAILED, "unauthorized") for status in (401, 403)),
+        *((Answer(status), Outcome.FAILED, "rejected") for status in (400, 404, 413, 422)),
+        (Answer(405), Outcome.FAILED, "post_not_accepted"),
+        (Answer(410), Outcome.FAILED, "gone"),
+        *((Answer(0, error_code=code), Outcome.RETRY, code) for code in ("refused", "dns", "timeout", "tls", "reset")),
+        *((Answer(0, error_code=code), Outcome.FAILED, code) for code in ("blocked_target", "invalid_request")),
+    ],
+)
+def test_verdict(answer: Answer, outcome: Outcome, reason: str) -> None:
+    """2xx is delivered; time-outs, resets, 408, 425, 429 and 5xx are tried again; the rest is final."""
+    code = ErrorCode(answer.error_code) if answer.error_code else None
+    assert classify(answer._replace(error_code=code)) == (outcome, reason)
+
+
+def test_every_file_of_the_folder_is_a_channel() -> None:
+    """The catalogue is the folder's listing, and each channel's fields exist on a destination."""
+    files = Path(__file__).parents[2].joinpath("sinks", "channels").glob("[!_]*.py")
+    assert set(CHANNELS) == {file.stem for file in files}
+    for channel in CHANNELS.values():
+        assert {field.name for field in channel.fields} <= set(Destination.model_fields)
+
+
+NOW = 1_760_000_000
+
+
+def _signed(secret: str = SECRETS[0]) -> tuple[dict[str, str], bytes]:
+    request = render(notification(), destination(URL, secret=secret), BASE_URL, NOW * 1000)
+    return {name.lower(): value for name, value in request.headers.items()}, request.body
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize(("skew", "fits"), [(0, True), (300, True), (-300, True), (301, False), (-301, False)])
+def test_own_verifier_takes_what_we_sign_for_five_minutes(secret: str, skew: int, fits: bool) -> None:
+    """Our signature verifies within 300 s either way, also as one of several."""
+    headers, body = _signed(secret)
+    headers["webhook-signature"] = "v1,AAAA " + headers["webhook-signature"]
+    assert verify(secret, headers, body, NOW + skew) is fits
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+@pytest.mark.parametrize("value", [None, "", "v1", "v1,", "-1", "1e9", "٣", "9" * 400, "\udcff", "v1a,x y"])
+def test_own_verifier_refuses_any_other_header_without_raising(name: str, value: str | None) -> None:
+    """A missing or hostile header is a plain no."""
+    headers, body = _signed()
+    if value is None:
+        del headers[name]
+    else:
+        headers[name] = value
+    assert verify(SECRETS[0], headers, body, NOW) is False
+
+
+def test_own_verifier_refuses_another_body_or_secret() -> None:
+    """One byte of the body or another secret and it does not fit."""
+    headers, body = _signed()
+    assert verify(SECRETS[0], headers, body + b" ", NOW) is False
+    assert verify(SECRETS[1], headers, body, NOW) is False
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_%%%%", "whsec_abc"])
+def test_empty_or_broken_keys_are_refused(secret: str) -> None:
+    """A `whsec_` secret without a key would sign with nothing."""
+    with pytest.raises(ValueError, match="base64"):
+        signing_key(secret)
