@@ -96,9 +96,7 @@ class Destination(Record):
     @classmethod
     def _plain_headers(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
-            if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name) or not re.fullmatch(
-                r"[\x20-\x7e]{0,1000}", value
-            ):
+            if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name) or not re.fullmatch(r"[\x20-\x7e]{0,1000}", value):
                 raise ValueError(f"header {name!r} is not a plain HTTP header")
         return headers
 
@@ -220,6 +218,5 @@ class Control:
 def describe(error: ValidationError) -> str:
     """A validation error as `path: message; ...`, without the offending values (they may be secrets)."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in issue['loc']) or 'record'}: {issue['msg']}"
-        for issue in error.errors()
+        f"{'.'.join(str(part) for part in issue['loc']) or 'record'}: {issue['msg']}" for issue in error.errors()
     )

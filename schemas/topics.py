@@ -41,9 +41,7 @@ ALERTS_RAW = Topic("alerts.raw", key="integration and dedup key, so one alert's 
 ALERTS_EVENTS = Topic("alerts.events", key="the producer's choice; the dedup key is best")
 ALERTS_NORMALIZED = Topic("alerts.normalized", key="fingerprint", retention_ms=DAY_MS)
 ALERTS_UNIQUE = Topic("alerts.unique", key="correlation key", retention_ms=DAY_MS)
-ALERTS_HISTORY = Topic(
-    "alerts.history", key="none: the partition is the writing stage's", retention_ms=3 * DAY_MS
-)
+ALERTS_HISTORY = Topic("alerts.history", key="none: the partition is the writing stage's", retention_ms=3 * DAY_MS)
 INCIDENTS = Topic("incidents", key="incident id", compact=True)
 INCIDENTS_EVENTS = Topic("incidents.events", key="incident id", retention_ms=3 * DAY_MS)
 NOTIFICATIONS = Topic("notifications", key="destination and incident id")

@@ -100,8 +100,7 @@ async def publish(bootstrap: str, records: Iterable[AnyRecord], deletes: Iterabl
     try:
         await producer.start()
         sent = [
-            await producer.send(CONTROL.name, value, key=key.encode(), partition=0)
-            for key, value in changes.items()
+            await producer.send(CONTROL.name, value, key=key.encode(), partition=0) for key, value in changes.items()
         ]
         await asyncio.gather(*sent)
     finally:

@@ -46,13 +46,14 @@ class Entry(NamedTuple):
     correlation_key: bytes
 
     def pack(self, fingerprint: bytes) -> bytes:
+        """The bytes kept in the table."""
         packed = _PACKED.pack(*self[:7])
         return packed if self.correlation_key == fingerprint else packed + self.correlation_key
 
 
 def unpack(value: bytes, fingerprint: bytes) -> Entry:
     """The inverse of Entry.pack."""
-    return Entry(*_PACKED.unpack_from(value), value[_PACKED.size :] or fingerprint)
+    return Entry._make((*_PACKED.unpack_from(value), value[_PACKED.size :] or fingerprint))
 
 
 def deadline(value: bytes) -> int:

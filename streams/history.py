@@ -7,7 +7,7 @@ import msgspec
 from schemas.alert import Alert, Severity
 from schemas.codec import encode
 from schemas.records import Output
-from schemas.rows import AlertOutcome, AlertRow, HistoryBlock, pack_row
+from schemas.rows import AlertOutcome, AlertRow, HistoryBlock, pack_row, uuid_column
 from schemas.topics import ALERTS_HISTORY
 
 #: A block is closed at this many rows or bytes.
@@ -43,15 +43,15 @@ class History:
                     alert.received_at,
                     alert.starts_at or alert.received_at,
                     alert.ends_at,
-                    alert.event_id,
+                    uuid_column(alert.event_id),
                     alert.provider,
                     alert.integration,
                     alert.service,
                     severity if severity is not None else alert.severity,
                     alert.action,
                     outcome,
-                    alert.fingerprint,
-                    incident_id,
+                    uuid_column(alert.fingerprint),
+                    uuid_column(incident_id),
                     alert.dedup_key,
                     alert.summary,
                     alert.source,

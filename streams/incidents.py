@@ -89,9 +89,7 @@ def _next(incident: Incident, **changes: object) -> Incident:
     return Incident(**{**fields, **changes, "version": incident.version + 1})
 
 
-def _event(
-    incident: Incident, kind: str, before: str, at: int, event_id: bytes, note: str = ""
-) -> IncidentEvent:
+def _event(incident: Incident, kind: str, before: str, at: int, event_id: bytes, note: str = "") -> IncidentEvent:
     return IncidentEvent(
         tenant=incident.tenant,
         incident_id=incident.incident_id,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import faust
 from faust.types import TP
@@ -39,6 +39,13 @@ class Wiring:
     agent: str
     table: TableSpec | None
     make: Callable[[int, Table | None], Lane]
+
+
+class Service(Protocol):
+    """Something that runs beside the lanes: an admin port, a follower of configuration, a client."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
 
 
 class StormweirApp(faust.App):
@@ -79,6 +86,8 @@ class Engine:
         self._data_dir = data_dir
         self._parked: dict[tuple[str, int], Store] = {}
         self._opening: asyncio.Task[None] | None = None
+        self._beside: list[Service] = []
+        self._prepared = asyncio.Event()
         self._committed: dict[TP, int] = {}
         self._broker = Broker(bootstrap, group)
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -156,6 +165,10 @@ class Engine:
         channel = self.app.topic(topic, schema=BatchSchema(), internal=False)
         self.app.agent(channel, name=f"{wiring.agent}.{topic}")(body)
 
+    def beside(self, service: "Service") -> None:
+        """Have a service started before any partition opens, and stopped after the last one closed."""
+        self._beside.append(service)
+
     def run(self) -> int:
         """Run as a worker until SIGTERM or SIGINT; 0, or non-zero when it failed."""
         worker = faust.Worker(
@@ -212,8 +225,10 @@ class Engine:
                 store.close()
 
     async def release(self) -> None:
-        """Close the producer."""
+        """Close the producer and stop what runs beside."""
         await self._broker.stop()
+        for service in reversed(self._beside):
+            await service.stop()
 
     # -- opening
 
@@ -321,8 +336,14 @@ class Engine:
     # -- the app's own tasks
 
     async def _prepare(self) -> None:
-        for topic in self._outputs:
-            self._partitions[topic] = await self._broker.partitions(topic)
+        try:
+            for topic in self._outputs:
+                self._partitions[topic] = await self._broker.partitions(topic)
+            for service in self._beside:
+                await service.start()
+        except Exception as error:
+            self._fail(error)
+        self._prepared.set()
 
     async def _tick(self) -> None:
         now = int(self._clock() * 1000)

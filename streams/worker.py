@@ -1,0 +1,71 @@
+"""The three Faust processes, each composed of an engine, what it reads and what it answers on its admin port."""
+
+import asyncio
+import sys
+import time
+from typing import NoReturn
+
+import uvloop
+from sinks.clickhouse.client import ClickHouse
+
+from schemas import topics
+from schemas.config import Settings
+from sinks.agents import NOTIFIER_OUTPUTS, attach_notifier, attach_writer
+from sinks.deliver import Deliverer
+from sinks.outbound import Outbound
+from streams import pipeline
+from streams.control import ControlReader
+from streams.engine import Engine
+from streams.process.admin import AdminServer
+from streams.process.logs import configure_logging
+from streams.topics import check_topics
+
+
+def run_worker(settings: Settings) -> NoReturn:
+    """`stormweir worker`: normalize, dedup, correlate."""
+    engine = _engine(settings, "worker", topics.WORKER_GROUP, pipeline.OUTPUTS)
+    reader = ControlReader(settings.bootstrap)
+    engine.beside(reader)
+    pipeline.build(engine, reader.control, settings.max_keys)
+    sys.exit(engine.run())
+
+
+def run_writer(settings: Settings) -> NoReturn:
+    """`stormweir writer`: history into ClickHouse."""
+    engine = _engine(settings, "writer", topics.WRITER_GROUP, ())
+    clickhouse = ClickHouse(settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database)
+    engine.beside(clickhouse)
+    attach_writer(engine, clickhouse)
+    sys.exit(engine.run())
+
+
+def run_notifier(settings: Settings) -> NoReturn:
+    """`stormweir notifier`: notifications to their destinations."""
+    engine = _engine(settings, "notifier", topics.NOTIFIER_GROUP, NOTIFIER_OUTPUTS)
+    reader = ControlReader(settings.bootstrap)
+    outbound = Outbound(settings.allowed_networks)
+    engine.beside(reader)
+    engine.beside(outbound)
+    deliverer = Deliverer(reader.control, outbound, settings.base_url, clock=lambda: int(time.time() * 1000))
+    attach_notifier(engine, deliverer)
+    sys.exit(engine.run())
+
+
+def _engine(settings: Settings, process: str, group: str, outputs: tuple[topics.Topic, ...]) -> Engine:
+    configure_logging(process, settings.log_level)
+    asyncio.run(check_topics(settings.bootstrap))
+    uvloop.install()
+    engine = Engine(
+        settings.bootstrap,
+        group,
+        data_dir=settings.data_dir / process,
+        store=settings.store,
+        outputs=[topic.name for topic in outputs],
+    )
+    admin = AdminServer(
+        settings.host,
+        settings.port(f"admin.{process}"),
+        ready=lambda: None if engine.ready else "partitions are not open yet",
+    )
+    engine.beside(admin)
+    return engine
