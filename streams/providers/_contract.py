@@ -70,7 +70,7 @@ class Provider(Generic[T]):
 
     `decode` validates a body and raises nothing but BadBody; `parse` is pure and never fails on what
     `decode` returned; `order_key` names what must stay in order: the dedup key of a single event,
-    the group of a batch. `slug` is its name in URLs, records and files, for ever.
+    the group of a `batch` (one request, many alerts). `slug` is its name in URLs, records and files, for ever.
     """
 
     slug: str
@@ -80,6 +80,7 @@ class Provider(Generic[T]):
     parse: Callable[[T, Context], list[Draft]]
     order_key: Callable[[T, Context], str]
     headers: tuple[str, ...] = ()
+    batch: bool = False
     examples: tuple[Example, ...] = ()
 
     def drafts(self, raw: RawEvent, mapping: FieldMapping) -> list[Draft]:

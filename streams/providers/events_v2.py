@@ -127,9 +127,7 @@ PROVIDER = Provider(
             b'"class":"cpu","custom_details":{"load avg":0.75}},"links":[{"href":"https://example.com/","text":"graph"}]}',
             ((Action.TRIGGER, "web-01/cpu"),),
         ),
-        Example(
-            b'{"event_action":"acknowledge","dedup_key":"web-01/cpu"}', ((Action.ACKNOWLEDGE, "web-01/cpu"),)
-        ),
+        Example(b'{"event_action":"acknowledge","dedup_key":"web-01/cpu"}', ((Action.ACKNOWLEDGE, "web-01/cpu"),)),
         Example(b'{"event_action":"resolve","dedup_key":"web-01/cpu"}', ((Action.RESOLVE, "web-01/cpu"),)),
     ),
 )

@@ -97,6 +97,7 @@ PROVIDER = Provider(
     decode=_decode,
     parse=_parse,
     order_key=_order_key,
+    batch=True,
     examples=(
         Example(
             b'{"version":"4","status":"firing","receiver":"stream","groupKey":"{}:{alertname=\\"HighLatency\\"}",'

@@ -58,9 +58,7 @@ def _text(body: Body, path: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _action_values(
-    triggers: tuple[str, ...], acks: tuple[str, ...], resolves: tuple[str, ...]
-) -> dict[str, Action]:
+def _action_values(triggers: tuple[str, ...], acks: tuple[str, ...], resolves: tuple[str, ...]) -> dict[str, Action]:
     # The last list wins where a value is in two: to resolve what was not is worse than to repeat it.
     lists = ((Action.RESOLVE, resolves), (Action.ACKNOWLEDGE, acks), (Action.TRIGGER, triggers))
     return {value.strip().lower(): action for action, values in lists for value in values}

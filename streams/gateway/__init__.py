@@ -1,0 +1,1 @@
+"""The HTTP edge: an alert is answered 202 once Kafka has it, and never otherwise."""

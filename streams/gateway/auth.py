@@ -1,0 +1,112 @@
+"""Who sends this: keys, API keys and signatures. Every failure is a Refusal."""
+
+import hmac
+import re
+from collections.abc import Callable
+from hashlib import sha256
+from typing import NamedTuple
+from urllib.parse import parse_qs
+
+from schemas.control import ApiKey, Control, FieldMapping, Integration
+from streams.gateway.answers import (
+    BAD_SIGNATURE,
+    DISABLED,
+    NO_SCOPE,
+    NO_SIGNATURE,
+    UNAUTHORIZED,
+    UNKNOWN_SERVICE,
+    Refusal,
+)
+from streams.providers import BadBody
+
+#: A request's header by its lower-case name, None when it was not sent.
+Header = Callable[[str], str | None]
+SIGNATURE_HEADERS = ("x-signature", "x-webhook-signature", "x-hub-signature-256")
+SCOPE = "events:write"
+
+_ROUTING_KEY = re.compile(rb'"routing_key"\s*:\s*"([0-9a-f]{32})"')
+NO_MAPPING = FieldMapping()
+
+
+class Sender(NamedTuple):
+    """For whom an accepted request counts. `integration` of an API key is `apikey/<id>`, never the key."""
+
+    tenant: str
+    service: str
+    integration: str
+    mapping: FieldMapping
+
+
+def token(header: Header) -> str | None:
+    """The key of `Authorization: Token token=<key>`, None without such a header."""
+    value = header("authorization")
+    if value is None or value[:6].lower() != "token ":
+        return None
+    return value[6:].strip().removeprefix("token=").strip('"')
+
+
+def bearer(header: Header) -> str | None:
+    """The key of `Authorization: Bearer <key>`, None without such a header."""
+    value = header("authorization")
+    return value[7:].strip() if value is not None and value[:7].lower() == "bearer " else None
+
+
+def integration_id(query: str) -> str | None:
+    """The parameter `integrationId` of a query string."""
+    if query.startswith("integrationId=") and len(query) == 46:  # the URL as we hand it out
+        return query[14:]
+    found = parse_qs(query).get("integrationId")
+    return found[0] if found else None
+
+
+def key_in(body: bytes) -> str | None:
+    """The routing key in a body that is no event, so that its owner hears why instead of 401."""
+    found = _ROUTING_KEY.search(body)
+    return found[1].decode() if found else None
+
+
+def by_key(control: Control, key: str | None) -> Integration:
+    """The enabled integration of this key. Refuses with 401, or 403 when it is disabled."""
+    found = control.integrations.get(key) if key else None
+    if found is None:
+        raise Refusal(UNAUTHORIZED)
+    if not found.enabled:
+        raise Refusal(DISABLED)
+    return found
+
+
+def by_api_key(control: Control, key: str) -> ApiKey:
+    """The API key's record, if it may write events. Refuses with 401 or 403."""
+    found = control.apikeys.get(sha256(key.encode("utf-8", "surrogatepass")).hexdigest())
+    if found is None:
+        raise Refusal(UNAUTHORIZED)
+    if SCOPE not in found.scopes:
+        raise Refusal(NO_SCOPE)
+    return found
+
+
+def check_signature(integration: Integration, header: Header, body: bytes) -> None:
+    """HMAC-SHA256 of the raw body in hexadecimal, any case, `sha256=` optional; only if a secret is set."""
+    secret = integration.signature_secret
+    if secret is None:
+        return
+    given = next((value for name in SIGNATURE_HEADERS if (value := header(name)) is not None), None)
+    if given is None:
+        raise Refusal(NO_SIGNATURE)
+    wanted = hmac.new(secret.encode(), body, sha256).hexdigest()
+    if not hmac.compare_digest(given.strip().lower().removeprefix("sha256=").encode(), wanted.encode()):
+        raise Refusal(BAD_SIGNATURE)
+
+
+def sender_of(integration: Integration) -> Sender:
+    """The sender behind an integration."""
+    return Sender(integration.tenant, integration.service, integration.id, integration.mapping)
+
+
+def sender_by_service(control: Control, key: ApiKey, service_id: str | None) -> Sender:
+    """The sender behind an API key: the body names the service. BadBody without it, 404 if unknown."""
+    if not service_id:
+        raise BadBody("service_id", "is required with an API key")
+    if (key.tenant, service_id) not in control.services:
+        raise Refusal(UNKNOWN_SERVICE)
+    return Sender(key.tenant, service_id, f"apikey/{key.id}", NO_MAPPING)

@@ -1,0 +1,137 @@
+"""The gateway as a process: control and Kafka first, then the HTTP server, and an orderly end on SIGTERM."""
+
+import asyncio
+import gc
+import signal
+
+import structlog
+from aiokafka.errors import KafkaError
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
+from prometheus_client import REGISTRY
+
+from schemas.config import Settings
+from schemas.topics import ALERTS_RAW
+from streams.control import ControlReader
+from streams.gateway.app import Gateway
+from streams.gateway.lanes import Lanes
+from streams.gateway.metrics import GatewayMetrics
+from streams.gateway.watchdog import Watchdog
+from streams.process.admin import AdminServer
+from streams.process.ports import require_free
+
+log = structlog.get_logger(__name__)
+
+#: Longer than a flush may take, so every request that was accepted for producing hears its end.
+DRAIN_S = 4.2
+CLOSE_S = 0.5
+#: How many requests may be open at once; more wait in the accept queue.
+CONCURRENCY = 1024
+_RETRY_S = 1.0
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. While Kafka is away at the start, `/readyz` fails and nothing listens.
+
+    Raises PortInUseError, or RuntimeError when it ends for any other reason.
+    """
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    require_free("gateway", settings.port("gateway"), settings.host)
+    process = _Process(settings)
+    async with AdminServer(settings.host, settings.port("admin.gateway"), ready=process.readiness):
+        stop = asyncio.create_task(stopping.wait())
+        running = asyncio.create_task(process.run())
+        await asyncio.wait([running, stop], return_when=asyncio.FIRST_COMPLETED)
+        await process.stop_serving()
+        await asyncio.wait([running], timeout=CLOSE_S if process.serving else 0)
+        running.cancel()
+        ended = await asyncio.gather(running, return_exceptions=True)
+        await process.close()
+        stop.cancel()
+    if not stopping.is_set():
+        cause = ended[0]
+        raise RuntimeError("the gateway ended by itself") from cause if isinstance(cause, BaseException) else None
+
+
+class _Process:
+    """The parts of a running gateway."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reader: ControlReader | None = None
+        self._lanes = Lanes(settings.bootstrap, ALERTS_RAW.name)
+        self._metrics = GatewayMetrics()
+        self._watchdog = Watchdog(self._lanes.pending_since)
+        self._gateway: Gateway | None = None
+        self._server: Server | None = None
+
+    def readiness(self) -> str | None:
+        """Why alerts are not taken now, or None."""
+        if self._gateway is None:
+            return "waiting for Kafka"
+        if self._gateway.draining:
+            return "stopping"
+        return None if self._lanes.connected else "Kafka is away"
+
+    async def run(self) -> None:
+        """Start, and serve until `stop_serving`."""
+        self._reader = await _follow(self._settings.bootstrap)
+        await self._lanes.start()
+        REGISTRY.register(self._metrics)
+        self._watchdog.start()
+        host, port = self._settings.host, self._settings.port("gateway")
+        self._gateway = Gateway(self._reader.control, self._lanes, self._settings.max_body, self._metrics)
+        self._server = Server(
+            self._gateway,
+            address=host,
+            port=port,
+            interface=Interfaces.RSGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            backlog=CONCURRENCY,
+            backpressure=CONCURRENCY,
+            log_enabled=False,
+        )
+        # What lives now lives long: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        log.info("listening", host=host, port=port)
+        await self._server.serve()
+
+    @property
+    def serving(self) -> bool:
+        """Whether the HTTP server was started."""
+        return self._server is not None
+
+    async def stop_serving(self) -> None:
+        """Answer what is being answered, and let the HTTP server end."""
+        if self._gateway is not None and self._server is not None:
+            await self._gateway.drain(DRAIN_S)
+            self._server.stop()  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """End every part that was started."""
+        await self._lanes.stop()
+        if self.serving:
+            REGISTRY.unregister(self._metrics)
+        self._watchdog.stop()
+        if self._reader is not None:
+            await self._reader.stop()
+
+
+async def _follow(bootstrap: str) -> ControlReader:
+    while True:
+        reader = ControlReader(bootstrap)
+        try:
+            await reader.start()
+            return reader
+        except (KafkaError, OSError) as error:
+            log.warning("kafka is away, waiting for it", error=type(error).__name__)
+        except BaseException:
+            await reader.stop()
+            raise
+        await reader.stop()
+        await asyncio.sleep(_RETRY_S)

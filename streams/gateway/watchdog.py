@@ -1,0 +1,50 @@
+"""A process that makes no progress ends itself, so that what supervises it starts another."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+log = logging.getLogger(__name__)
+
+LIMIT_S = 60.0
+#: EX_SOFTWARE of sysexits.h.
+EXIT_STATUS = 70
+
+
+def end_process() -> None:
+    """End at once: what hangs would hang an orderly shutdown as well."""
+    os._exit(EXIT_STATUS)
+
+
+class Watchdog(threading.Thread):
+    """Ends the process when `pending_since` (monotonic seconds, or None) lies more than `limit` back.
+
+    A thread, because a blocked event loop is one of the things it must notice.
+    """
+
+    def __init__(
+        self,
+        pending_since: Callable[[], float | None],
+        limit: float = LIMIT_S,
+        end: Callable[[], None] = end_process,
+    ) -> None:
+        super().__init__(name="watchdog", daemon=True)
+        self._pending_since = pending_since
+        self._limit = limit
+        self._end = end
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Look several times per limit until stopped."""
+        while not self._stopped.wait(min(1.0, self._limit / 4)):
+            since = self._pending_since()
+            if since is not None and monotonic() - since > self._limit:
+                log.critical("no progress for %.0f s, ending the process", self._limit)
+                self._end()
+                return
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stopped.set()
