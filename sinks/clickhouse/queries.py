@@ -1,0 +1,61 @@
+"""Named questions, with their parameters; run them with `ClickHouse.query(sql, params)`.
+
+Times in parameters are milliseconds since 1970 UTC.
+"""
+
+#: since -> per place: `count` = `distinct`, so nothing is doubled; `first` and `last` are offsets.
+CONSERVATION = """
+SELECT kafka_topic, kafka_partition, count() AS count, uniqExact((kafka_offset, kafka_index)) AS distinct,
+    min(kafka_offset) AS first, max(kafka_offset) AS last, uniqExact(kafka_offset) AS offsets
+FROM alerts
+WHERE received_at >= fromUnixTimestamp64Milli({since:Int64})
+GROUP BY kafka_topic, kafka_partition
+ORDER BY kafka_topic, kafka_partition
+"""
+
+#: since -> (outcome, count)
+OUTCOMES = """
+SELECT toString(outcome) AS outcome, count() AS count
+FROM alerts
+WHERE received_at >= fromUnixTimestamp64Milli({since:Int64})
+GROUP BY outcome
+ORDER BY outcome
+"""
+
+#: tenant, since, limit -> the fingerprints with most alerts
+NOISIEST = """
+SELECT fingerprint, any(service) AS service, any(dedup_key) AS dedup_key, argMax(summary, received_at) AS summary,
+    count() AS count, max(received_at) AS last_seen
+FROM alerts
+WHERE tenant = {tenant:String} AND received_at >= fromUnixTimestamp64Milli({since:Int64})
+GROUP BY fingerprint
+ORDER BY count DESC, fingerprint
+LIMIT {limit:UInt32}
+"""
+
+#: tenant, limit -> incidents that are not resolved, worst and newest first
+OPEN_INCIDENTS = """
+SELECT incident_id, toString(status) AS status, toString(severity) AS severity, urgency, service, title, dedup_key,
+    opened_at, last_alert_at, alert_count, repeat_count, member_count
+FROM incidents FINAL
+WHERE tenant = {tenant:String} AND status != 'resolved'
+ORDER BY incidents.severity DESC, opened_at DESC
+LIMIT {limit:UInt32}
+"""
+
+#: tenant, incident_id -> its events in order
+TIMELINE = """
+SELECT at, version, kind, actor, from_status, to_status, event_id, note
+FROM incident_events FINAL
+WHERE tenant = {tenant:String} AND incident_id = {incident_id:UUID}
+ORDER BY version
+"""
+
+#: tenant, since -> per service: alerts, incidents opened, and the share of alerts that opened none (0 to 1)
+NOISE_REDUCTION = """
+SELECT service, count() AS alerts, countIf(outcome = 'opened') AS opened, 1 - opened / alerts AS reduction
+FROM alerts
+WHERE tenant = {tenant:String} AND received_at >= fromUnixTimestamp64Milli({since:Int64})
+GROUP BY service
+ORDER BY alerts DESC, service
+"""

@@ -1,0 +1,186 @@
+"""Which table a topic's records go to, and the rows they become. Pure.
+
+Raises nothing for what a record holds: an undecodable one is `Rows((), error)`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from schemas import codec, topics
+from schemas.deadletter import DeadLetter
+from schemas.records import Record
+from schemas.rows import (
+    AlertRow,
+    DeadLetterRow,
+    DeliveryRow,
+    IncidentEventRow,
+    IncidentRow,
+    Row,
+    pack_row,
+    uuid_column,
+)
+
+
+class PackedRow(NamedTuple):
+    """One row as MessagePack. Of one `lane` only offsets beyond the last one written count; "" has no lane."""
+
+    lane: str
+    offset: int
+    data: bytes
+
+
+class Rows(NamedTuple):
+    """What one record becomes: rows in order, or no row and the reason, which quotes nothing of the record."""
+
+    rows: Sequence[PackedRow]
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table. `rows` reads a record of `topic`; `columns` is what its rows hold, in order."""
+
+    name: str
+    topic: str
+    columns: tuple[str, ...]
+    rows: Callable[[Record], Rows]
+
+
+def _alerts(record: Record) -> Rows:
+    block = codec.decode_block(record.value or b"")
+    if len(block.offsets) != len(block.rows):
+        return Rows((), "the history block has not as many offsets as rows")
+    lane = f"{block.stage}/{block.partition}"
+    return Rows([PackedRow(lane, offset, row) for offset, row in zip(block.offsets, block.rows, strict=True)])
+
+
+def _incidents(record: Record) -> Rows:
+    if record.value is None:
+        return Rows(())
+    incident = codec.decode_incident(record.value)
+    return _one(
+        IncidentRow(
+            tenant=incident.tenant,
+            incident_id=uuid_column(incident.incident_id),
+            version=incident.version,
+            status=incident.status,
+            severity=incident.severity,
+            urgency=incident.urgency,
+            service=incident.service,
+            title=incident.title,
+            dedup_key=incident.dedup_key,
+            correlation_key=uuid_column(incident.correlation_key),
+            opened_at=incident.opened_at,
+            acknowledged_at=incident.acknowledged_at,
+            resolved_at=incident.resolved_at,
+            last_alert_at=incident.last_alert_at,
+            alert_count=incident.alert_count,
+            repeat_count=incident.repeat_count,
+            member_count=incident.member_count,
+            labels=incident.labels,
+            source=incident.source,
+            kafka_topic=record.topic,
+            kafka_partition=record.partition,
+            kafka_offset=record.offset,
+        )
+    )
+
+
+def _incident_events(record: Record) -> Rows:
+    event = codec.decode_incident_event(record.value or b"")
+    return _one(
+        IncidentEventRow(
+            tenant=event.tenant,
+            incident_id=uuid_column(event.incident_id),
+            at=event.at,
+            version=event.version,
+            kind=event.kind,
+            actor=event.actor,
+            from_status=event.from_status,
+            to_status=event.to_status,
+            event_id=uuid_column(event.event_id),
+            note=event.note,
+            kafka_topic=record.topic,
+            kafka_partition=record.partition,
+            kafka_offset=record.offset,
+        )
+    )
+
+
+def _deliveries(record: Record) -> Rows:
+    delivery = codec.decode_delivery(record.value or b"")
+    return _one(
+        DeliveryRow(
+            tenant=delivery.tenant,
+            notification_id=uuid_column(delivery.notification_id),
+            incident_id=uuid_column(delivery.incident_id),
+            channel=delivery.channel,
+            destination=delivery.destination,
+            transition=delivery.transition,
+            attempt=delivery.attempt,
+            queued_at=delivery.queued_at,
+            sent_at=delivery.sent_at,
+            finished_at=delivery.finished_at,
+            outcome=delivery.outcome,
+            http_status=delivery.http_status,
+            error=delivery.error,
+            kafka_topic=record.topic,
+            kafka_partition=record.partition,
+            kafka_offset=record.offset,
+        )
+    )
+
+
+def _dead_letters(record: Record) -> Rows:
+    letter = DeadLetter.read(record.key, record.value, list(record.headers))
+    # without our headers the letter was written by hand: its own place keeps it apart from others
+    topic, partition, offset = (
+        (letter.topic, letter.partition, letter.offset)
+        if letter.topic
+        else (record.topic, record.partition, record.offset)
+    )
+    return _one(
+        DeadLetterRow(
+            at=letter.at or record.timestamp,
+            stage=letter.stage,
+            reason=letter.reason,
+            error=letter.error,
+            key=letter.key,
+            body=letter.body,
+            kafka_topic=topic,
+            kafka_partition=partition,
+            kafka_offset=offset,
+        )
+    )
+
+
+def _one(row: Row) -> Rows:
+    return Rows((PackedRow("", 0, pack_row(row)),))
+
+
+def _checked(read: Callable[[Record], Rows]) -> Callable[[Record], Rows]:
+    def rows(record: Record) -> Rows:
+        try:
+            return read(record)
+        except (codec.DecodeError, ValueError, OverflowError) as error:
+            return Rows((), f"the record is not what {record.topic} holds: {type(error).__name__}")
+
+    return rows
+
+
+def _table(name: str, topic: topics.Topic, row: type[Row], read: Callable[[Record], Rows]) -> Table:
+    return Table(name, topic.name, row.__struct_fields__, _checked(read))
+
+
+#: By topic name, one for each of `schemas.topics.WRITTEN_TOPICS`.
+TABLES: Mapping[str, Table] = {
+    table.topic: table
+    for table in (
+        _table("alerts", topics.ALERTS_HISTORY, AlertRow, _alerts),
+        _table("incidents", topics.INCIDENTS, IncidentRow, _incidents),
+        _table("incident_events", topics.INCIDENTS_EVENTS, IncidentEventRow, _incident_events),
+        _table("deliveries", topics.NOTIFICATIONS_RESULTS, DeliveryRow, _deliveries),
+        _table("dead_letters", topics.DEADLETTERS, DeadLetterRow, _dead_letters),
+    )
+}
