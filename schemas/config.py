@@ -26,7 +26,7 @@ class Settings:
     port_base: int = 8400
     kafka: str = ""
     clickhouse: str = ""
-    clickhouse_token: str = "stormweir"
+    clickhouse_token: str = "stormweir"  # noqa: S105 - the embedded server's, which listens on loopback only
     clickhouse_database: str = "stormweir"
     partitions: int = 4
     replication: int = 1

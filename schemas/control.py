@@ -14,6 +14,7 @@ Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9]
 SeverityName = Literal["info", "warning", "error", "critical"]
 DEFAULT_TENANT = "default"
 DEFAULT_WINDOW_S = 60
+MAX_DEFAULTS = 10_000
 
 
 class Record(BaseModel):
@@ -160,6 +161,7 @@ class Control:
         self.apikeys: dict[str, ApiKey] = {}
         self.records: dict[str, AnyRecord] = {}
         self.version = 0
+        self._defaults: dict[tuple[str, str], Service] = {}
 
     def apply(self, key: str, value: bytes | None) -> str | None:
         """Take one record of the topic; a None value deletes. Returns why it was refused, or None."""
@@ -185,8 +187,14 @@ class Control:
 
     def service(self, tenant: str, service_id: str) -> Service:
         """The service, or its defaults where nobody declared it."""
-        found = self.services.get((tenant, service_id))
-        return found if found is not None else Service.model_construct(id=service_id, tenant=tenant)
+        place = tenant, service_id
+        found = self.services.get(place) or self._defaults.get(place)
+        if found is None:
+            if len(self._defaults) >= MAX_DEFAULTS:
+                # Producers name services freely; a flood of names must not fill the memory.
+                self._defaults.clear()
+            found = self._defaults[place] = Service.model_construct(id=service_id, tenant=tenant)
+        return found
 
     def _index(self, record: AnyRecord) -> None:
         match record:
