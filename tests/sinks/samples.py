@@ -95,7 +95,9 @@ class Recorder:
 async def recording(*answers: web.Response, host: str = "127.0.0.1") -> AsyncIterator[Recorder]:
     """A real server; `url` is its address."""
     recorder = Recorder(answers=list(answers))
-    runner = web.ServerRunner(web.Server(recorder.handle, access_log=None), shutdown_timeout=0.1)
+    runner = web.ServerRunner(
+        web.Server(recorder.handle, access_log=None, handler_cancellation=True), shutdown_timeout=0.1
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, 0)
@@ -139,8 +141,3 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is awaited happens in libraries and sockets
             await asyncio.sleep(0.002)
-
-
-async def no_sleep(_: float) -> None:
-    """A sleep that takes no time but lets others run."""
-    await asyncio.sleep(0)
