@@ -1,7 +1,10 @@
 """The sink agents: what leaves Kafka for ClickHouse and for people, on the engine's acknowledgement."""
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol
+
+from prometheus_client import Counter
 
 from schemas import topics
 from schemas.codec import DecodeError, decode_notification, encode
@@ -12,6 +15,9 @@ from sinks.clickhouse.batches import Batch, form
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES, Table
 from streams.engine import Engine, TableSpec
+
+log = logging.getLogger(__name__)
+UNREADABLE = Counter("stormweir_history_unreadable_total", "Records of history that gave no row", ["table"])
 
 #: What the notifier writes.
 NOTIFIER_OUTPUTS = (topics.NOTIFICATIONS_RESULTS, topics.DEADLETTERS)
@@ -47,6 +53,9 @@ class Writer:
         """The batch of these records; raises `marks` to what it holds."""
         batch = form(self._table, records, marks)
         marks.update(batch.marks)
+        for offset, reason in batch.errors:
+            UNREADABLE.labels(self._table.name).inc()
+            log.error("%s/%d@%d gives no row: %s", topic, partition, offset, reason)
         return batch
 
     async def write(self, batch: Batch) -> None:

@@ -25,7 +25,7 @@ def run_worker(settings: Settings) -> NoReturn:
     """`stormweir worker`: normalize, dedup, correlate."""
     engine = _engine(settings, "worker", topics.WORKER_GROUP, pipeline.OUTPUTS)
     reader = ControlReader(settings.bootstrap)
-    engine.beside(reader)
+    engine.beside(reader.start, reader.stop)
     pipeline.build(engine, reader.control, settings.max_keys)
     sys.exit(engine.run())
 
@@ -34,7 +34,7 @@ def run_writer(settings: Settings) -> NoReturn:
     """`stormweir writer`: history into ClickHouse."""
     engine = _engine(settings, "writer", topics.WRITER_GROUP, ())
     clickhouse = ClickHouse(settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database)
-    engine.beside(clickhouse)
+    engine.beside(None, clickhouse.close)
     attach_writer(engine, clickhouse)
     sys.exit(engine.run())
 
@@ -44,8 +44,8 @@ def run_notifier(settings: Settings) -> NoReturn:
     engine = _engine(settings, "notifier", topics.NOTIFIER_GROUP, NOTIFIER_OUTPUTS)
     reader = ControlReader(settings.bootstrap)
     outbound = Outbound(settings.allowed_networks)
-    engine.beside(reader)
-    engine.beside(outbound)
+    engine.beside(reader.start, reader.stop)
+    engine.beside(None, outbound.close)
     deliverer = Deliverer(reader.control, outbound, settings.base_url, clock=lambda: int(time.time() * 1000))
     attach_notifier(engine, deliverer)
     sys.exit(engine.run())
@@ -67,5 +67,5 @@ def _engine(settings: Settings, process: str, group: str, outputs: tuple[topics.
         settings.port(f"admin.{process}"),
         ready=lambda: None if engine.ready else "partitions are not open yet",
     )
-    engine.beside(admin)
+    engine.beside(admin.start, admin.stop)
     return engine

@@ -5,10 +5,10 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import faust
 from faust.types import TP
@@ -25,6 +25,8 @@ from streams.engine.transport import BatchSchema, EngineConsumer, EngineTranspor
 
 log = logging.getLogger(__name__)
 
+Hook = Callable[[], Awaitable[None]]
+
 TICK_SECONDS = 1.0
 #: A partition that is behind and has made no progress for this long ends the process.
 STALLED_AFTER = 60.0
@@ -39,13 +41,6 @@ class Wiring:
     agent: str
     table: TableSpec | None
     make: Callable[[int, Table | None], Lane]
-
-
-class Service(Protocol):
-    """Something that runs beside the lanes: an admin port, a follower of configuration, a client."""
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
 
 
 class StormweirApp(faust.App):
@@ -86,7 +81,8 @@ class Engine:
         self._data_dir = data_dir
         self._parked: dict[tuple[str, int], Store] = {}
         self._opening: asyncio.Task[None] | None = None
-        self._beside: list[Service] = []
+        self._starts: list[Hook] = []
+        self._stops: list[Hook] = []
         self._prepared = asyncio.Event()
         self._committed: dict[TP, int] = {}
         self._broker = Broker(bootstrap, group)
@@ -165,9 +161,12 @@ class Engine:
         channel = self.app.topic(topic, schema=BatchSchema(), internal=False)
         self.app.agent(channel, name=f"{wiring.agent}.{topic}")(body)
 
-    def beside(self, service: "Service") -> None:
-        """Have a service started before any partition opens, and stopped after the last one closed."""
-        self._beside.append(service)
+    def beside(self, start: Hook | None, stop: Hook | None) -> None:
+        """Have something run beside: `start` before any partition opens, `stop` after the last one closed."""
+        if start is not None:
+            self._starts.append(start)
+        if stop is not None:
+            self._stops.insert(0, stop)
 
     def run(self) -> int:
         """Run as a worker until SIGTERM or SIGINT; 0, or non-zero when it failed."""
@@ -227,8 +226,8 @@ class Engine:
     async def release(self) -> None:
         """Close the producer and stop what runs beside."""
         await self._broker.stop()
-        for service in reversed(self._beside):
-            await service.stop()
+        for stop in self._stops:
+            await stop()
 
     # -- opening
 
@@ -339,8 +338,8 @@ class Engine:
         try:
             for topic in self._outputs:
                 self._partitions[topic] = await self._broker.partitions(topic)
-            for service in self._beside:
-                await service.start()
+            for start in self._starts:
+                await start()
         except Exception as error:
             self._fail(error)
         self._prepared.set()
