@@ -15,7 +15,7 @@ import time
 import uuid
 from pathlib import Path
 
-from streams.embedded.kafka_jars import VERSION, Progress, default_jars, fetch_jars, java
+from streams.embedded.kafka_jars import VERSION, Progress, default_jars, fetch_jars, java, silent
 from streams.process.errors import OperatorError
 from streams.process.ports import require_free
 
@@ -65,10 +65,6 @@ class KafkaError(OperatorError):
     """The embedded broker cannot start; the message says why and what to do."""
 
 
-def _silent(_: str) -> None:
-    """Progress for callers that show none."""
-
-
 class EmbeddedKafka:
     """One broker. `start` returns once it answers; data of an earlier run is continued.
 
@@ -83,7 +79,7 @@ class EmbeddedKafka:
         *,
         heap_mb: int = 512,
         jars: Path | None = None,
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> None:
         self.data_dir = data_dir.resolve()
         self.port = port
@@ -155,7 +151,7 @@ class EmbeddedKafka:
                     f"{self.data_dir} was written by Kafka {found!r}, this is {VERSION}: "
                     "use that version or another data directory (STORMWEIR_DATA_DIR)"
                 )
-        elif any(path.suffix != ".pid" for path in self.data_dir.iterdir()):
+        elif any(self.data_dir.iterdir()):
             raise KafkaError(
                 f"{self.data_dir} holds files that are not this broker's: "
                 "choose an empty data directory (STORMWEIR_DATA_DIR) or move them away"

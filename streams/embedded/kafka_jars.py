@@ -16,6 +16,10 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 Progress = Callable[[str], None]
 
 
+def silent(_: str) -> None:
+    """Progress for callers that show none."""
+
+
 class MissingToolError(OperatorError):
     """Java or Maven is not there, too old, or failed; the message says what to do."""
 

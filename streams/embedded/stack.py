@@ -1,0 +1,180 @@
+"""The whole of Stormweir on one machine: Kafka, ClickHouse and our processes, started, kept up and stopped.
+
+Everything lies in one data directory: `kafka/`, `clickhouse/`, `logs/`, `pids/` and the lock of the stack.
+"""
+
+import asyncio
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+from schemas.config import PORTS, PREFIX, Settings
+from sinks.clickhouse.client import ClickHouseError
+from sinks.clickhouse.migrate import MigrationError, migrate
+from streams.embedded.kafka import EmbeddedKafka
+from streams.embedded.kafka_jars import Progress, silent
+from streams.embedded.processes import Broker, Command, end_orphans
+from streams.embedded.supervisor import Supervisor
+from streams.process.errors import OperatorError
+from streams.process.ports import require_free
+from streams.topics import create_topics
+
+LOCK = "stormweir.lock"
+#: In the order they start; the gateway accepts alerts only once the others stand ready to take them.
+PROCESSES = ("writer", "worker", "notifier", "gateway")
+#: What stops together, and after how many seconds what still runs is killed: all is over in ten.
+_STOP = (
+    (("gateway",), 2.0),
+    (("worker", "writer", "notifier", "receiver"), 5.0),
+    (("clickhouse",), 6.0),
+    (("kafka",), 8.5),
+)
+_READY_S = 180.0
+#: What a stack and its commands keep in a data directory.
+_OURS = {"kafka", "clickhouse", "logs", "pids", "receiver.jsonl", LOCK}
+
+
+class Stack:
+    """One machine's stack. `start` returns once every process is ready; afterwards the dead are restarted.
+
+    `processes` are commands of `stormweir`; the demo adds `receiver`. A Kafka or ClickHouse that the
+    settings name is used instead of the embedded one. `progress` gets lines for people.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        progress: Progress = silent,
+        processes: Sequence[str] = PROCESSES,
+    ) -> None:
+        self.settings = settings
+        self._progress = progress
+        self._names = processes
+        self._supervisor = Supervisor(progress)
+        self._lock: IO[str] | None = None
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """Process ids by name (`kafka`, `clickhouse`, `gateway`, ...), of those that run now."""
+        return self._supervisor.pids
+
+    async def start(self) -> None:
+        """Bring all up, continuing with the data that is there. Raises OperatorError; then nothing runs."""
+        self._claim()
+        try:
+            await end_orphans(self.settings.data_dir, self._progress)
+            self._check_ports()
+            await self._start_stores()
+            for name in self._names:
+                await self._supervisor.start(self._command(name), _READY_S)
+                self._progress(f"{name} is ready")
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop all within ten seconds: the gateway first, Kafka last. Stopping twice is nothing."""
+        started = time.monotonic()
+        for names, seconds in _STOP:
+            await asyncio.gather(*(self._supervisor.stop(name, started + seconds) for name in names))
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    async def wait(self) -> None:
+        """Wait while all is well. Raises OperatorError once a process keeps dying."""
+        await self._supervisor.wait()
+
+    def kill(self, process: str, *, hold: bool = False) -> None:
+        """SIGKILL one process, for fault tests. It comes back by itself, with `hold` after `resume`."""
+        self._supervisor.kill(process, hold=hold)
+
+    async def resume(self, process: str) -> None:
+        """Let a held process come back, and wait until it is ready."""
+        self._supervisor.resume(process)
+        await self._supervisor.ready(process)
+
+    async def ready(self, process: str) -> None:
+        """Wait until a process is ready, now or again."""
+        await self._supervisor.ready(process)
+
+    def _claim(self) -> None:
+        directory = self.settings.data_dir
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            names = {path.name for path in directory.iterdir()}
+            foreign = sorted(names - _OURS)
+            if foreign and LOCK not in names:
+                raise OperatorError(
+                    f"{directory} holds files that are not Stormweir's ({', '.join(foreign[:3])}, ...): "
+                    "choose an empty or new data directory with STORMWEIR_DATA_DIR"
+                )
+            self._lock = (directory / LOCK).open("a+")
+        except OSError as error:
+            raise OperatorError(
+                f"data directory {directory}: {error.strerror}: choose another with STORMWEIR_DATA_DIR"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            owner = self._lock.read().strip()
+            self._lock.close()
+            self._lock = None
+            raise OperatorError(
+                f"{directory} is in use by another stack (pid {owner}): stop that one, "
+                "or choose another STORMWEIR_DATA_DIR and STORMWEIR_PORT_BASE"
+            ) from None
+        self._lock.truncate(0)
+        self._lock.write(f"{os.getpid()}\n")
+        self._lock.flush()
+
+    def _check_ports(self) -> None:
+        settings = self.settings
+        if not settings.kafka:
+            require_free("kafka", settings.port("kafka"))
+            require_free("kafka.controller", settings.port("kafka.controller"))
+        served = [*self._names, *([] if settings.clickhouse else ["clickhouse"])]
+        for name in served:
+            for role in {name, f"admin.{name}"} & set(PORTS):
+                require_free(role, settings.port(role), settings.host)
+
+    async def _start_stores(self) -> None:
+        settings = self.settings
+        if not settings.kafka:
+            kafka = EmbeddedKafka(
+                settings.data_dir / "kafka",
+                settings.port("kafka"),
+                settings.port("kafka.controller"),
+                progress=self._progress,
+            )
+            await self._supervisor.start(Broker(kafka, settings.data_dir), _READY_S)
+        created = await create_topics(settings.bootstrap, settings.partitions, settings.replication)
+        self._progress(f"topics are ready on {settings.bootstrap} ({len(created)} new)")
+        if not settings.clickhouse:
+            await self._supervisor.start(self._command("clickhouse"), _READY_S)
+        try:
+            await migrate(settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database)
+        except (ClickHouseError, MigrationError, ValueError) as error:
+            raise OperatorError(f"ClickHouse at {settings.clickhouse_url}: {error}") from error
+        self._progress(f"ClickHouse is ready on {settings.clickhouse_url}")
+
+    def _command(self, name: str) -> Command:
+        settings = self.settings
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+        host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104
+        # The receiver stands for somebody else's server and has no admin port.
+        address = (
+            f"{settings.port('receiver')}/summary" if name == "receiver" else f"{settings.port(f'admin.{name}')}/readyz"
+        )
+        return Command(
+            name,
+            [sys.executable, "-m", "streams.cli", name],
+            environ={**inherited, **settings.environ()},
+            ready_url=f"http://{host}:{address}",
+            directory=settings.data_dir,
+            progress=self._progress,
+        )

@@ -1,0 +1,181 @@
+"""The supervisor over real processes: small HTTP servers that are told how to behave by their arguments."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from streams.embedded import supervisor as supervisor_module
+from streams.embedded.processes import Command, end_orphans
+from streams.embedded.supervisor import Supervisor, until
+from streams.process.errors import OperatorError
+from tests.conftest import FreePorts
+
+#: Serves 503 until a file named on the command line exists, then 200; `deaf` ignores SIGTERM.
+SERVER = """
+import os, signal, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+port, ready, mode = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+if mode == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        ok = os.path.exists(ready)
+        body = b'{"status":"ok"}' if ok else b'{"reason":"still recovering"}'
+        self.send_response(200 if ok else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+print("listening", flush=True)
+HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+"""
+Serve = Callable[..., Command]
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    """What people were told."""
+    return []
+
+
+@pytest.fixture
+async def supervisor(lines: list[str]) -> AsyncIterator[Supervisor]:
+    """A supervisor whose processes are ended after the test."""
+    made = Supervisor(lines.append)
+    yield made
+    for name in list(made._processes):
+        await made.stop(name, time.monotonic())
+
+
+@pytest.fixture
+def serve(tmp_path: Path, free_ports: FreePorts, lines: list[str]) -> Serve:
+    """`serve(name, ready=True, mode="plain")`: a command that runs SERVER."""
+
+    def make(name: str, ready: bool = True, mode: str = "plain") -> Command:
+        (port,) = free_ports(1)
+        flag = tmp_path / f"{name}.ready"
+        if ready:
+            flag.touch()
+        return Command(
+            name,
+            [sys.executable, "-c", SERVER, str(port), str(flag), mode],
+            environ=os.environ,
+            ready_url=f"http://127.0.0.1:{port}/readyz",
+            directory=tmp_path,
+            progress=lines.append,
+        )
+
+    return make
+
+
+async def _within(seconds: float, holds: Callable[[], bool]) -> None:
+    assert await until(holds, time.monotonic() + seconds)
+
+
+async def test_start_waits_for_readiness(supervisor: Supervisor, serve: Serve, tmp_path: Path) -> None:
+    """A process that lives but says 503 is not started yet; once it says 200 it is."""
+    starting = asyncio.create_task(supervisor.start(serve("a", ready=False), 30))
+    await _within(10, lambda: bool(supervisor.pids))
+    assert not (await asyncio.wait({starting}, timeout=0.5))[0]
+    (tmp_path / "a.ready").touch()
+    await starting
+    assert set(supervisor.pids) == {"a"}
+
+
+async def test_not_ready_in_time_tells_why(supervisor: Supervisor, serve: Serve, tmp_path: Path) -> None:
+    """After the timeout the error names the process and shows the end of its log."""
+    with pytest.raises(OperatorError, match=r"a is not ready after 1 s:\n  listening"):
+        await supervisor.start(serve("a", ready=False), 1)
+
+
+async def test_the_dead_come_back(supervisor: Supervisor, serve: Serve, lines: list[str]) -> None:
+    """A process that is killed from outside runs again under a new pid, and people are told."""
+    await supervisor.start(serve("a"), 30)
+    old = supervisor.pids["a"]
+    os.kill(old, signal.SIGKILL)
+    await _within(10, lambda: supervisor.pids.get("a", old) != old)
+    await supervisor.ready("a")
+    assert lines == ["a died and is started again"]
+
+
+async def test_ordered_kill_holds_until_resume(supervisor: Supervisor, serve: Serve) -> None:
+    """`kill(hold=True)` keeps a process down until `resume`; without hold it comes back by itself."""
+    await supervisor.start(serve("a"), 30)
+    first = supervisor.pids["a"]
+    supervisor.kill("a", hold=True)
+    assert "a" not in supervisor.pids
+    returned = asyncio.create_task(supervisor.ready("a"))
+    assert not (await asyncio.wait({returned}, timeout=0.5))[0]
+    supervisor.resume("a")
+    await returned
+    second = supervisor.pids["a"]
+    assert second != first
+
+    supervisor.kill("a")
+    await supervisor.ready("a")
+    assert supervisor.pids["a"] not in (first, second)
+
+
+async def test_what_keeps_dying_is_given_up(
+    supervisor: Supervisor, tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After five deaths in a minute the error shows the last log lines, and nothing is started any more."""
+    monkeypatch.setattr(supervisor_module, "_BACKOFF_S", 0.01)
+    broken = Command(
+        "broken",
+        [sys.executable, "-c", "print('no such setting'); raise SystemExit(3)"],
+        environ=os.environ,
+        ready_url="http://127.0.0.1:9/",
+        directory=tmp_path,
+        progress=lines.append,
+    )
+    with pytest.raises(OperatorError, match=r"broken died 5 times in 60 s.*\n  no such setting"):
+        await supervisor.start(broken, 30)
+    assert lines == ["broken died before it was ready (status 3) and is started again"] * 4
+    with pytest.raises(OperatorError, match="broken died 5 times"):
+        await supervisor.wait()
+
+
+async def test_stop_asks_first_and_kills_at_the_deadline(
+    supervisor: Supervisor, serve: Serve, lines: list[str]
+) -> None:
+    """SIGTERM is enough for a polite process; one that ignores it is killed at the deadline, and is not restarted."""
+    await supervisor.start(serve("polite"), 30)
+    await supervisor.start(serve("deaf", mode="deaf"), 30)
+    polite, deaf = supervisor.pids["polite"], supervisor.pids["deaf"]
+    await supervisor.stop("polite", time.monotonic() + 30)
+    assert lines == []
+    await supervisor.stop("deaf", time.monotonic() + 0.5)
+    assert lines == ["deaf did not end in time and is killed"]
+    for pid in (polite, deaf):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+async def test_orphans_of_a_killed_stack_are_ended_and_strangers_are_not(
+    serve: Serve, tmp_path: Path, lines: list[str]
+) -> None:
+    """What pid files name is ended when start times agree; a pid that was given to somebody else is left alone."""
+    orphan = serve("orphan")
+    await orphan.start()
+    stranger = serve("stranger")
+    await stranger.start()
+    (tmp_path / "pids" / "stranger").write_text(f"{stranger.pid} 1\n")
+    (tmp_path / "pids" / "garbage").write_text("")
+    pid = orphan.pid
+
+    await end_orphans(tmp_path, lines.append)
+    try:
+        assert lines == [f"ending orphan (pid {pid}), which an earlier stack left running"]
+        assert orphan.pid is None
+        assert stranger.pid is not None
+        assert list((tmp_path / "pids").iterdir()) == []
+    finally:
+        stranger.kill()
