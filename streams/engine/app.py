@@ -15,10 +15,10 @@ from faust.types import TP
 
 from streams.engine import metrics
 from streams.engine.broker import Broker
-from streams.engine.changelog import Owner, Position, Replay
+from streams.engine.changelog import OWN, Owner, Position, Replay, own_record
 from streams.engine.effects import BatchLane, BatchSink, TaskLane, TaskSink
-from streams.engine.lane import DeadLetters, Lane, Stage, StageLane, Table, TableSpec
-from streams.engine.restore import foreign, restore
+from streams.engine.lane import DeadLetters, FencedError, Lane, Stage, StageLane, Table, TableSpec
+from streams.engine.restore import catch_up, foreign, restore
 from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore, RocksStore, Store
 from streams.engine.transport import BatchSchema, EngineConsumer, EngineTransport
@@ -155,7 +155,11 @@ class Engine:
 
         async def body(stream: Any) -> None:
             async for batch in stream.noack():
-                batch.lane.receive(batch.records)
+                try:
+                    batch.lane.receive(batch.records)
+                except Exception as error:
+                    # Faust would start the agent anew and go on after the batch.
+                    self._fail(error)
                 await asyncio.sleep(0)
 
         channel = self.app.topic(topic, schema=BatchSchema(), internal=False)
@@ -202,19 +206,22 @@ class Engine:
         """A rebalance is over: restore and open every assigned partition, each as soon as it can."""
         metrics.REBALANCES.inc()
         tps = [tp for tp in assignment if tp.topic in self._wirings]
-        self._opening = asyncio.create_task(self._open(tps, generation), name="open partitions")
+        self._opening = asyncio.create_task(self._open(tps, generation, self._opening), name="open partitions")
         self._opening.add_done_callback(self._opened)
 
     async def close_lanes(self) -> None:
         """Nothing is processed after this returns; what was begun is committed if that was quick."""
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait({self._opening})
-            self._opening = None
+        opening, self._opening = self._opening, None
+        await self._close(opening)
+
+    async def _close(self, opening: "asyncio.Task[None] | None") -> None:
+        if opening is not None:
+            opening.cancel()
+            await asyncio.wait({opening})
         self.ready = False
-        lanes = self.lanes
-        await asyncio.gather(*(lane.close(CLOSE_PATIENCE) for lane in lanes.values()))
-        for lane in lanes.values():
+        lanes = [lane for lane in self.lanes.values() if not lane.closed]
+        await asyncio.gather(*(lane.close(CLOSE_PATIENCE) for lane in lanes))
+        for lane in lanes:
             if lane.table is None:
                 continue
             store = lane.table.state.store
@@ -231,7 +238,9 @@ class Engine:
 
     # -- opening
 
-    async def _open(self, tps: Sequence[TP], generation: int) -> None:
+    async def _open(self, tps: Sequence[TP], generation: int, previous: "asyncio.Task[None] | None") -> None:
+        # In a quick succession of rebalances Faust may resume twice without revoking in between.
+        await self._close(previous)
         self.lanes = {}
         self._committed = {}
         consumer = cast(EngineConsumer, self.app.consumer)
@@ -294,9 +303,21 @@ class Engine:
         self, tp: TP, spec: TableSpec, store: Store, replay: Replay, generation: int, committed: int | None
     ) -> None:
         owner = Owner(replay.highest.fence + 1, generation)
-        state = PartitionState(store, spec.deadline)
-        state.reassert(replay.disputed)
-        await self._start(tp, Table(spec, tp.partition, state, owner), committed)
+        try:
+            # The fence comes first, then the rest of the log: whatever a former owner still writes is either
+            # part of the state from here on, or ignored by everyone.
+            fence, _ = await self._broker.append(spec.changelog, tp.partition, [[(OWN, own_record(owner, 0), ())]])
+            await catch_up(self.bootstrap, spec.changelog, tp.partition, replay, fence)
+            if replay.highest > owner:
+                raise FencedError(f"{spec.changelog}/{tp.partition} belongs to {replay.highest}, not to {owner}")
+            replay.finish()
+            store.end = fence
+            state = PartitionState(store, spec.deadline)
+            state.reassert(replay.disputed)
+            await self._start(tp, Table(spec, tp.partition, state, owner), committed)
+        except BaseException:
+            store.close()
+            raise
 
     async def _start(self, tp: TP, table: Table | None, committed: int | None) -> None:
         """Seek and open. The position in the changelog beats the committed offset, in both directions."""
@@ -320,13 +341,10 @@ class Engine:
         lane = self._wirings[tp.topic].make(tp.partition, table)
         lane.failed = self._fail
         lane.foreign = self._foreign
-        if table is not None:
-            # Fences a former owner before anything is processed, and settles what recovery disputed.
-            lane.processed = lane.committed = start - 1
-            changes, where = table.state.cut(start - 1)
-            await lane.persist(changes, where)
-        else:
-            lane.processed = lane.committed = start - 1
+        lane.processed = lane.committed = start - 1
+        if table is not None and (table.state.dirty or start != position + 1):
+            # Settles what recovery disputed, and a position that was given up, before anything is processed.
+            await lane.persist(*table.state.cut(start - 1))
         self.lanes[tp] = lane
 
     async def _foreign(self, topic: str, partition: int, start: int, stop: int) -> tuple[Owner, set[bytes]]:
@@ -349,7 +367,10 @@ class Engine:
         idle_since = time.monotonic() - TICK_SECONDS
         for lane in list(self.lanes.values()):
             if lane.ticks and lane.uncommitted == 0 and lane.received_at < idle_since:
-                lane.tick(now)
+                try:
+                    lane.tick(now)
+                except Exception as error:
+                    self._fail(error)
 
     async def _watch(self) -> None:
         """A lane that is behind and does not move is worth a restart (faust #523, aiokafka #1154)."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 log = logging.getLogger(__name__)
 
@@ -69,18 +70,16 @@ class Broker:
     async def append(self, topic: str, partition: int, chunks: Iterable[Sequence[Item]]) -> tuple[int, int]:
         """Send chunks of records one after another; the first and the last offset.
 
-        A chunk is one record batch, appended as a whole, if its size is below MAX_BATCH.
+        Each chunk is one record batch, appended as a whole.
         """
         producer = await self._connected()
         first = last = -1
         try:
             for chunk in chunks:
-                for batch in _batches(producer, chunk):
-                    count = batch.record_count()
-                    future = await producer.send_batch(batch, topic, partition=partition)
-                    base = (await future).offset
-                    first = base if first < 0 else first
-                    last = base + count - 1
+                future = await producer.send_batch(_batch(chunk), topic, partition=partition)
+                base = (await future).offset
+                first = base if first < 0 else first
+                last = base + len(chunk) - 1
         except BaseException:
             await self._discard(producer)
             raise
@@ -120,6 +119,15 @@ async def _close(producer: AIOKafkaProducer) -> None:
         await asyncio.wait_for(producer.stop(), 5)
     except Exception:
         log.warning("producer did not stop in time", exc_info=True)
+
+
+def _batch(items: Iterable[Item]) -> BatchBuilder:
+    """All items as one batch, however large: a flush may hold a value above MAX_BATCH."""
+    builder = BatchBuilder(MAX_REQUEST, 0)
+    timestamp = int(time.time() * 1000)
+    for key, value, headers in items:
+        builder.append(timestamp=timestamp, key=key, value=value, headers=list(headers))
+    return builder
 
 
 def _batches(producer: AIOKafkaProducer, items: Iterable[Item]) -> list[Any]:

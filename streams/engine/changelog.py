@@ -19,8 +19,8 @@ POS = b"__pos__"
 class Owner(NamedTuple):
     """Who writes: `fence` is one more than any recovered one, `generation` the consumer group's."""
 
-    fence: int
-    generation: int
+    fence: int = 0
+    generation: int = -1
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
@@ -43,10 +43,14 @@ class Change(Protocol):
 
 
 class Target(Protocol):
-    """Where replayed changes go: a store."""
+    """Where replayed changes go: a store, with the position, last offset and owner of the last flush it took."""
+
+    position: Position
+    end: int
+    owner: Owner
 
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None: ...
-    def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int) -> None: ...
+    def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int, owner: Owner) -> None: ...
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -70,10 +74,10 @@ class Replay:
     `disputed` collects keys whose newest record must not count (a zombie's, or of a torn flush).
     """
 
-    def __init__(self, target: Target, end: int) -> None:
-        self.highest = Owner(0, -1)
+    def __init__(self, target: Target) -> None:
+        self.highest = target.owner
         self.disputed: set[bytes] = set()
-        self.end = end
+        self.end = target.end
         self._target = target
         self._pending: dict[bytes, bytes | None] = {}
         self._in_flush = False
@@ -93,7 +97,7 @@ class Replay:
                 if not self._ignoring:
                     loose.update(self._pending)
                     self._target.apply(loose)
-                    self._target.flushed(loose, _decode_position(value), offset)
+                    self._target.flushed(loose, _decode_position(value), offset, self.highest)
                     loose = {}
                     self.disputed.difference_update(self._pending)
                     self._pending = {}
@@ -105,7 +109,10 @@ class Replay:
             else:
                 loose[key] = value
         if loose:
-            self._target.apply(loose)
+            # What compaction left over is durable already, but the position that goes with it is still to come.
+            target = self._target
+            target.apply(loose)
+            target.flushed(loose, target.position, target.end, target.owner)
 
     def finish(self) -> None:
         """The log is read: what an unfinished flush left behind is disputed."""

@@ -98,8 +98,10 @@ class BatchLane(Lane):
             _, last = _decode(intent)
             if last > self.committed:
                 await self._until(lambda: self.processed >= last)
-                if not self.closed:
-                    await self._write(self._take(last), intended=True)
+                intended = self._take(last)
+                # Compaction or retention may have removed every record of the intended range.
+                if intended and not self.closed:
+                    await self._write(intended, intended=True)
         while not self.closed:
             await self._ready()
             if self._buffer and not self.closed:
@@ -210,6 +212,7 @@ class TaskLane(Lane):
         self._window: deque[_Task] = deque()
         self._last: dict[bytes, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(sink.max_tasks)
         self._processed_total = metrics.PROCESSED.labels(name)
 
     @property
@@ -245,7 +248,11 @@ class TaskLane(Lane):
         if before is not None:
             await asyncio.wait({before})
         groups: dict[tuple[str, int], list[Item]] = {}
-        for topic, key, value, partition, headers in await self._sink.perform(record):
+        async with self._slots:
+            outputs = await self._sink.perform(record)
+        # Any end is progress: one slow record must not look like a lane that is stuck.
+        self.progress_at = time.monotonic()
+        for topic, key, value, partition, headers in outputs:
             place = xxh3_64_intdigest(key or b"") % self._partitions[topic] if partition is None else partition
             groups.setdefault((topic, place), []).append((key, value, headers))
         await self.patiently(partial(self.broker.send, groups), "sending")

@@ -146,19 +146,19 @@ class Lane:
     @property
     def clean(self) -> bool:
         """Whether memory holds exactly what the changelog holds, so that it may be kept for later."""
-        return self.committed == self.processed
+        return self.committed == self.processed and (self.table is None or not self.table.state.dirty)
 
     async def persist(self, changes: dict[bytes, bytes | None], position: Position) -> None:
         """Write one atomic flush to the changelog and notice if another owner wrote in between."""
         assert self.table is not None
         spec, partition, state, owner = self.table
         first, last = await self.broker.append(spec.changelog, partition, _flush(owner, changes, position))
-        expected = state.store.end + 1
-        state.store.flushed(changes, position, last)
-        if first != expected:
+        if first != state.store.end + 1:
             log.warning("another owner wrote to %s/%d: writing its keys again", spec.changelog, partition)
             metrics.FOREIGN_WRITES.labels(spec.name).inc()
-            await self.contest(expected, first)
+            # Before the store takes the flush: a fenced owner's must never reach it.
+            await self.contest(state.store.end + 1, first)
+        state.store.flushed(changes, position, last, owner)
 
     async def contest(self, start: int, stop: int) -> None:
         """Changelog offsets [start, stop) are not ours: yield to a newer owner, overrule an older one."""
@@ -243,7 +243,7 @@ class StageLane(Lane):
             return
         outputs = self._run((), self._stream_time(now))
         self._gather(outputs)
-        if outputs:
+        if outputs or (self.table is not None and self.table.state.dirty):
             self._changed = True
             self._kick()
 
@@ -336,6 +336,8 @@ class StageLane(Lane):
                 changes, position = self.table.state.cut(offset)
                 await self.patiently(partial(self.broker.send, groups), "sending")
                 await self.patiently(partial(self.persist, changes, position), "changelog")
+                # Keys that another owner overwrote are written again now, not with the next record.
+                self._changed = self._changed or self.table.state.dirty
             self.acknowledge(offset, count)
 
 

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from streams.engine import metrics
 from streams.engine.changelog import OWN, POS, Owner, Replay
@@ -22,48 +22,79 @@ async def restore(
     wanted: Iterable[tuple[TableSpec, int, Store]],
     done: Callable[[TableSpec, int, Replay], None],
 ) -> None:
-    """Bring each store up to the end of its changelog partition and call `done` for it, one by one.
+    """Bring each store up to the present end of its changelog partition and call `done` for it, one by one.
 
-    A store that was filled before only reads what came since. Raises aiokafka's errors.
+    A store that was filled before only reads what came since. The caller ends the replay: it may have to
+    `catch_up` first. Raises aiokafka's errors.
     """
     started = time.monotonic()
-    replays = {
-        TopicPartition(spec.changelog, partition): (spec, partition, store, Replay(store, store.end))
-        for spec, partition, store in wanted
-    }
-    if not replays:
+    stores = {TopicPartition(spec.changelog, partition): (spec, store) for spec, partition, store in wanted}
+    if not stores:
         return
     consumer = _reader(bootstrap)
     await consumer.start()
     try:
-        consumer.assign(list(replays))
-        ends = await consumer.end_offsets(list(replays))
-        starts = await consumer.beginning_offsets(list(replays))
-        for tp, (_, _, store, _) in replays.items():
-            consumer.seek(tp, max(starts[tp], min(store.end + 1, ends[tp])))
-        reading = set(replays)
+        consumer.assign(list(stores))
+        ends = await consumer.end_offsets(list(stores))
+        starts = await consumer.beginning_offsets(list(stores))
+        replays: dict[TopicPartition, Replay] = {}
+        for tp, (_, store) in stores.items():
+            replays[tp] = _replay(tp, store, ends[tp])
+            consumer.seek(tp, max(starts[tp], store.end + 1))
+        reading = set(stores)
         while reading:
             for tp in [tp for tp in reading if await consumer.position(tp) >= ends[tp]]:
                 reading.remove(tp)
                 consumer.pause(tp)
-                spec, partition, store, replay = replays[tp]
-                replay.finish()
-                store.end = ends[tp] - 1
+                spec, _ = stores[tp]
                 metrics.RECOVERY.labels(spec.name).set(time.monotonic() - started)
-                done(spec, partition, replay)
+                done(spec, tp.partition, replays[tp])
             if not reading:
                 break
             for tp, records in (await consumer.getmany(*reading, timeout_ms=200)).items():
-                replays[tp][3].read(records)
+                replays[tp].read(records)
                 # A recovery of millions of keys must not starve heartbeats and health checks.
                 await asyncio.sleep(0)
     finally:
         await consumer.stop()
 
 
+def _replay(tp: TopicPartition, store: Store, end: int) -> Replay:
+    if store.end < end:
+        return Replay(store)
+    log.error("%s/%d ends at %d, before the table's %d: the topic was made anew; writing the whole table to it",
+              tp.topic, tp.partition, end, store.end)  # fmt: skip
+    store.end = end - 1
+    replay = Replay(store)
+    replay.disputed.update(key for key, _ in store.items())
+    return replay
+
+
+async def catch_up(bootstrap: str, topic: str, partition: int, replay: Replay, stop: int) -> None:
+    """Go on with a replay to changelog offset `stop`, exclusive."""
+    async for records in _between(bootstrap, topic, partition, replay.end + 1, stop):
+        replay.read(records)
+
+
 async def foreign(bootstrap: str, topic: str, partition: int, start: int, stop: int) -> tuple[Owner, set[bytes]]:
     """The highest owner and all keys found at changelog offsets [start, stop)."""
-    newest, keys = Owner(0, -1), set[bytes]()
+    newest, keys = Owner(), set[bytes]()
+    async for records in _between(bootstrap, topic, partition, start, stop):
+        for record in records:
+            if record.key == OWN and record.value is not None:
+                fence, generation, _ = _decode_owner(record.value)
+                newest = max(newest, Owner(fence, generation))
+            elif record.key is not None and record.key != POS:
+                keys.add(record.key)
+    return newest, keys
+
+
+async def _between(
+    bootstrap: str, topic: str, partition: int, start: int, stop: int
+) -> AsyncIterator[list[ConsumerRecord[bytes, bytes]]]:
+    """The records at offsets [start, stop), as they are fetched."""
+    if start >= stop:
+        return
     consumer = _reader(bootstrap)
     await consumer.start()
     try:
@@ -71,17 +102,10 @@ async def foreign(bootstrap: str, topic: str, partition: int, start: int, stop: 
         consumer.assign([tp])
         consumer.seek(tp, start)
         while await consumer.position(tp) < stop:
-            for record in (await consumer.getmany(tp, timeout_ms=200)).get(tp, ()):
-                if record.offset >= stop or record.key is None:
-                    continue
-                if record.key == OWN and record.value is not None:
-                    fence, generation, _ = _decode_owner(record.value)
-                    newest = max(newest, Owner(fence, generation))
-                elif record.key != POS:
-                    keys.add(record.key)
+            records = (await consumer.getmany(tp, timeout_ms=200)).get(tp, [])
+            yield [record for record in records if record.offset < stop]
     finally:
         await consumer.stop()
-    return newest, keys
 
 
 def _reader(bootstrap: str) -> AIOKafkaConsumer:

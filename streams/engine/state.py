@@ -89,6 +89,11 @@ class PartitionState:
     def __len__(self) -> int:
         return len(self.store)
 
+    @property
+    def dirty(self) -> bool:
+        """Whether there are changes that no cut has taken."""
+        return bool(self._dirty)
+
     def begin(self) -> None:
         """Start a batch."""
         self._marks_before = self.marks
@@ -111,7 +116,8 @@ class PartitionState:
         self._fresh = {}
         self._fresh_deadlines = []
         for key in self._taken:
-            self._deadlines.schedule(key, self._taken_at)
+            # The start of the bucket, so that they are due again at the same `now`.
+            self._deadlines.schedule(key, self._taken_at // BUCKET_MS * BUCKET_MS)
         self._taken = []
 
     def evict(self, max_keys: int) -> int:

@@ -11,24 +11,25 @@ from typing import Protocol, cast
 import msgspec
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
-from streams.engine.changelog import Position
+from streams.engine.changelog import Owner, Position
 
 _META = b"__meta__"
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[int, Position]).decode
+_decode = msgspec.msgpack.Decoder(tuple[int, Position, Owner]).decode
 
 
 class Store(Protocol):
-    """One partition. `end` is the last changelog offset applied, -1 for none."""
+    """One partition. `end` is the last changelog offset applied, -1 for none; `owner` wrote the last flush."""
 
     position: Position
     end: int
+    owner: Owner
 
     def get(self, key: bytes) -> bytes | None: ...
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Take changes (None deletes); they are seen at once and durable after `flushed`."""
 
-    def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int) -> None:
+    def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int, owner: Owner) -> None:
         """These applied changes are in the changelog up to `end`, together with `position`."""
 
     def items(self) -> Iterator[tuple[bytes, bytes]]: ...
@@ -45,6 +46,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.position = Position()
         self.end = -1
+        self.owner = Owner()
         self._values: dict[bytes, bytes] = {}
         self.get = self._values.get
 
@@ -60,10 +62,11 @@ class MemoryStore:
         else:
             values.update(changes)  # type: ignore[arg-type]
 
-    def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int) -> None:
-        """Remember position and end; the values are here already."""
+    def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int, owner: Owner) -> None:
+        """Remember position, end and owner; the values are here already."""
         self.position = position
         self.end = end
+        self.owner = owner
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All keys and values."""
@@ -89,7 +92,7 @@ class RocksStore:
         options.create_if_missing(True)
         self._db = Rdict(str(path), options, access_type=AccessType.read_write())
         meta = self._db.get(_META)
-        self.end, self.position = _decode(meta) if meta is not None else (-1, Position())
+        self.end, self.position, self.owner = _decode(meta) if meta is not None else (-1, Position(), Owner())
         self._overlay: dict[bytes, bytes | None] = {}
         self._count = sum(1 for _ in self.items())
 
@@ -106,10 +109,11 @@ class RocksStore:
             self._count += (value is not None) - (self.get(key) is not None)
             self._overlay[key] = value
 
-    def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int) -> None:
+    def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int, owner: Owner) -> None:
         """Write the flush's changes with its position; newer ones of the same key stay in memory."""
         self.position = position
         self.end = end
+        self.owner = owner
         batch = WriteBatch(raw_mode=True)
         for key, value in changes.items():
             if value is None:
@@ -118,7 +122,7 @@ class RocksStore:
                 batch.put(key, value)
             if self._overlay.get(key, b"") is value:
                 del self._overlay[key]
-        batch.put(_META, _encode((self.end, self.position)))
+        batch.put(_META, _encode((end, position, owner)))
         self._db.write(batch)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:

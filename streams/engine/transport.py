@@ -75,13 +75,15 @@ class EngineConsumer(Consumer):
                 if not self.flow_active:
                     await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # as Faust does
                     continue
+                # A rebalance replaces the lanes: what was fetched for the old ones must not reach the new ones.
+                lanes = engine.lanes
                 ready, all_ready = engine.readable()
                 if not ready:
                     await asyncio.sleep(0.01)
                     continue
                 fetched = await self._getmany(ready, timeout=0.25 if all_ready else 0.02)
                 for tp, records in fetched.items():
-                    lane = engine.lanes.get(tp)
+                    lane = lanes.get(tp)
                     if lane is None or lane.closed or not records:
                         continue
                     lane.reserve(len(records))

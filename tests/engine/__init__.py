@@ -1,0 +1,1 @@
+"""Contract tests of the engine, on a real Kafka and with both stores."""

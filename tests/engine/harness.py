@@ -1,0 +1,376 @@
+"""Topics, worker processes, load and checks of one contract test.
+
+The check replays the changelog as a new owner would: every key's count must equal the input's, every
+key's first record must be among the outputs, and a repeated output may only repeat.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError, NotCoordinatorError
+from aiokafka.protocol.group import LeaveGroupRequest
+from xxhash import xxh3_64_intdigest
+
+from streams.engine import TableSpec
+from streams.engine.restore import restore
+from streams.engine.store import MemoryStore
+from tests.engine.params import Params
+from tests.engine.stages import number
+
+ROOT = Path(__file__).parents[2]
+Condition = Callable[[], "bool | Awaitable[bool]"]
+
+
+async def until(condition: Condition, seconds: float, what: str, *, every: float = 0.05) -> None:
+    """Wait until `condition` holds; AssertionError that says `what` was awaited after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found if isinstance(found, bool) else await found:
+            return
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        await asyncio.sleep(every)
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self.directory = Path(params.directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "status.json").unlink(missing_ok=True)
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.engine.worker", msgspec.json.encode(params).decode()],
+                cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    @property
+    def log_path(self) -> Path:
+        """Everything the process logged, over all its lives."""
+        return self.directory / "worker.log"
+
+    @property
+    def log(self) -> str:
+        """The log's text."""
+        return self.log_path.read_text(errors="replace")
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What the process last wrote about itself, empty before it did."""
+        path = self.directory / "status.json"
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return found
+
+    def metric(self, name: str) -> float:
+        """A metric's sum over its labels."""
+        return float(self.status.get("metrics", {}).get(f"stormweir_{name}", 0.0))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def owns(self, count: int) -> bool:
+        """Whether it is ready with `count` open partitions."""
+        assert self.alive, f"the worker ended:\n{self.log[-3000:]}"
+        status = self.status
+        return bool(status.get("ready")) and len(status["lanes"]) == count
+
+    @property
+    def processed(self) -> int:
+        """Records processed by this life of the process."""
+        return int(self.metric("records_processed_total"))
+
+    async def busy(self, records: int, seconds: float = 20) -> None:
+        """Wait until it has processed this many records."""
+        await until(lambda: not self.alive or self.processed >= records, seconds, f"{records} processed")
+        assert self.alive, f"the worker ended:\n{self.log[-3000:]}"
+
+    def send_signal(self, number: int) -> None:
+        """Signal the process."""
+        self._process.send_signal(number)
+
+    async def ended(self, seconds: float) -> int:
+        """Wait for the process to end by itself; its status."""
+        await until(lambda: not self.alive, seconds, f"the end of the worker:\n{self.log[-1500:]}", every=0.02)
+        return int(self._process.returncode)
+
+    async def terminate(self, seconds: float = 10) -> int:
+        """SIGTERM; its status."""
+        self.send_signal(signal.SIGTERM)
+        return await self.ended(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL and wait."""
+        if self.alive:
+            self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
+class Rig:
+    """One test's topics and its workers, all ended by `close`."""
+
+    def __init__(self, bootstrap: str, directory: Path, partitions: int = 4) -> None:
+        self.bootstrap = bootstrap
+        self.partitions = partitions
+        self.workers: list[Worker] = []
+        self._directory = directory
+        suffix = uuid.uuid4().hex[:8]
+        self.group = f"group-{suffix}"
+        self.source = f"source-{suffix}"
+        self.output = f"output-{suffix}"
+        self.dead = f"dead-{suffix}"
+        self.changelog = f"changelog-{suffix}"
+        self.sent: Counter[bytes] = Counter()
+        self.first: dict[bytes, bytes] = {}
+        self._total = 0
+
+    async def create(self, **changelog_configs: str) -> "Rig":
+        """Create the topics."""
+        async with admin(self.bootstrap) as client:
+            await client.create_topics(
+                [
+                    NewTopic(self.source, self.partitions, 1, topic_configs={"max.message.bytes": "4000000"}),
+                    NewTopic(self.output, self.partitions, 1),
+                    NewTopic(self.dead, self.partitions, 1),
+                    NewTopic(
+                        self.changelog,
+                        self.partitions,
+                        1,
+                        topic_configs={"cleanup.policy": "compact", "max.message.bytes": "4000000"}
+                        | changelog_configs,
+                    ),
+                ]
+            )
+        return self
+
+    async def recreate_source(self) -> None:
+        """Delete the source topic and make it anew, empty."""
+        async with admin(self.bootstrap) as client:
+            await client.delete_topics([self.source])
+
+            async def gone() -> bool:
+                return self.source not in await client.list_topics()
+
+            await until(gone, 10, "the topic's deletion")
+
+            async def made() -> bool:
+                answer = await client.create_topics([NewTopic(self.source, self.partitions, 1)])
+                return answer.topic_errors[0][1] == 0
+
+            await until(made, 10, "the topic's creation", every=0.2)
+
+    def worker(self, name: str = "a", **params: Any) -> Worker:
+        """Start a worker process; the same name again continues in the same directory."""
+        worker = Worker(
+            Params(
+                bootstrap=self.bootstrap,
+                group=self.group,
+                directory=str(self._directory / name),
+                source=self.source,
+                output=self.output,
+                dead=self.dead,
+                changelog=self.changelog,
+                **params,
+            )
+        )
+        self.workers.append(worker)
+        return worker
+
+    async def kill(self, worker: Worker) -> None:
+        """SIGKILL, and have the group learn of it now instead of after the session's timeout."""
+        member = str(worker.status.get("member", ""))
+        worker.kill()
+        await self.expel(member)
+
+    async def expel(self, member: str) -> None:
+        """Tell the group that a dead member has left."""
+        if member:
+            async with admin(self.bootstrap) as client:
+                coordinator = await client.find_coordinator(self.group)
+                await client._send_request(LeaveGroupRequest(self.group, member), coordinator)
+
+    def close(self) -> None:
+        """End every process."""
+        for worker in self.workers:
+            if worker.alive:
+                worker.send_signal(signal.SIGCONT)
+            worker.kill()
+
+    def partition(self, key: bytes) -> int:
+        """The source partition of a key."""
+        return xxh3_64_intdigest(key) % self.partitions
+
+    async def load(
+        self, count: int, keys: int, *, value: bytes | None = None, prefix: bytes = b"k", timestamp: int | None = None
+    ) -> None:
+        """Send `count` records over `keys` keys; values are a running number unless given."""
+        records: list[tuple[bytes, bytes]] = []
+        for index in range(count):
+            records.append((b"%s%d" % (prefix, index % keys), value or b"%d" % (self._total + index)))
+        self._total += count
+        await self.send(records, timestamp=timestamp)
+
+    async def send(
+        self,
+        records: Iterable[tuple[bytes, bytes]],
+        *,
+        timestamp: int | None = None,
+        partition: int | None = None,
+    ) -> None:
+        """Send records in this order, each to its key's partition, and remember them as input."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap, acks="all", max_batch_size=500_000, max_request_size=4_000_000
+        )
+        await producer.start()
+        try:
+            waiting = []
+            open_batches = [producer.create_batch() for _ in range(self.partitions)]
+            for key, value in records:
+                self.sent[key] += 1
+                self.first.setdefault(key, value)
+                place = self.partition(key) if partition is None else partition
+                at = timestamp if timestamp is not None else int(time.time() * 1000)
+                if open_batches[place].append(timestamp=at, key=key, value=value) is None:
+                    waiting.append(await producer.send_batch(open_batches[place], self.source, partition=place))
+                    open_batches[place] = producer.create_batch()
+                    open_batches[place].append(timestamp=at, key=key, value=value)
+            for place, batch in enumerate(open_batches):
+                if batch.record_count():
+                    waiting.append(await producer.send_batch(batch, self.source, partition=place))
+            await asyncio.gather(*waiting)
+        finally:
+            await producer.stop()
+
+    async def committed(self) -> dict[int, int]:
+        """The group's committed offsets of the source, by partition; -1 for none."""
+        async with admin(self.bootstrap) as client:
+            tps = [TopicPartition(self.source, place) for place in range(self.partitions)]
+            found = await client.list_consumer_group_offsets(self.group, partitions=tps)
+            return {tp.partition: found[tp].offset for tp in tps}
+
+    async def commit(self, offsets: dict[int, int]) -> None:
+        """Set the group's committed offsets; the group must have no members."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, group_id=self.group, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            tps = {TopicPartition(self.source, place): offset for place, offset in offsets.items()}
+            consumer.assign(list(tps))
+            await consumer.commit(tps)
+        finally:
+            await consumer.stop()
+
+    async def ends(self, topic: str) -> dict[int, int]:
+        """The end offset of every partition."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
+        await consumer.start()
+        try:
+            tps = [TopicPartition(topic, place) for place in range(self.partitions)]
+            return {tp.partition: end for tp, end in (await consumer.end_offsets(tps)).items()}
+        finally:
+            await consumer.stop()
+
+    async def drained(self, seconds: float = 40, *, alive: bool = True) -> None:
+        """Wait until the group has committed everything that was sent."""
+        ends = {place: end for place, end in (await self.ends(self.source)).items() if end}
+        async with admin(self.bootstrap) as client:
+            tps = [TopicPartition(self.source, place) for place in ends]
+
+            async def done() -> bool:
+                if alive:
+                    living = [worker for worker in self.workers if worker.alive]
+                    assert living, f"no worker is left:\n{self.workers[-1].log[-3000:]}"
+                try:
+                    found = await client.list_consumer_group_offsets(self.group, partitions=tps)
+                except (GroupCoordinatorNotAvailableError, NotCoordinatorError, KafkaConnectionError):
+                    return False  # a broker that has just started
+                return all(tp in found and found[tp].offset >= ends[tp.partition] for tp in tps)
+
+            await until(done, seconds, f"{self.source} drained", every=0.1)
+
+    async def read(self, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
+        """All records of a topic, partition by partition in order."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap, auto_offset_reset="earliest", max_partition_fetch_bytes=8_000_000
+        )
+        await consumer.start()
+        try:
+            tps = [TopicPartition(topic, place) for place in range(self.partitions)]
+            consumer.assign(tps)
+            ends = await consumer.end_offsets(tps)
+            found: dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]] = defaultdict(list)
+            for tp in tps:
+                consumer.seek(tp, (await consumer.beginning_offsets([tp]))[tp])
+            while any([await consumer.position(tp) < ends[tp] for tp in tps]):
+                for tp, records in (await consumer.getmany(timeout_ms=100)).items():
+                    found[tp] += records
+            return [record for tp in tps for record in found[tp]]
+        finally:
+            await consumer.stop()
+
+    async def table(self) -> dict[bytes, bytes]:
+        """The table as a new owner would recover it."""
+        return {key: value for store in await self.stores() for key, value in store.items()}
+
+    async def stores(self) -> list[MemoryStore]:
+        """Each partition's state and position as a new owner would recover them."""
+        spec = TableSpec("table", self.changelog)
+        stores = [MemoryStore() for _ in range(self.partitions)]
+        wanted = [(spec, place, store) for place, store in enumerate(stores)]
+        await restore(self.bootstrap, wanted, lambda _, __, replay: replay.finish())
+        return stores
+
+    async def check(self) -> None:
+        """The table equals the input, and every first record was put out, with nothing but repeats beside."""
+        check_counts(await self.table(), self.sent)
+        check_outputs(await self.read(self.output), self.first)
+
+
+def check_counts(table: dict[bytes, bytes], sent: Counter[bytes]) -> None:
+    """Every key was counted exactly as often as it was sent."""
+    found = Counter({key: number(value) for key, value in table.items()})
+    wrong = {key: (found[key], sent[key]) for key in found.keys() | sent.keys() if found[key] != sent[key]}
+    assert not wrong, (
+        f"{len(wrong)} keys wrong, sum {found.total()} of {sent.total()}, (counted, sent): "
+        f"{dict(list(wrong.items())[:5])}"
+    )
+
+
+def check_outputs(records: Sequence[ConsumerRecord[bytes, bytes]], first: dict[bytes, bytes]) -> None:
+    """Every key's first record is there; a key put out twice was put out with the same value."""
+    seen: dict[bytes, set[bytes]] = defaultdict(set)
+    for record in records:
+        seen[record.key].add(record.value)
+    missing = first.keys() - seen.keys()
+    assert not missing, f"{len(missing)} outputs are missing: {list(missing)[:5]}"
+    wrong = {key: values for key, values in seen.items() if values != {first.get(key)}}
+    assert not wrong, f"{len(wrong)} keys have other outputs than repeats: {dict(list(wrong.items())[:5])}"
+
+
+class admin:  # noqa: N801
+    """An admin client for a block."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+
+    async def __aenter__(self) -> AIOKafkaAdminClient:
+        await self._client.start()
+        return self._client
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()

@@ -1,0 +1,28 @@
+"""What a worker process of the contract tests is told, as JSON on its command line."""
+
+import msgspec
+
+
+class Params(msgspec.Struct, kw_only=True, frozen=True):
+    """`directory` is the worker's own: log, status, tables and what its sinks write."""
+
+    bootstrap: str
+    group: str
+    directory: str
+    source: str
+    output: str
+    dead: str
+    changelog: str
+    run: str = "counts"
+    store: str = "memory"
+    session_timeout: float = 6.0
+    max_keys: int = 1_000_000_000
+    ticks: bool = False
+    clock_ahead: float = 0.0
+    padding: int = 0
+    #: End this process with SIGKILL: before the nth `send`, after the nth `chunk` or `append`.
+    die_at: tuple[str, int] = ("never", 0)
+    #: Sending waits while a file `gate` exists in the directory.
+    gate: bool = False
+    stalled_after: float = 60.0
+    watch_every: float = 5.0

@@ -1,0 +1,126 @@
+"""A worker process for the contract tests: `python -m tests.engine.worker '{params}'`.
+
+It writes `status.json` into its directory five times a second: lanes, readiness and metrics.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from prometheus_client import REGISTRY
+
+from streams.engine import Engine, TableSpec, app
+from streams.engine.broker import Broker, Groups, Item
+from tests.engine import stages
+from tests.engine.params import Params
+
+
+def main() -> int:
+    """Run until a signal; the engine's exit status."""
+    params = msgspec.json.decode(sys.argv[1], type=Params)
+    directory = Path(params.directory)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app.STALLED_AFTER = params.stalled_after
+    _interfere(params, directory)
+    engine = Engine(
+        params.bootstrap,
+        params.group,
+        data_dir=directory,
+        store=params.store,
+        outputs=[params.output, params.dead],
+        session_timeout=params.session_timeout,
+        clock=lambda: time.time() + params.clock_ahead,
+    )
+    table = TableSpec(
+        "table",
+        params.changelog,
+        max_keys=params.max_keys,
+        deadline=stages.deadline if params.run == "windows" else None,
+    )
+    if params.run == "batch_sink":
+        engine.batches(params.run, params.source, stages.FileBatchSink(directory), table=table)
+    elif params.run == "task_sink":
+        engine.tasks(params.run, params.source, stages.FileTaskSink(directory, params.output))
+    else:
+        engine.stage(
+            params.run,
+            params.source,
+            stages.STAGES[params.run](params),
+            dead_letters=stages.dead_letters(params),
+            table=None if params.run in ("batches", "lost_output") else table,
+            ticks=params.ticks,
+        )
+    engine.app.timer(0.2, name="status")(lambda: _status(engine, directory))
+    return engine.run()
+
+
+async def _status(engine: Engine, directory: Path) -> None:
+    lanes = {
+        f"{tp.partition}": {
+            "processed": lane.processed,
+            "committed": lane.committed,
+            "uncommitted": lane.uncommitted,
+            "keys": len(lane.table.state) if lane.table is not None else 0,
+        }
+        for tp, lane in list(engine.lanes.items())
+        if not lane.closed
+    }
+    metrics: dict[str, float] = {}
+    for family in REGISTRY.collect():
+        for sample in family.samples:
+            if sample.name.startswith("stormweir_"):
+                metrics[sample.name] = metrics.get(sample.name, 0.0) + sample.value
+    coordinator = engine.app.consumer._thread._consumer._coordinator
+    member = coordinator.member_id if coordinator is not None else ""
+    fresh = directory / "status.new"
+    fresh.write_text(json.dumps({"ready": engine.ready, "lanes": lanes, "metrics": metrics, "member": member}))
+    fresh.rename(directory / "status.json")
+
+
+def _interfere(params: Params, directory: Path) -> None:
+    """Make the process end, or wait, at the place the test asks for."""
+    send, append = Broker.send, Broker.append
+    where, left = params.die_at
+    gate = directory / "gate"
+
+    def pass_by(place: str) -> None:
+        nonlocal left
+        if place == where:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    async def watched_send(self: Broker, groups: Groups) -> None:
+        if groups:
+            pass_by("send")
+        while params.gate and gate.exists():
+            await asyncio.sleep(0.01)
+        await send(self, groups)
+
+    async def watched_append(
+        self: Broker, topic: str, partition: int, chunks: Iterable[Sequence[Item]]
+    ) -> tuple[int, int]:
+        def counted() -> Iterator[Sequence[Item]]:
+            for number, chunk in enumerate(chunks):
+                if number:
+                    pass_by("chunk")
+                yield chunk
+
+        result = await append(self, topic, partition, counted())
+        pass_by("append")
+        return result
+
+    broker: Any = Broker
+    broker.send, broker.append = watched_send, watched_append
+
+
+if __name__ == "__main__":
+    sys.exit(main())
