@@ -112,8 +112,8 @@ class EmbeddedKafka:
         require_free("kafka.controller", self.controller_port)
         self._claim()
         fetch_jars(self.jars, self.progress)
+        recovering = self._has_data() and not (self.data_dir / "log" / ".kafka_cleanshutdown").exists()
         self._configure(executable)
-        recovering = not (self.data_dir / "log" / ".kafka_cleanshutdown").exists() and self._has_data()
         self._process = self._java(executable, "kafka.Kafka", str(self.data_dir / "server.properties"))
         try:
             self._wait(timeout, "recovering its log after a hard stop" if recovering else "starting")

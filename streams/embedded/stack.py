@@ -8,7 +8,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import IO
 
 from schemas.config import PORTS, PREFIX, Settings
@@ -23,7 +23,6 @@ from streams.process.ports import require_free
 from streams.topics import create_topics
 
 LOCK = "stormweir.lock"
-#: In the order they start; the gateway accepts alerts only once the others stand ready to take them.
 PROCESSES = ("writer", "worker", "notifier", "gateway")
 #: What stops together, and after how many seconds what still runs is killed: all is over in ten.
 _STOP = (
@@ -67,10 +66,10 @@ class Stack:
         try:
             await end_orphans(self.settings.data_dir, self._progress)
             self._check_ports()
-            await self._start_stores()
-            for name in self._names:
-                await self._supervisor.start(self._command(name), _READY_S)
-                self._progress(f"{name} is ready")
+            await _together(self._start_kafka(), self._start_clickhouse())
+            # The gateway accepts alerts only once the others stand ready to take them.
+            await _together(*(self._start(name) for name in self._names if name != "gateway"))
+            await _together(*(self._start(name) for name in self._names if name == "gateway"))
         except BaseException:
             await self.stop()
             raise
@@ -142,7 +141,7 @@ class Stack:
             for role in {name, f"admin.{name}"} & set(PORTS):
                 require_free(role, settings.port(role), settings.host)
 
-    async def _start_stores(self) -> None:
+    async def _start_kafka(self) -> None:
         settings = self.settings
         if not settings.kafka:
             kafka = EmbeddedKafka(
@@ -154,13 +153,19 @@ class Stack:
             await self._supervisor.start(Broker(kafka, settings.data_dir), _READY_S)
         created = await create_topics(settings.bootstrap, settings.partitions, settings.replication)
         self._progress(f"topics are ready on {settings.bootstrap} ({len(created)} new)")
+
+    async def _start_clickhouse(self) -> None:
+        settings = self.settings
         if not settings.clickhouse:
-            await self._supervisor.start(self._command("clickhouse"), _READY_S)
+            await self._start("clickhouse")
         try:
             await migrate(settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database)
         except (ClickHouseError, MigrationError, ValueError) as error:
             raise OperatorError(f"ClickHouse at {settings.clickhouse_url}: {error}") from error
-        self._progress(f"ClickHouse is ready on {settings.clickhouse_url}")
+
+    async def _start(self, name: str) -> None:
+        await self._supervisor.start(self._command(name), _READY_S)
+        self._progress(f"{name} is ready")
 
     def _command(self, name: str) -> Command:
         settings = self.settings
@@ -178,3 +183,13 @@ class Stack:
             directory=settings.data_dir,
             progress=self._progress,
         )
+
+
+async def _together(*starting: Coroutine[None, None, None]) -> None:
+    """Run them at once; the first error ends the others and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for coroutine in starting:
+                group.create_task(coroutine)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
