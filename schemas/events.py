@@ -18,7 +18,8 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 SCHEMA_FILE = Path(__file__).parent / "avro" / "alert_event.avsc"
 SCHEMA: dict[str, Any] = json.loads(SCHEMA_FILE.read_text())
 _parsed = fastavro.parse_schema(SCHEMA)
-_MARKER = b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(SCHEMA), "CRC-64-AVRO"))[::-1]
+# fastavro gives the fingerprint as it travels, its lowest byte first.
+_MARKER = b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(SCHEMA), "CRC-64-AVRO"))
 
 #: Largest `details` and whole record, bytes.
 MAX_EVENT = 1_048_576
