@@ -37,8 +37,8 @@ log = structlog.get_logger(__name__)
 class Deliverer:
     """Delivers notifications to the destinations in `control`, which may change at any time.
 
-    `clock` gives milliseconds since 1970 UTC, `sleep` waits seconds. Notifications may be delivered side
-    by side; the order of one incident's at one destination is the caller's.
+    `clock` gives milliseconds since 1970 UTC and never goes back, `sleep` waits seconds. Notifications may
+    be delivered side by side; the order of one incident's at one destination is the caller's.
     """
 
     def __init__(

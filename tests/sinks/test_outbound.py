@@ -1,11 +1,13 @@
 """The outgoing client against real servers on loopback."""
 
 import asyncio
+import gzip
 import os
 import socket
 import ssl
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -298,6 +300,19 @@ async def test_endless_answer_is_cut() -> None:
     async with raw_server(flood) as (port, _), outbound() as client:
         assert await client.post(f"http://127.0.0.1:{port}/", b"", {}) == Answer(200)
     assert written < 200 * MAX_ANSWER  # what the kernel buffered, not what we read
+
+
+async def test_compressed_bomb_is_not_unpacked() -> None:
+    """50 MB in 50 kB of gzip are read as they came: the memory it takes stays small."""
+    bomb = gzip.compress(bytes(50_000_000))
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    async with raw_server(answering(head + bomb)) as (port, _), outbound() as client:
+        tracemalloc.start()
+        try:
+            assert await client.post(f"http://127.0.0.1:{port}/", b"", {}) == Answer(200)
+            assert tracemalloc.get_traced_memory()[1] < 2_000_000
+        finally:
+            tracemalloc.stop()
 
 
 async def test_status_counts_when_the_body_stalls() -> None:
