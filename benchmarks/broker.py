@@ -1,0 +1,82 @@
+"""The one broker of a run, topics on it, and topics filled before a measurement."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from schemas.fingerprint import partition_for
+from streams.embedded.kafka import EmbeddedKafka
+
+_BATCH_BYTES = 500_000
+
+
+@contextmanager
+def broker(data_dir: Path, port: int) -> Iterator[EmbeddedKafka]:
+    """A broker on `port` (its controller on the next one) that ends with the block."""
+    kafka = EmbeddedKafka(data_dir, port, port + 1, progress=lambda line: print(f"  {line}", flush=True))
+    kafka.start()
+    try:
+        yield kafka
+    finally:
+        kafka.stop()
+
+
+async def create(bootstrap: str, partitions: int, *names: str, compact: bool = False) -> None:
+    """Create topics. Raises when the broker refuses one."""
+    configs = {"cleanup.policy": "compact"} if compact else {}
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        answer = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs) for name in names])
+        refused = [error for error in answer.topic_errors if error[1]]
+        if refused:
+            raise RuntimeError(f"the broker refuses topics: {refused}")
+        # A topic is usable once each partition has its leader.
+        while any(
+            topic["error_code"] or any(part["leader"] < 0 for part in topic["partitions"])
+            for topic in await admin.describe_topics(list(names))
+        ):
+            await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+
+
+async def delete(bootstrap: str, *names: str) -> None:
+    """Delete topics, so that a long run does not fill the disk."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics(list(names))
+    finally:
+        await admin.close()
+
+
+async def fill(bootstrap: str, topic: str, partitions: int, records: Iterable[tuple[bytes, bytes]]) -> None:
+    """Put records on a topic, partitioned as between our own stages, and wait until the broker has them."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", max_batch_size=_BATCH_BYTES, max_request_size=2_000_000
+    )
+    await producer.start()
+    try:
+        source = iter(records)
+        while chunk := list(islice(source, 5_000)):
+            groups: dict[int, list[tuple[bytes, bytes]]] = {}
+            for key, value in chunk:
+                groups.setdefault(partition_for(key, partitions), []).append((key, value))
+            waiting = []
+            for partition, items in groups.items():
+                batch = producer.create_batch()
+                for key, value in items:
+                    if batch.append(key=key, value=value, timestamp=None) is None:
+                        waiting.append(await producer.send_batch(batch, topic, partition=partition))
+                        batch = producer.create_batch()
+                        batch.append(key=key, value=value, timestamp=None)
+                waiting.append(await producer.send_batch(batch, topic, partition=partition))
+            await asyncio.gather(*waiting)
+    finally:
+        await producer.stop()

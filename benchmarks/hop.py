@@ -1,0 +1,76 @@
+"""(a) The dedup hop: the engine beside a bare loop that keeps nothing, and beside stock Faust."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from benchmarks.broker import create, delete, fill
+from benchmarks.contenders.hop_data import PARTITIONS, records
+from benchmarks.process import run_contender
+from benchmarks.report import Progress, Run
+
+ENGINE, BARE, FAUST = "engine", "bare", "faust"
+#: Records, and how many distinct keys they have.
+WORKLOADS = {"storm": (600_000, 5_000), "unique": (300_000, 300_000)}
+FAUST_RECORDS = 20_000
+
+
+def measure(bootstrap: str, scratch: Path, rounds: int, scale: float, progress: Progress) -> list[Run]:
+    """Every contender once per round and workload, in turn. `scale` shrinks the workloads."""
+    runs: list[Run] = []
+    for workload, (count, keys) in WORKLOADS.items():
+        count, keys = int(count * scale), int(keys * (scale if keys == count else 1))
+        source = f"bench.hop.{workload}"
+        progress(f"hop {workload}: filling {count:,} records")
+        asyncio.run(create(bootstrap, PARTITIONS, source))
+        asyncio.run(fill(bootstrap, source, PARTITIONS, records(count, keys)))
+        for number in range(rounds):
+            for contender in (BARE, ENGINE, FAUST):
+                if contender == FAUST and workload != "storm":
+                    continue
+                wanted = int(FAUST_RECORDS * min(scale, 1)) if contender == FAUST else count
+                result = _once(bootstrap, scratch, contender, source, wanted)
+                _check(contender, workload, result, wanted, keys)
+                runs.append({"part": "hop", "contender": contender, "workload": workload, "round": number, **result})
+                progress(f"hop {workload} {contender}: {result['rate']:,} records/s, {result['cpu_s']} s of CPU")
+        asyncio.run(delete(bootstrap, source))
+    return runs
+
+
+def _once(bootstrap: str, scratch: Path, contender: str, source: str, count: int) -> dict[str, Any]:
+    name = f"bench-{contender}-{uuid4().hex[:8]}"
+    output, changelog = f"{name}.out", f"{name}.changelog"
+    data_dir = scratch / name
+    asyncio.run(create(bootstrap, PARTITIONS, output))
+    asyncio.run(create(bootstrap, PARTITIONS, changelog, compact=True))
+    more: dict[str, tuple[str | Path, ...]] = {BARE: (), ENGINE: (changelog, data_dir), FAUST: (name, data_dir)}
+    data_dir.mkdir(parents=True)
+    try:
+        return run_contender(f"hop_{contender}", bootstrap, source, output, count, *map(str, more[contender]))
+    finally:
+        asyncio.run(delete(bootstrap, output, changelog))
+        shutil.rmtree(data_dir)
+
+
+def _check(contender: str, workload: str, result: dict[str, Any], count: int, keys: int) -> None:
+    """A contender that did not do the work is not compared."""
+    if contender == FAUST:
+        return
+    wanted = {"records": count, "forwarded": min(keys, count), "keys": min(keys, count)}
+    found = {name: result[name] for name in wanted}
+    if found != wanted:
+        raise AssertionError(f"{contender} on {workload}: {found}, not {wanted}")
+
+
+def summary(medians: Callable[..., float]) -> dict[str, float]:
+    """The ratios. `medians(part=..., contender=..., workload=...)` is the median rate of those runs."""
+    engine_storm = medians(part="hop", contender=ENGINE, workload="storm")
+    return {
+        "hop_storm_vs_bare": engine_storm / medians(part="hop", contender=BARE, workload="storm"),
+        "hop_unique_vs_bare": medians(part="hop", contender=ENGINE, workload="unique")
+        / medians(part="hop", contender=BARE, workload="unique"),
+        "hop_storm_vs_faust": engine_storm / medians(part="hop", contender=FAUST, workload="storm"),
+    }

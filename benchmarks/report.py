@@ -1,0 +1,165 @@
+"""What is kept of a run of the benchmarks: machine, commit, every single run, medians, and the goals."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.process import median
+from streams.embedded.kafka_jars import VERSION, java
+
+#: One measured run: `part` and what tells it from others (contender, workload, ...), and its figures.
+Run = dict[str, Any]
+#: Takes lines for people.
+Progress = Callable[[str], None]
+
+_HERE = Path(__file__).resolve().parent
+_PACKAGES = ("faust-streaming", "aiokafka", "uvloop", "orjson", "msgspec", "granian", "chdb", "clickhouse-connect")
+
+
+class Goal(NamedTuple):
+    """What a figure of the summary must be; `at_least` false means at most."""
+
+    name: str
+    meaning: str
+    bound: float
+    at_least: bool = True
+
+    def met(self, value: float) -> bool:
+        """Whether the figure reaches the goal."""
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    def verdict(self, value: float) -> str:
+        """For people: met, or by how much not."""
+        return "met" if self.met(value) else f"missed by {abs(value / self.bound - 1):.0%}"
+
+
+GOALS = (
+    Goal("hop_storm_vs_bare", "dedup hop, storm: engine / bare aiokafka loop", 0.75),
+    Goal("hop_unique_vs_bare", "dedup hop, all distinct: engine / bare aiokafka loop", 0.65),
+    Goal("hop_storm_vs_faust", "dedup hop, storm: engine / stock Faust", 50),
+    Goal("gateway_single_vs_null", "1 alert a request, 256 connections: gateway / null handler", 0.35),
+    Goal("gateway_single_vs_alertmanager", "1 alert a request, 256 connections: gateway / Alertmanager", 0.8),
+    Goal("gateway_batch_vs_alertmanager", "64 alerts a request, best of each: gateway / Alertmanager", 1.5),
+    Goal("path_kafka_storm_vs_bare", "whole path from Kafka, storm / bare loop", 1 / 12),
+    Goal("path_kafka_unique_vs_bare", "whole path from Kafka, all distinct / bare loop", 1 / 20),
+    Goal("path_http_storm_vs_bare", "whole path over HTTP, storm / bare loop", 1 / 18),
+    Goal("latency_idle_p50_ms", "webhook to notification, idle, p50 (ms)", 25, at_least=False),
+    Goal("latency_idle_p99_ms", "webhook to notification, idle, p99 (ms)", 80, at_least=False),
+    Goal("latency_half_load_p99_ms", "webhook to notification at half load, p99 (ms)", 150, at_least=False),
+    Goal("rss_1m_keys_mb", "worker memory at 1,000,000 live dedup keys (MB)", 400, at_least=False),
+    Goal("recover_1m_keys_s", "recovering 1,000,000 keys (s)", 60, at_least=False),
+    Goal("cost_1e6_vs_1e4_keys", "CPU per repeat, 1,000,000 keys / 10,000 keys", 1.2, at_least=False),
+)
+
+
+def medians(runs: list[Run], figure: str = "rate", **which: object) -> float:
+    """The median of a figure over the runs with these values. Raises LookupError when there are none."""
+    found = [run[figure] for run in runs if all(run.get(name) == value for name, value in which.items())]
+    if not found:
+        raise LookupError(f"no run with {which}")
+    return median(found)
+
+
+def write(runs: list[Run], summary: Mapping[str, float], notes: list[str], *, quick: bool) -> Path:
+    """Keep a run as JSON, and as the newest one and a table unless it was only a quick try; the JSON's path."""
+    now = datetime.now(UTC)
+    kept = {
+        "commit": commit(),
+        "at": now.isoformat(timespec="seconds"),
+        "quick": quick,
+        "machine": machine(),
+        "summary": {name: round(value, 4) for name, value in summary.items()},
+        "notes": notes,
+        "runs": runs,
+    }
+    results = _HERE / "results"
+    results.mkdir(exist_ok=True)
+    text = json.dumps(kept, indent=1) + "\n"
+    path = results / f"{now:%Y-%m-%d}-{kept['commit'][:10]}{'-quick' * quick}.json"
+    path.write_text(text)
+    if not quick:
+        (results / "latest.json").write_text(text)
+        (_HERE / "RESULTS.md").write_text(table(kept))
+    return path
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    cpus = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    memory = Path("/proc/meminfo").read_text().partition("MemTotal:")[2].split()[0]
+    java_line = subprocess.run([java(), "-version"], capture_output=True, text=True, check=True).stderr
+    return {
+        "cpu": cpus[0].partition(": ")[2] if cpus else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(int(memory) / 1024**2, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "java": java_line.splitlines()[0],
+        "kafka": VERSION,
+        **{name: version(name) for name in _PACKAGES},
+    }
+
+
+def commit() -> str:
+    """The checkout's commit, with `-dirty` when tracked files differ from it."""
+    git = ["git", "-C", str(_HERE.parent)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "--untracked-files=no", "--", "streams", "schemas", "sinks"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    return head + "-dirty" * bool(changed)
+
+
+def table(kept: Mapping[str, Any]) -> str:
+    """RESULTS.md: the goals, then the medians of everything that was run."""
+    machine = kept["machine"]
+    lines = [
+        "# Measured",
+        "",
+        "Written by `make bench`; every run is in `results/latest.json`. Goals are ratios of what ran in turn on the",
+        "same machine and broker; absolute figures below are for that machine only.",
+        "",
+        f"{kept['at']}, commit `{kept['commit'][:12]}`, {machine['cores']} cores of {machine['cpu']}, "
+        f"{machine['memory_gb']} GB, Linux {machine['kernel']}, Python {machine['python']}, "
+        f"Kafka {machine['kafka']} on {machine['java']}. "
+        "Load, broker and all processes share these cores.",
+        "",
+        "| figure | goal | measured | |",
+        "|---|---|---|---|",
+    ]
+    for goal in GOALS:
+        value = kept["summary"].get(goal.name)
+        bound = f"{'>=' if goal.at_least else '<='} {goal.bound:.3g}"
+        shown, verdict = ("not measured", "") if value is None else (f"{value:.3g}", goal.verdict(value))
+        lines.append(f"| {goal.meaning} | {bound} | {shown} | {verdict} |")
+    lines += ["", *kept["notes"]]
+    for part in dict.fromkeys(run["part"] for run in kept["runs"]):
+        lines += ["", f"## {part}", "", *_medians_table([run for run in kept["runs"] if run["part"] == part])]
+    return "\n".join(lines) + "\n"
+
+
+def _medians_table(runs: list[Run]) -> list[str]:
+    """One line for each distinct combination of labels, with the median of every figure."""
+    labels = [name for name in runs[0] if isinstance(runs[0][name], str) and name != "part"]
+    labels += [name for name in ("connections", "alerts_per_request", "keys_live") if name in runs[0]]
+    figures = [
+        name
+        for name in dict.fromkeys(name for run in runs for name in run)
+        if name not in (*labels, "part", "round") and any(isinstance(run.get(name), int | float) for run in runs)
+    ]
+    lines = ["| " + " | ".join([*labels, "runs", *figures]) + " |", "|" + "---|" * (len(labels) + 1 + len(figures))]
+    for place in dict.fromkeys(tuple(run.get(name) for name in labels) for run in runs):
+        group = [run for run in runs if tuple(run.get(name) for name in labels) == place]
+        cells = [str(value) for value in place] + [str(len(group))]
+        for figure in figures:
+            values = [run[figure] for run in group if run.get(figure) is not None]
+            cells.append(f"{median(values):,.6g}" if values else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
