@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 import uvloop
@@ -46,9 +47,15 @@ def run_notifier(settings: Settings) -> NoReturn:
     outbound = Outbound(settings.allowed_networks)
     engine.beside(reader.start, reader.stop)
     engine.beside(None, outbound.close)
-    deliverer = Deliverer(reader.control, outbound, settings.base_url, clock=lambda: int(time.time() * 1000))
+    deliverer = Deliverer(reader.control, outbound, settings.base_url, clock=_steady_clock())
     attach_notifier(engine, deliverer)
     sys.exit(engine.run())
+
+
+def _steady_clock() -> Callable[[], int]:
+    """Milliseconds since 1970 UTC that never go back when the machine's clock is set."""
+    offset = time.time() - time.monotonic()
+    return lambda: int((time.monotonic() + offset) * 1000)
 
 
 def _engine(settings: Settings, process: str, group: str, outputs: tuple[topics.Topic, ...]) -> Engine:
