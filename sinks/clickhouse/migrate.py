@@ -29,10 +29,11 @@ class Migration:
 
 def migrations() -> list[Migration]:
     """The migrations of this version of Stormweir, in order."""
-    found = []
-    for file in files("sinks.clickhouse").joinpath("migrations").iterdir():
-        if named := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name):
-            found.append(Migration(int(named[1]), named[2], file.read_text("utf-8")))
+    found = [
+        Migration(int(named[1]), named[2], file.read_text("utf-8"))
+        for file in files("sinks.clickhouse").joinpath("migrations").iterdir()
+        if (named := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name))
+    ]
     return sorted(found, key=lambda migration: migration.version)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from msgspec.msgpack import Ext
+
 from schemas import codec, topics
 from schemas.deadletter import DeadLetter
 from schemas.records import Record
@@ -62,7 +64,7 @@ def _incidents(record: Record) -> Rows:
     return _one(
         IncidentRow(
             tenant=incident.tenant,
-            incident_id=uuid_column(incident.incident_id),
+            incident_id=_uuid(incident.incident_id),
             version=incident.version,
             status=incident.status,
             severity=incident.severity,
@@ -70,7 +72,7 @@ def _incidents(record: Record) -> Rows:
             service=incident.service,
             title=incident.title,
             dedup_key=incident.dedup_key,
-            correlation_key=uuid_column(incident.correlation_key),
+            correlation_key=_uuid(incident.correlation_key),
             opened_at=incident.opened_at,
             acknowledged_at=incident.acknowledged_at,
             resolved_at=incident.resolved_at,
@@ -92,14 +94,14 @@ def _incident_events(record: Record) -> Rows:
     return _one(
         IncidentEventRow(
             tenant=event.tenant,
-            incident_id=uuid_column(event.incident_id),
+            incident_id=_uuid(event.incident_id),
             at=event.at,
             version=event.version,
             kind=event.kind,
             actor=event.actor,
             from_status=event.from_status,
             to_status=event.to_status,
-            event_id=uuid_column(event.event_id),
+            event_id=_uuid(event.event_id),
             note=event.note,
             kafka_topic=record.topic,
             kafka_partition=record.partition,
@@ -113,8 +115,8 @@ def _deliveries(record: Record) -> Rows:
     return _one(
         DeliveryRow(
             tenant=delivery.tenant,
-            notification_id=uuid_column(delivery.notification_id),
-            incident_id=uuid_column(delivery.incident_id),
+            notification_id=_uuid(delivery.notification_id),
+            incident_id=_uuid(delivery.incident_id),
             channel=delivery.channel,
             destination=delivery.destination,
             transition=delivery.transition,
@@ -153,6 +155,13 @@ def _dead_letters(record: Record) -> Rows:
             kafka_offset=offset,
         )
     )
+
+
+def _uuid(raw: bytes) -> Ext:
+    # ClickHouse would refuse the whole batch, for ever
+    if len(raw) != 16:
+        raise ValueError(f"an id of {len(raw)} bytes instead of 16")
+    return uuid_column(raw)
 
 
 def _one(row: Row) -> Rows:

@@ -129,24 +129,20 @@ class ClickHouseServer:
             SECONDS.labels(kind).observe(time.monotonic() - started)
 
     async def _statement(self, request: web.Request) -> Statement:
-        query = dict(request.query)
+        query, body = dict(request.query), b""
         try:
             if request.content_type == "multipart/form-data":
-                body = b""
                 for name, value in (await request.post()).items():
                     if not isinstance(value, str):
                         raise ClickHouseError.of(NOT_IMPLEMENTED, "external data is not offered", "NOT_IMPLEMENTED")
                     query[name] = value
             else:
-                encoding = request.headers.get("Content-Encoding", "").lower()
-                body = await asyncio.to_thread(coding.decode, await request.read(), encoding, MAX_BODY)
-        except (web.HTTPRequestEntityTooLarge, coding.TooLargeError):
-            raise ClickHouseError.of(TOO_LARGE, f"the body is larger than {MAX_BODY} bytes", "TOO_MANY_BYTES") from None
-        except coding.CodingError as error:
-            raise ClickHouseError.of(INCORRECT_DATA, str(error), "INCORRECT_DATA") from None
+                body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise _too_large() from None
         except ValueError as error:
             raise ClickHouseError.of(BAD_ARGUMENTS, f"the form cannot be read: {error}", "BAD_ARGUMENTS") from None
-        return read_statement(request.method, query, request.headers, body)
+        return await asyncio.to_thread(_read, request, query, body)
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -165,6 +161,20 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     finally:
         await asyncio.to_thread(engine.close)
     _log.info("clickhouse has stopped")
+
+
+def _read(request: web.Request, query: dict[str, str], body: bytes) -> Statement:
+    try:
+        plain = coding.decode(body, request.headers.get("Content-Encoding", "").lower(), MAX_BODY)
+    except coding.TooLargeError:
+        raise _too_large() from None
+    except coding.CodingError as error:
+        raise ClickHouseError.of(INCORRECT_DATA, str(error), "INCORRECT_DATA") from None
+    return read_statement(request.method, query, request.headers, plain)
+
+
+def _too_large() -> ClickHouseError:
+    return ClickHouseError.of(TOO_LARGE, f"the body is larger than {MAX_BODY} bytes", "TOO_MANY_BYTES")
 
 
 async def _response(request: web.Request, statement: Statement, result: Result) -> web.Response:

@@ -61,7 +61,7 @@ class Engine:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory.resolve()
-        self._config = self._directory.with_name(f"{self._directory.name}-config")
+        self._config = self._directory / "config"
         self._held: Connection | None = None
 
     def open(self) -> None:

@@ -32,7 +32,7 @@ ACCESS_DENIED = 497
 AUTHENTICATION_FAILED = 516
 _STATUS = {
     **dict.fromkeys((6, 26, 27, BAD_ARGUMENTS, 38, 41, 42, 43, 44, 53, SYNTAX_ERROR, 69, 70, 72), 400),
-    **dict.fromkeys((INCORRECT_DATA, 130, 131, 452, 457, 636), 400),
+    **dict.fromkeys((INCORRECT_DATA, 130, 131, 452, 456, 457, 636), 400),
     REQUIRED_PASSWORD: 401,
     **dict.fromkeys((164, 192, 193, 392, ACCESS_DENIED, AUTHENTICATION_FAILED), 403),
     **dict.fromkeys((16, 46, 47, 50, 56, 60, UNKNOWN_FORMAT, 78, 81, 115), 404),
@@ -98,7 +98,7 @@ _INSERT = re.compile(
         rf"(?P<head>{_GAP}*INSERT\s+INTO\s+(?:TABLE\s+)?{_NAME}(?:\s*\.\s*{_NAME})?"
         rf"(?:\s*\(\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\))?"
         rf"(?:\s+SETTINGS\s+\w+\s*=\s*{_VALUE}(?:\s*,\s*\w+\s*=\s*{_VALUE})*)?)"
-        r"\s+FORMAT\s+(?P<format>\w+)[ \t]*;?[ \t]*(?:\r?\n|$|(?=\W))"
+        r"\s+FORMAT\s+(?P<format>\w++)[ \t]*+;?[ \t]*+(?:\r?\n)?"
     ).encode(),
     re.I | re.S,
 )

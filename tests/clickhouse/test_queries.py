@@ -1,0 +1,90 @@
+"""The named queries answer what their names say, on rows that came through the writer's way."""
+
+from typing import Any
+
+from schemas.codec import encode
+from schemas.incident import Status
+from schemas.rows import AlertOutcome, AlertRow, uuid_column
+from schemas.topics import ALERTS_HISTORY, INCIDENTS, INCIDENTS_EVENTS
+from sinks.clickhouse import queries
+from sinks.clickhouse.batches import form
+from sinks.clickhouse.client import ClickHouse
+from sinks.clickhouse.tables import TABLES
+from tests.clickhouse.samples import NOW, UUID, Record, alert_row, history, incident, incident_event
+
+
+async def write(client: ClickHouse, topic: str, values: list[Any]) -> None:
+    records = [Record(topic, encode(value), n) for n, value in enumerate(values)]
+    await client.insert(form(TABLES[topic], records, {}))
+
+
+async def write_alerts(client: ClickHouse, rows: list[AlertRow]) -> None:
+    await client.insert(form(TABLES[ALERTS_HISTORY.name], [history(0, list(enumerate(rows)))], {}))
+
+
+async def test_conservation_shows_doubles_and_holes(clickhouse: ClickHouse) -> None:
+    """Per place: rows, distinct places, first and last; a double and a hole are both visible."""
+    places = [(0, 0), (0, 1), (1, 0), (1, 0), (4, 0)]
+    await write_alerts(clickhouse, [alert_row(offset, index) for offset, index in places])
+    assert await clickhouse.query(queries.CONSERVATION, {"since": NOW}) == [
+        {
+            "kafka_topic": "alerts.raw",
+            "kafka_partition": 3,
+            "count": 5,
+            "distinct": 4,
+            "first": 0,
+            "last": 4,
+            "offsets": 3,
+        }
+    ]
+    assert await clickhouse.query(queries.CONSERVATION, {"since": NOW + 1}) == []
+
+
+async def test_noise(clickhouse: ClickHouse) -> None:
+    """Noisiest keys with their newest summary, and the share of alerts that opened nothing."""
+    repeat = AlertOutcome.DEDUPLICATED
+    other = uuid_column(UUID.bytes[::-1])
+    rows = [
+        alert_row(0),
+        alert_row(1, outcome=repeat, summary="newest", received_at=NOW + 9),
+        alert_row(2, outcome=repeat),
+        alert_row(3, outcome=repeat),
+        alert_row(4, service="cart", fingerprint=other),
+        alert_row(5, tenant="another"),
+    ]
+    await write_alerts(clickhouse, rows)
+    scope = {"tenant": "default", "since": 0}
+    noisiest = await clickhouse.query(queries.NOISIEST, {**scope, "limit": 1})
+    assert [(row["fingerprint"], row["summary"], row["count"]) for row in noisiest] == [(UUID, "newest", 4)]
+    assert await clickhouse.query(queries.NOISE_REDUCTION, scope) == [
+        {"service": "payments", "alerts": 4, "opened": 1, "reduction": 0.75},
+        {"service": "cart", "alerts": 1, "opened": 1, "reduction": 0.0},
+    ]
+    assert await clickhouse.query(queries.OUTCOMES, {"since": 0}) == [
+        {"outcome": "deduplicated", "count": 3},
+        {"outcome": "opened", "count": 3},
+    ]
+
+
+async def test_open_incidents_are_the_newest_versions(clickhouse: ClickHouse) -> None:
+    """The highest version counts, in whatever order versions come; resolved ones are not open."""
+    other = bytes(15) + b"\1"
+    states = [
+        incident(version=2, status=Status.ACKNOWLEDGED, title="second"),
+        incident(version=1, title="first"),
+        incident(incident_id=other, version=1),
+        incident(incident_id=other, version=5, status=Status.RESOLVED, resolved_at=NOW),
+    ]
+    await write(clickhouse, INCIDENTS.name, states)
+    rows = await clickhouse.query(queries.OPEN_INCIDENTS, {"tenant": "default", "limit": 10})
+    assert [(row["incident_id"], row["status"], row["title"]) for row in rows] == [(UUID, "acknowledged", "second")]
+    assert await clickhouse.query(queries.OPEN_INCIDENTS, {"tenant": "none", "limit": 10}) == []
+
+
+async def test_timeline_is_in_order_and_once(clickhouse: ClickHouse) -> None:
+    """Events come by version, and one that was written twice comes once."""
+    await write(
+        clickhouse, INCIDENTS_EVENTS.name, [incident_event(2, "b"), incident_event(1, "a"), incident_event(2, "b")]
+    )
+    rows = await clickhouse.query(queries.TIMELINE, {"tenant": "default", "incident_id": str(UUID)})
+    assert [(row["version"], row["note"]) for row in rows] == [(1, "a"), (2, "b")]

@@ -1,0 +1,208 @@
+"""The migrations make tables that take every row exactly as its struct says."""
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.msgpack import Ext
+
+from schemas.alert import Action, Severity
+from schemas.fingerprint import uuid_text
+from schemas.incident import Status
+from schemas.rows import (
+    AlertOutcome,
+    AlertRow,
+    DeadLetterRow,
+    DeliveryRow,
+    IncidentEventRow,
+    IncidentRow,
+    Row,
+    pack_row,
+    uuid_column,
+)
+from sinks.clickhouse.batches import Batch
+from sinks.clickhouse.client import ClickHouse
+from sinks.clickhouse.migrate import MigrationError, migrate, migrations
+from sinks.clickhouse.tables import TABLES, Table
+from tests.clickhouse.conftest import TOKEN, Server
+from tests.clickhouse.samples import NOW, alert_row
+
+STRUCTS: dict[str, type[Row]] = {
+    "alerts": AlertRow,
+    "incidents": IncidentRow,
+    "incident_events": IncidentEventRow,
+    "deliveries": DeliveryRow,
+    "dead_letters": DeadLetterRow,
+}
+BY_NAME = {table.name: table for table in TABLES.values()}
+TEXTS = ["", "plain", "häß日本🚨", "nul\0, tab\t, quote' \\ \r\n", "x" * 70_000]
+
+
+def batch_of(table: Table, rows: list[Row], first: int = 0) -> Batch:
+    body = b"".join(pack_row(row) for row in rows)
+    return Batch(
+        table=table,
+        partition=0,
+        first_offset=first,
+        last_offset=first + len(rows) - 1,
+        row_count=len(rows),
+        body=body,
+        marks={},
+        errors=(),
+    )
+
+
+def value_of(kind: Any, index: int) -> Any:
+    """A value that is hard on its way: odd texts, the bounds of integers, random ids."""
+    text = TEXTS[index % len(TEXTS)]
+    if kind is str:
+        return text
+    if kind is bytes:
+        return [b"", b"\0\xff\xfe", bytes(range(256)), text.encode(), b"{}"][index % 5]
+    if kind is Ext:
+        return uuid_column(uuid.uuid5(uuid.NAMESPACE_DNS, f"{index}").bytes)
+    if kind is int:
+        return [0, 1, 127, 255, 65_535][index % 5]
+    if kind in {Severity, Action, AlertOutcome, Status}:
+        return list(kind)[index % len(kind)]
+    assert kind == dict[str, str], kind
+    return [{}, {"a": ""}, {"ä": text, "": "x"}, {f"k{n}": f"{n}" for n in range(40)}, {"x": "y"}][index % 5]
+
+
+def plain(value: Any) -> Any:
+    """What ClickHouse gives back for a value of a struct."""
+    return uuid_text(value.data) if isinstance(value, Ext) else value
+
+
+@pytest.mark.parametrize("name", STRUCTS)
+async def test_columns_are_the_structs_fields(clickhouse: ClickHouse, name: str) -> None:
+    """Tables and structs name the same columns in the same order, and every topic's table is the one declared."""
+    rows = await clickhouse.query(
+        "SELECT name FROM system.columns WHERE database = {d:String} AND table = {t:String} ORDER BY position",
+        {"d": clickhouse._database, "t": name},
+    )
+    assert tuple(row["name"] for row in rows) == STRUCTS[name].__struct_fields__ == BY_NAME[name].columns
+
+
+async def test_enums_are_the_schemas(clickhouse: ClickHouse) -> None:
+    """Enum columns hold exactly the names and numbers of schemas."""
+    rows = await clickhouse.query(
+        "SELECT table, name, type FROM system.columns WHERE database = {d:String} AND type LIKE 'Enum8%'",
+        {"d": clickhouse._database},
+    )
+    found = {(row["table"], row["name"]): row["type"] for row in rows}
+    expected = {
+        (table, field.name): field.type
+        for table, struct in STRUCTS.items()
+        for field in msgspec.structs.fields(struct)
+        if field.type in {Severity, Action, AlertOutcome, Status}
+    }
+    for place, kind in expected.items():
+        pairs = ", ".join(f"'{member.name.lower()}' = {member.value}" for member in kind)
+        assert found.pop(place) == f"Enum8({pairs})"
+    assert not found
+
+
+async def test_every_table_has_a_deduplication_window(clickhouse: ClickHouse) -> None:
+    """Without it a repeated insert would write twice."""
+    rows = await clickhouse.query(
+        "SELECT name, create_table_query AS sql FROM system.tables WHERE database = {d:String}",
+        {"d": clickhouse._database},
+    )
+    assert {row["name"] for row in rows} == {*STRUCTS, "schema_migrations"}
+    for row in rows:
+        assert "non_replicated_deduplication_window = 10000" in row["sql"], row["name"]
+
+
+@pytest.mark.parametrize("name", STRUCTS)
+async def test_rows_come_back_as_they_went_in(clickhouse: ClickHouse, name: str) -> None:
+    """Every struct through MessagePack: UTF-8, NUL, empty and large maps, bytes, integers, ids that print right."""
+    struct = STRUCTS[name]
+    fields = msgspec.structs.fields(struct)
+    rows: list[Any] = []
+    for number in range(5):
+        values = {field.name: value_of(field.type, number + place) for place, field in enumerate(fields)}
+        for column in ("received_at", "queued_at", "opened_at", "at"):  # partition and TTL
+            if column in values:
+                values[column] = NOW + number
+        if name != "alerts":
+            values["kafka_offset"] = number
+        if "version" in values:
+            values["version"] = 2**63 + number
+        rows.append(struct(**values))
+    await clickhouse.insert(batch_of(BY_NAME[name], rows))
+    columns = ", ".join(
+        {
+            True: f"toUnixTimestamp64Milli({field.name}) AS {field.name}",
+            False: f"CAST({field.name} AS Int8) AS {field.name}"
+            if field.type in {Severity, Action, AlertOutcome, Status}
+            else f"toString({field.name}) AS {field.name}"
+            if field.type is Ext
+            else f"hex({field.name}) AS {field.name}"
+            if field.type is bytes
+            else field.name,
+        }[field.name.endswith("at")]
+        for field in fields
+    )
+    found = await clickhouse.query(f"SELECT {columns} FROM {name}")
+    expected = [
+        {
+            field.name: value.hex().upper() if isinstance(value, bytes) else plain(value)
+            for field in fields
+            for value in [getattr(row, field.name)]
+        }
+        for row in rows
+    ]
+
+    def order(row: dict[str, Any]) -> str:
+        return repr(sorted(row.items(), key=lambda item: item[0]))
+
+    assert sorted(found, key=order) == sorted(expected, key=order)
+
+
+async def test_odd_times_do_not_stop_the_writer(clickhouse: ClickHouse) -> None:
+    """A batch over hundreds of days, the year 1970 and the far future is taken: it must never wait for ever."""
+    times = [0, 1, 2**41, 2**53, 2**62, -1, *(NOW - day * 86_400_000 for day in range(300))]
+    rows: list[Row] = [alert_row(n, received_at=at, starts_at=at) for n, at in enumerate(times)]
+    await clickhouse.insert(batch_of(BY_NAME["alerts"], rows))
+
+
+async def test_migrations_are_idempotent(server: Server) -> None:
+    """The first run applies all, the second none; each is recorded once with its checksum."""
+    database = f"test_{uuid.uuid4().hex}"
+    assert await migrate(server.url, TOKEN, database) == migrations()
+    assert await migrate(server.url, TOKEN, database) == []
+    async with ClickHouse(server.url, TOKEN, database) as client:
+        rows = await client.query("SELECT version, name, checksum FROM schema_migrations ORDER BY version")
+        await client.command(f"DROP DATABASE {database}")
+    assert [row["version"] for row in rows] == list(range(1, len(migrations()) + 1))
+    assert [row["checksum"] for row in rows] == [migration.checksum.encode() for migration in migrations()]
+
+
+async def test_only_what_is_missing_is_applied(server: Server) -> None:
+    """A database of an older version gets the later migrations."""
+    database = f"test_{uuid.uuid4().hex}"
+    assert await migrate(server.url, TOKEN, database, migrations()[:2]) == migrations()[:2]
+    assert await migrate(server.url, TOKEN, database) == migrations()[2:]
+
+
+async def test_a_changed_migration_is_refused(server: Server) -> None:
+    """A file that was applied and then changed stops the run and is named; nothing is applied."""
+    database = f"test_{uuid.uuid4().hex}"
+    await migrate(server.url, TOKEN, database, migrations()[:2])
+    changed = [
+        replace(migration, sql=migration.sql + "-- more") if migration.version == 2 else migration
+        for migration in migrations()
+    ]
+    with pytest.raises(MigrationError, match=r"0002_alerts\.sql was changed"):
+        await migrate(server.url, TOKEN, database, changed)
+    async with ClickHouse(server.url, TOKEN, database) as client:
+        assert await client.query("SELECT max(version) AS v FROM schema_migrations") == [{"v": 2}]
+
+
+async def test_a_database_name_is_a_plain_name(server: Server) -> None:
+    """Nothing but a plain name reaches the SQL."""
+    with pytest.raises(ValueError, match="clickhouse_database"):
+        await migrate(server.url, TOKEN, "x`; DROP DATABASE y; --")
