@@ -1,6 +1,7 @@
 """`stormweir clickhouse`: the ClickHouse HTTP protocol on loopback in front of the embedded engine.
 
 clickhouse-connect, curl and whatever else speaks HTTP to ClickHouse connect with the token as password.
+Tables live in databases that were created; chdb's `default` is made of files and holds none.
 """
 
 import asyncio

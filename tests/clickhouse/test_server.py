@@ -172,7 +172,7 @@ async def test_too_large_a_body(server: Server) -> None:
 
 async def test_too_many_requests(server: Server) -> None:
     """Beyond the limit of requests at once the answer is 503; those taken in are answered."""
-    sql = "SELECT sleepEachRow(0.2) FROM numbers(2) FORMAT Null"
+    sql = "SELECT sleepEachRow(0.15) FROM numbers(1) FORMAT Null"
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(headers=KEY, connector=connector) as session:
 
@@ -181,7 +181,7 @@ async def test_too_many_requests(server: Server) -> None:
                 await answer.read()
                 return answer.status
 
-        statuses = await asyncio.gather(*(one() for _ in range(80)))
+        statuses = await asyncio.gather(*(one() for _ in range(120)))
     assert statuses.count(200) >= 64
     assert set(statuses) == {200, 503}
 
