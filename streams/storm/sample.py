@@ -1,0 +1,31 @@
+"""The sample services a storm hits, their senders, and the one receiver that is told: always the same records."""
+
+from pydantic import HttpUrl
+
+from schemas.control import AnyRecord, Destination, Integration, Rule, Service
+from streams.storm.bodies import integration_id, service_id
+
+RECEIVER = "storm-receiver"
+PROVIDERS = ("events_v2", "prometheus")
+
+
+def sample_records(services: int, receiver_url: str) -> list[AnyRecord]:
+    """Control records for `services` sample services, one integration of each provider for each.
+
+    A rule routes all of their incidents to `receiver_url`.
+    """
+    ids = [service_id(index) for index in range(services)]
+    return [
+        *(Service(id=name, name=f"Storm sample {name}") for name in ids),
+        *(
+            Integration(id=integration_id(provider, index), name=f"{name} {provider}", type=provider, service=name)
+            for index, name in enumerate(ids)
+            for provider in PROVIDERS
+        ),
+        Destination(id=RECEIVER, url=HttpUrl(receiver_url)),
+        Rule(
+            id="storm-to-receiver",
+            match=('service=~"storm-[0-9]+"',),
+            route=(RECEIVER,),
+        ),
+    ]

@@ -1,0 +1,67 @@
+"""Records through a real broker: what is counted as accepted is on the topic."""
+
+import asyncio
+import time
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from schemas.events import decode, encode_avro
+from streams.storm.bodies import event_records
+from streams.storm.counts import Counts
+from streams.storm.kafka import send_records, topic_ends
+from streams.storm.ledger import Range, ranges
+from streams.storm.shapes import Size, specs
+from tests.conftest import MakeTopics
+
+SIZE = Size(alerts=20_000, keys=500, services=5, seed=3)
+
+
+@pytest.mark.broker
+async def test_every_record_is_acknowledged_and_in_order(broker: str, make_topics: MakeTopics) -> None:
+    """All records are on the topic once, counted as accepted, each key's in the order they were made."""
+    (topic,) = await make_topics("storm")
+    before = await topic_ends(broker, [topic])
+    counts = Counts()
+    await send_records(broker, topic, event_records(specs("storm", SIZE), encode_avro, lambda: 1), counts)
+    after = await topic_ends(broker, [topic])
+    assert (counts.sent, counts.accepted, counts.unknown) == (20_000, 20_000, 0)
+    assert counts.latency.quantile(0.99) > 0
+    assert set(before.values()) == {0}
+    assert sum(span.end - span.first for span in ranges(before, after)) == 20_000
+
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=broker, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        found: dict[str, list[str]] = {}
+        async with asyncio.timeout(30):
+            while sum(map(len, found.values())) < 20_000:
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    for record in records:
+                        event = decode(record.value)
+                        assert record.key == event.dedup_key.encode()
+                        found.setdefault(event.dedup_key, []).append(bytes(event.details).decode())
+    finally:
+        await consumer.stop()
+    sent: dict[str, list[str]] = {}
+    for spec in specs("storm", SIZE):
+        sent.setdefault(spec.dedup_key, []).append(f'{{"n":{spec.n}}}')
+    assert found == sent
+
+
+@pytest.mark.broker
+async def test_rate_is_kept(broker: str, make_topics: MakeTopics) -> None:
+    """A rate limits records a second."""
+    (topic,) = await make_topics("storm")
+    counts = Counts()
+    started = time.monotonic()
+    await send_records(broker, topic, [(b"k", b"v")] * 1_000, counts, rate=1_000)
+    assert 0.9 <= time.monotonic() - started < 3
+    assert counts.accepted == 1_000
+
+
+def test_ranges_are_what_was_written_between() -> None:
+    """Only partitions that grew have a range; a partition that is new starts at 0."""
+    before = {("a", 0): 5, ("a", 1): 7}
+    after = {("a", 1): 9, ("a", 0): 5, ("b", 0): 2}
+    assert ranges(before, after) == [Range("a", 1, 7, 9), Range("b", 0, 0, 2)]
