@@ -139,6 +139,11 @@ def read_statement(method: str, query: Mapping[str, str], headers: Mapping[str, 
     output_format = named[1] if named else default
     if not re.fullmatch(r"\w{1,100}", output_format) or output_format.lower() in _PYTHON_FORMATS:
         raise ClickHouseError.of(UNKNOWN_FORMAT, f"Unknown format {output_format!a}", "UNKNOWN_FORMAT")
+    if output_format == "Native" and query.get("client_protocol_version", "0") != "0":
+        # clickhouse-connect asks and does without; clickhouse-go would misread what we can give
+        raise ClickHouseError.of(
+            NOT_IMPLEMENTED, "Native is offered without client_protocol_version only", "NOT_IMPLEMENTED"
+        )
     return Statement(
         sql=sql,
         data=data,

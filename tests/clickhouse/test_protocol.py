@@ -97,6 +97,7 @@ def test_a_get_only_reads() -> None:
         ({"query": ""}, 62),
         ({"query": "SELECT 1", "a b": "1"}, 36),
         ({"query": "SELECT 1", "decompress": "1"}, 48),
+        ({"query": "SELECT 1", "default_format": "Native", "client_protocol_version": "54460"}, 48),
         ({"query": "SELECT 1", "default_format": "DataFrame"}, 73),
         ({"query": "SELECT 1", "default_format": "CSV;"}, 73),
     ],
