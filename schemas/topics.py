@@ -14,7 +14,8 @@ DAY_MS = 24 * HOUR_MS
 class Topic:
     """One Kafka topic. `key` says what its records are keyed by; `retention_ms` is ignored if `compact`.
 
-    `single` topics have one partition, all others the deployment's partition count.
+    `single` topics have one partition, all others the deployment's partition count. Records of an
+    `append_time` topic carry the broker's clock: what outsiders put there would move windows and TTLs.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Topic:
     compact: bool = False
     retention_ms: int = 7 * DAY_MS
     single: bool = False
+    append_time: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Table:
 
 
 ALERTS_RAW = Topic("alerts.raw", key="integration and dedup key, so one alert's events keep their order")
-ALERTS_EVENTS = Topic("alerts.events", key="the producer's choice; the dedup key is best")
+ALERTS_EVENTS = Topic("alerts.events", key="the producer's choice; the dedup key is best", append_time=True)
 ALERTS_NORMALIZED = Topic("alerts.normalized", key="fingerprint", retention_ms=DAY_MS)
 ALERTS_UNIQUE = Topic("alerts.unique", key="correlation key", retention_ms=DAY_MS)
 ALERTS_HISTORY = Topic("alerts.history", key="none: the partition is the writing stage's", retention_ms=3 * DAY_MS)

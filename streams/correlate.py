@@ -24,21 +24,59 @@ from streams.history import History
 from streams.rules import Rules
 
 TRANSITIONS = frozenset(Transition)
+#: Prefix of a member's table key; an incident's is its 16-byte correlation key.
+MEMBER = b"member:"
 #: Timeline lines for members that join, per incident; all are counted, all have their own history row.
 MAX_JOINED_LINES = 100
 
 
 class Open(msgspec.Struct, array_like=True, gc=False):
-    """An incident that is not resolved: members (fingerprint -> repeats, -1 once resolved), windows, routes."""
+    """An incident that is not resolved. `repeats` is its member's where the key is the fingerprint itself."""
 
     incident: Incident
-    members: dict[bytes, int]
+    open_members: int
+    repeats: int
     window_end: int
     last_end: int
     routes: list[str]
 
 
 _decode = msgspec.msgpack.Decoder(list[Open]).decode
+
+
+class _Members:
+    """Open members of the incidents of one key: fingerprint -> (incident, repeats so far).
+
+    Without grouping the only member lies in the incident itself. Members of a group have entries of their
+    own, so that the hundred-thousandth alert of a storm costs as much as the second.
+    """
+
+    def __init__(self, state: State, key: bytes, opens: list[Open]) -> None:
+        self._state = state
+        self._key = key
+        self._opens = opens
+
+    def find(self, fingerprint: bytes) -> tuple[Open, int] | None:
+        if fingerprint == self._key:
+            return (self._opens[-1], self._opens[-1].repeats) if self._opens else None
+        value = self._state.get(MEMBER + fingerprint)
+        if value is None:
+            return None
+        incident_id = value[:16]
+        for found in self._opens:
+            if found.incident.incident_id == incident_id:
+                return found, int.from_bytes(value[16:], "big")
+        return None
+
+    def keep(self, fingerprint: bytes, found: Open, repeats: int) -> None:
+        if fingerprint == self._key:
+            found.repeats = repeats
+        else:
+            self._state.put(MEMBER + fingerprint, found.incident.incident_id + repeats.to_bytes(8, "big"))
+
+    def drop(self, fingerprint: bytes) -> None:
+        if fingerprint != self._key:
+            self._state.delete(MEMBER + fingerprint)
 
 
 class _Batch:
@@ -98,12 +136,13 @@ class Correlate:
             key = record.key or b""
             value = state.get(key)
             opens = _decode(value) if value is not None else []
+            members = _Members(state, key, opens)
             if unique.alert is None:
-                _count(opens, unique, batch, now)
+                _count(members, unique, batch, now)
             elif unique.alert.action == Action.TRIGGER:
-                self._trigger(opens, key, unique, unique.alert, record.offset, batch, now)
+                self._trigger(opens, members, key, unique, unique.alert, record.offset, batch, now)
             else:
-                _end(opens, unique, unique.alert, record.offset, batch, now)
+                _end(opens, members, unique, unique.alert, record.offset, batch, now)
             if opens:
                 state.put(key, encode(opens))
             elif value is not None:
@@ -111,24 +150,34 @@ class Correlate:
         yield from batch.close(records[0].partition if records else 0)
 
     def _trigger(
-        self, opens: list[Open], key: bytes, unique: UniqueAlert, alert: Alert, offset: int, batch: _Batch, now: int
+        self,
+        opens: list[Open],
+        members: _Members,
+        key: bytes,
+        unique: UniqueAlert,
+        alert: Alert,
+        offset: int,
+        batch: _Batch,
+        now: int,
     ) -> None:
         decision = self._rules.decide(alert)
         rule = ",".join(decision.rules)
-        member = _of_member(opens, alert.fingerprint)
+        member = members.find(alert.fingerprint)
         if decision.suppress and member is None:
             batch.history.add(offset, alert, AlertOutcome.SUPPRESSED, severity=decision.severity, rule=rule)
             return
         correlation = self._control.service(alert.tenant, alert.service).correlation
         if member is not None:
-            outcome, found = AlertOutcome.DEDUPLICATED, member
-            new = max(0, unique.repeats - max(0, found.members[alert.fingerprint]))
-            found.members[alert.fingerprint] = max(unique.repeats, found.members[alert.fingerprint])
+            outcome = AlertOutcome.DEDUPLICATED
+            found, repeats = member
+            members.keep(alert.fingerprint, found, max(repeats, unique.repeats))
+            new = max(0, unique.repeats - repeats)
             found.incident, event = incidents.repeat(found.incident, new, unique.last_seen, decision.severity)
             batch.change(found.incident, event, found.routes, now)
         elif opens and correlation is not None and alert.received_at <= opens[-1].window_end:
             outcome, found = AlertOutcome.CORRELATED, opens[-1]
-            found.members[alert.fingerprint] = 0
+            found.open_members += 1
+            members.keep(alert.fingerprint, found, 0)
             found.routes += [route for route in decision.routes if route not in found.routes]
             found.incident, joined = incidents.join(found.incident, alert, decision.severity)
             batch.change(found.incident, joined, found.routes, now)
@@ -136,8 +185,9 @@ class Correlate:
             outcome = AlertOutcome.OPENED
             incident, opened = incidents.open_incident(alert, key, decision.severity, decision.labels)
             last_end = alert.received_at + correlation.max_window * 1000 if correlation is not None else 0
-            found = Open(incident, {alert.fingerprint: 0}, 0, last_end, list(decision.routes))
+            found = Open(incident, 1, 0, 0, last_end, list(decision.routes))
             opens.append(found)
+            members.keep(alert.fingerprint, found, 0)
             batch.change(incident, opened, found.routes, now)
         if correlation is not None:
             rolled = min(alert.received_at + correlation.window * 1000, found.last_end)
@@ -148,25 +198,29 @@ class Correlate:
         )  # fmt: skip
 
 
-def _count(opens: list[Open], unique: UniqueAlert, batch: _Batch, now: int) -> None:
+def _count(members: _Members, unique: UniqueAlert, batch: _Batch, now: int) -> None:
     """Folded repeats: a total, so what is known already adds nothing."""
-    found = _of_member(opens, unique.fingerprint)
-    if found is None:
+    member = members.find(unique.fingerprint)
+    if member is None:
         return
-    new = unique.repeats - found.members[unique.fingerprint]
-    if new > 0:
-        found.members[unique.fingerprint] = unique.repeats
+    found, repeats = member
+    if unique.repeats > repeats:
+        members.keep(unique.fingerprint, found, unique.repeats)
+        new = unique.repeats - repeats
         found.incident, event = incidents.repeat(found.incident, new, unique.last_seen, unique.severity)
         batch.change(found.incident, event, found.routes, now)
 
 
-def _end(opens: list[Open], unique: UniqueAlert, alert: Alert, offset: int, batch: _Batch, now: int) -> None:
+def _end(
+    opens: list[Open], members: _Members, unique: UniqueAlert, alert: Alert, offset: int, batch: _Batch, now: int
+) -> None:
     """An acknowledge or a resolve of a member."""
-    found = _of_member(opens, alert.fingerprint)
-    if found is None:
+    member = members.find(alert.fingerprint)
+    if member is None:
         batch.history.add(offset, alert, AlertOutcome.UNMATCHED)
         return
-    _count([found], unique, batch, now)
+    _count(members, unique, batch, now)
+    found, _ = member
     incident_id = found.incident.incident_id
     if alert.action == Action.ACKNOWLEDGE:
         if found.incident.status == Status.OPEN:
@@ -174,17 +228,10 @@ def _end(opens: list[Open], unique: UniqueAlert, alert: Alert, offset: int, batc
             batch.change(found.incident, event, found.routes, now)
         batch.history.add(offset, alert, AlertOutcome.ACKNOWLEDGED, incident_id=incident_id)
         return
-    found.members[alert.fingerprint] = -1
-    if all(repeats < 0 for repeats in found.members.values()):
+    members.drop(alert.fingerprint)
+    found.open_members -= 1
+    if not found.open_members:
         found.incident, event = incidents.resolve(found.incident, alert)
         batch.change(found.incident, event, found.routes, now)
         opens.remove(found)
     batch.history.add(offset, alert, AlertOutcome.RESOLVED, incident_id=incident_id)
-
-
-def _of_member(opens: list[Open], fingerprint: bytes) -> Open | None:
-    """The newest incident in which the fingerprint is an open member."""
-    for found in reversed(opens):
-        if found.members.get(fingerprint, -1) >= 0:
-            return found
-    return None

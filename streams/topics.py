@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
 
-from schemas.topics import ALERTS_HISTORY, ALERTS_RAW, CORRELATION, DEDUP, TOPICS, WRITER_TABLES, Topic
+from schemas.topics import CORRELATION, DEDUP, TOPICS, WRITER_TABLES, Topic
 from streams.process.errors import OperatorError
 
 _SOURCES = {table.changelog.name: table.source.name for table in (DEDUP, CORRELATION, *WRITER_TABLES)}
-#: Requests of up to 1 MiB travel whole, and history goes out in blocks.
-_LARGE = {ALERTS_RAW.name, ALERTS_HISTORY.name}
-_LARGE_BYTES = 4 * 1024 * 1024
+#: Requests of up to 1 MiB travel whole through every stage, and history goes out in blocks.
+_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 #: Long enough for every follower to have read a deletion before it is compacted away.
 _COMPACTION_LAG_MS = 3_600_000
 _COMPACT_SEGMENT_BYTES = 64 * 1024 * 1024
@@ -107,15 +106,18 @@ async def _create(
 
 
 def _configs(topic: Topic, replication: int) -> dict[str, str]:
-    configs = {"min.insync.replicas": "2" if replication >= 3 else "1"}
+    configs = {
+        "min.insync.replicas": "2" if replication >= 3 else "1",
+        "max.message.bytes": str(_MAX_MESSAGE_BYTES),
+    }
+    if topic.append_time:
+        configs["message.timestamp.type"] = "LogAppendTime"
     if topic.compact:
         configs["cleanup.policy"] = "compact"
         configs["min.compaction.lag.ms"] = str(_COMPACTION_LAG_MS)
         configs["segment.bytes"] = str(_COMPACT_SEGMENT_BYTES)
     else:
         configs["retention.ms"] = str(topic.retention_ms)
-    if topic.name in _LARGE:
-        configs["max.message.bytes"] = str(_LARGE_BYTES)
     return configs
 
 
