@@ -11,6 +11,7 @@ from schemas import topics
 from schemas.alert import Severity
 from schemas.incident import Status
 from schemas.notification import Transition
+from streams.correlate import MEMBER
 from streams.dedup import REMEMBER_CLOSED_MS
 from tests.streams.path import Path, control
 
