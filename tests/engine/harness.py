@@ -159,22 +159,6 @@ class Rig:
             )
         return self
 
-    async def recreate_source(self) -> None:
-        """Delete the source topic and make it anew, empty."""
-        async with admin(self.bootstrap) as client:
-            await client.delete_topics([self.source])
-
-            async def gone() -> bool:
-                return self.source not in await client.list_topics()
-
-            await until(gone, 10, "the topic's deletion")
-
-            async def made() -> bool:
-                answer = await client.create_topics([NewTopic(self.source, self.partitions, 1)])
-                return answer.topic_errors[0][1] == 0
-
-            await until(made, 10, "the topic's creation", every=0.2)
-
     def worker(self, name: str = "a", **params: Any) -> Worker:
         """Start a worker process; the same name again continues in the same directory."""
         worker = Worker(
@@ -196,14 +180,14 @@ class Rig:
         """SIGKILL, and have the group learn of it now instead of after the session's timeout."""
         member = str(worker.status.get("member", ""))
         worker.kill()
-        await self.expel(member)
-
-    async def expel(self, member: str) -> None:
-        """Tell the group that a dead member has left."""
-        if member:
-            async with admin(self.bootstrap) as client:
-                coordinator = await client.find_coordinator(self.group)
-                await client._send_request(LeaveGroupRequest(self.group, member), coordinator)
+        async with admin(self.bootstrap) as client:
+            coordinator = await client.find_coordinator(self.group)
+            members = [member]
+            if not any(worker.alive for worker in self.workers):
+                (answer,) = await client.describe_consumer_groups([self.group], coordinator)
+                members = [found[0] for found in answer.groups[0][5]]
+            for dead in members:
+                await client._send_request(LeaveGroupRequest(self.group, dead), coordinator)
 
     def close(self) -> None:
         """End every process."""
