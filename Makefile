@@ -23,7 +23,8 @@ $(SETUP): requirements.lock pyproject.toml
 	echo "==> .venv with $$("$$python" --version)"; \
 	[ -x $(BIN)/python ] || "$$python" -m venv .venv
 	@echo "==> installing the $$(grep -c == requirements.lock) packages of requirements.lock"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --requirement requirements.lock \
+	  | awk '/^Collecting/ && ++n % 10 == 0 { print "    " n " found"; fflush() } /^Installing/ { print "    unpacking"; fflush() }'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m streams.embedded.kafka_jars
 	@touch $@
