@@ -33,9 +33,11 @@ async def _apply(text: str, *, dry_run: bool, prune: bool) -> None:
     from streams import configuration
     from streams.control import publish, read
     from streams.process.errors import OperatorError
+    from streams.process.logs import configure_logging
     from streams.topics import check_topics
 
     settings = Settings.from_env(os.environ)
+    configure_logging("apply", "warning")
     declared = configuration.load(text)
     await check_topics(settings.bootstrap, [CONTROL])
     try:

@@ -171,8 +171,8 @@ class Lanes:
 
     async def start(self) -> None:
         """Return once connected."""
-        first = await self._connect()
-        self._keeper = asyncio.create_task(self._keep(first), name="lanes")
+        self._link = await self._connect()
+        self._keeper = asyncio.create_task(self._keep(self._link), name="lanes")
 
     def put(self, key: bytes, value: bytes, at: int) -> asyncio.Future[None]:
         """Queue a record, `at` in ms; the future ends when the broker has it, or in UnavailableError.
@@ -201,14 +201,13 @@ class Lanes:
 
     async def _keep(self, link: _Link) -> None:
         while True:
-            self._link = link
             await link.failed.wait()
             self._link = None
             self._closing_since = monotonic()
             # The old producer ends before a new one starts, or its last batch could overtake newer ones.
             await link.close()
             self._closing_since = None
-            link = await self._connect()
+            self._link = link = await self._connect()
             log.info("kafka is back")
 
     async def _connect(self) -> _Link:

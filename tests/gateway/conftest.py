@@ -1,0 +1,175 @@
+"""A real gateway process on a real Kafka, and what tests ask both of them."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas.alert import RawEvent
+from schemas.codec import decode_raw
+from schemas.config import Settings
+from schemas.control import ApiKey, FieldMapping, Integration, Service
+from schemas.topics import ALERTS_RAW, CONTROL
+from streams.control import publish
+from streams.topics import create_topics
+from tests.conftest import FreePorts
+
+PARTITIONS = 4
+EVENTS_KEY = "e" * 32
+SIGNED_KEY = "5" * 32
+DISABLED_KEY = "d" * 32
+PROMETHEUS_KEY = "a" * 32
+WEBHOOK_KEY = "b" * 32
+SIGNATURE_SECRET = "a secret for signing"
+API_KEY = "an API key that may write"
+READ_ONLY_KEY = "an API key that may not"
+
+RECORDS = [
+    Service(id="gateway-test"),
+    Integration(id=EVENTS_KEY, name="events", type="events_v2", service="gateway-test"),
+    Integration(id=PROMETHEUS_KEY, name="alertmanager", type="prometheus", service="gateway-test"),
+    Integration(
+        id=WEBHOOK_KEY,
+        name="webhook",
+        type="webhook",
+        service="gateway-test",
+        mapping=FieldMapping(summary="alert.title", dedup_key="id"),
+    ),
+    Integration(
+        id=SIGNED_KEY, name="signed", type="webhook", service="gateway-test", signature_secret=SIGNATURE_SECRET
+    ),
+    Integration(id=DISABLED_KEY, name="off", type="webhook", service="gateway-test", enabled=False),
+    ApiKey(id="writer", sha256=sha256(API_KEY.encode()).hexdigest()),
+    ApiKey(id="reader", sha256=sha256(READ_ONLY_KEY.encode()).hexdigest(), scopes=()),
+]
+
+
+@dataclass
+class RunningGateway:
+    """A gateway process and its addresses."""
+
+    process: subprocess.Popen[bytes]
+    bootstrap: str
+    url: str
+    admin: str
+    log: Path
+
+    def ready(self) -> bool:
+        """Whether `/readyz` answers 200."""
+        try:
+            with urllib.request.urlopen(f"{self.admin}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60) -> None:
+    """Poll until the condition holds, and fail with `what` after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come in {timeout} s"
+        time.sleep(0.05)
+
+
+@contextmanager
+def running_gateway(bootstrap: str, port_base: int, directory: Path) -> Iterator[RunningGateway]:
+    """A gateway process whose settings are the defaults but for Kafka and ports; killed at the end if alive."""
+    settings = Settings(kafka=bootstrap, port_base=port_base, max_body=100_000)
+    log = directory / "gateway.log"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("STORMWEIR_")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streams.cli", "gateway"], env={**environ, **settings.environ()}, stderr=output
+        )
+    gateway = RunningGateway(
+        process,
+        bootstrap,
+        f"http://127.0.0.1:{settings.port('gateway')}",
+        f"http://127.0.0.1:{settings.port('admin.gateway')}",
+        log,
+    )
+    try:
+        yield gateway
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="package")
+def prepared(broker: str) -> str:
+    """The broker with the gateway's topics and the integrations above."""
+    asyncio.run(prepare(broker))
+    return broker
+
+
+async def prepare(bootstrap: str) -> None:
+    """Create the gateway's topics and publish RECORDS."""
+    await create_topics(bootstrap, PARTITIONS, 1, [ALERTS_RAW, CONTROL])
+    await publish(bootstrap, RECORDS)
+
+
+@pytest.fixture(scope="package")
+def gateway(prepared: str, free_ports: FreePorts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """One gateway for every test that leaves it as it was."""
+    with running_gateway(prepared, free_base(free_ports), tmp_path_factory.mktemp("gateway")) as running:
+        wait_for(running.ready, "a ready gateway")
+        yield running
+
+
+def free_base(free_ports: FreePorts) -> int:
+    """A port base from which the gateway's two ports are free."""
+    while True:
+        (base,) = free_ports(1)
+        if base < 60_000:
+            return base
+
+
+@pytest.fixture
+async def http(gateway: RunningGateway) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of that gateway."""
+    async with aiohttp.ClientSession(gateway.url) as session:
+        yield session
+
+
+async def ends(bootstrap: str) -> dict[int, int]:
+    """The end offset of each partition of `alerts.raw`."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        found = await consumer.end_offsets([TopicPartition(ALERTS_RAW.name, p) for p in range(PARTITIONS)])
+        return {tp.partition: offset for tp, offset in found.items()}
+    finally:
+        await consumer.stop()
+
+
+async def accepted_since(bootstrap: str, start: dict[int, int]) -> list[tuple[int, RawEvent]]:
+    """What was put on `alerts.raw` from these offsets up to now: (partition, event), in offset order."""
+    end = await ends(bootstrap)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, max_partition_fetch_bytes=4 * 1024 * 1024)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(ALERTS_RAW.name, partition) for partition in end]
+        consumer.assign(partitions)
+        for tp in partitions:
+            consumer.seek(tp, start[tp.partition])
+        found: list[tuple[int, RawEvent]] = []
+        while any([await consumer.position(tp) < end[tp.partition] for tp in partitions]):
+            for tp, records in (await consumer.getmany(timeout_ms=500)).items():
+                found += [(tp.partition, decode_raw(record.value)) for record in records]
+        return found
+    finally:
+        await consumer.stop()
