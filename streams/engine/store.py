@@ -53,14 +53,17 @@ class MemoryStore:
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Take changes; see Store."""
         values = self._values
-        if None in changes.values():
-            for key, value in changes.items():
-                if value is None:
-                    values.pop(key, None)
-                else:
-                    values[key] = value
+        for value in changes.values():
+            if value is None:
+                break
         else:
             values.update(changes)  # type: ignore[arg-type]
+            return
+        for key, value in changes.items():
+            if value is None:
+                values.pop(key, None)
+            else:
+                values[key] = value
 
     def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int, owner: Owner) -> None:
         """Remember position, end and owner; the values are here already."""
