@@ -8,14 +8,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import structlog
 from granian._granian import RSGIProtocolClosed, RSGIProtocolError  # granian.rsgi has them without types
 
 from schemas.alert import RawEvent
 from schemas.codec import encode
-from schemas.control import Control
+from schemas.control import ApiKey, Control
 from schemas.fingerprint import digest, uuid7, uuid_text
 from streams.gateway import answers, auth
 from streams.gateway.answers import Answer, Headers, Refusal
@@ -27,6 +27,9 @@ from streams.providers.events_v2 import Event
 
 log = structlog.get_logger(__name__)
 
+_NO_ROUTE: "tuple[str, Handler | None]" = ("none", None)
+_NO_HEADERS: dict[str, str] = {}
+
 
 class RequestHeaders(Protocol):
     """Granian's headers."""
@@ -37,7 +40,6 @@ class RequestHeaders(Protocol):
 class Scope(Protocol):
     """What is used of an RSGI scope (https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md)."""
 
-    proto: str
     method: str
     path: str
     query_string: str
@@ -54,17 +56,7 @@ class Exchange(Protocol):
     def response_bytes(self, status: int, headers: Headers, body: bytes) -> None: ...
 
 
-class Request(NamedTuple):
-    """One request whose body was read."""
-
-    event_id: bytes
-    at: int
-    query: str
-    header: Header
-    body: bytes
-
-
-Handler = Callable[[Request], Awaitable[Answer]]
+Handler = Callable[[Scope, Header, bytes], Awaitable[Answer]]
 
 
 class Gateway:
@@ -92,12 +84,16 @@ class Gateway:
         """Answer one HTTP request."""
         started = time.perf_counter()
         self._busy += 1
-        slug, handler = self._routes.get(scope.path, ("none", None))
+        slug, handler = self._routes.get(scope.path, _NO_ROUTE)
         try:
             try:
                 answer = await self._answer(handler, scope, exchange)
             except Refusal as refusal:
                 answer = refusal.answer
+            except UnavailableError:
+                answer = answers.UNAVAILABLE
+            except TooLargeError:
+                answer = answers.too_large(self._max_body)
             except (RSGIProtocolClosed, RSGIProtocolError):
                 return  # the sender went away while sending
             except Exception:
@@ -123,23 +119,24 @@ class Gateway:
                 await asyncio.wait_for(self._idle.wait(), timeout)
 
     async def _answer(self, handler: Handler | None, scope: Scope, exchange: Exchange) -> Answer:
-        if handler is None or scope.proto != "http":
+        if handler is None:
             return answers.NOT_FOUND
         if scope.method != "POST":
             return answers.WRONG_METHOD
         header: Header = scope.headers.get
-        body = await self._read(header, exchange)
+        length = header("content-length")
+        if length is None or not length.isdecimal():
+            body = await self._read(exchange)
+        elif int(length) > self._max_body:
+            return answers.too_large(self._max_body)
+        else:
+            body = await exchange()
         if self._draining:
             return answers.UNAVAILABLE
-        at = int(time.time() * 1000)
-        return await handler(Request(uuid7(at), at, scope.query_string, header, body))
+        return await handler(scope, header, body)
 
-    async def _read(self, header: Header, exchange: Exchange) -> bytes:
-        length = header("content-length")
-        if length is not None and length.isdecimal():
-            if int(length) > self._max_body:
-                raise Refusal(answers.too_large(self._max_body))
-            return await exchange()
+    async def _read(self, exchange: Exchange) -> bytes:
+        """A body of unknown length, as far as the limit goes."""
         size, pieces = 0, []
         async for piece in exchange:
             size += len(piece)
@@ -148,93 +145,77 @@ class Gateway:
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def _enqueue(self, request: Request) -> Answer:
+    async def _enqueue(self, scope: Scope, header: Header, body: bytes) -> Answer:
         """PagerDuty's route: the key is in the Token header or, as the vendor has it, in the body."""
-        provider = self._events
-        key = auth.token(request.header)
-        context = Context(request.event_id, {}, auth.NO_MAPPING)
+        provider, key = self._events, auth.token(header)
+        event_id = uuid7()
+        context = Context(event_id, {}, auth.NO_MAPPING)
         try:
-            event = provider.decode(request.body, context)
-            error = None
-        except BadBody as bad:
-            event, error = None, bad
-        if key is None:
-            key = event.routing_key if event is not None else auth.key_in(request.body)
-        integration = auth.by_key(self._control, key)
-        auth.check_signature(integration, request.header, request.body)
-        if event is None:
-            assert error is not None
+            event = provider.decode(body, context)
+        except BadBody as error:
+            integration = auth.by_key(self._control, auth.key_in(body) if key is None else key)
+            auth.check_signature(integration, header, body)
             return answers.invalid_event(error.path, error.reason)
+        integration = auth.by_key(self._control, event.routing_key if key is None else key)
+        auth.check_signature(integration, header, body)
         dedup_key = provider.order_key(event, context)
-        await self._produce(provider, auth.sender_of(integration), request, dedup_key)
+        await self._put(provider, integration, event_id, body, dedup_key)
         return answers.processed(dedup_key)
 
-    async def _event(self, request: Request) -> Answer:
+    async def _event(self, scope: Scope, header: Header, body: bytes) -> Answer:
         """The Events API with an integration's key or an API key; the dedup key is required."""
-        provider = self._events
-        bearer = auth.bearer(request.header)
+        provider, bearer = self._events, auth.bearer(header)
+        sender: Sender | ApiKey
         if bearer is None:
-            integration = auth.by_key(self._control, auth.token(request.header))
-            auth.check_signature(integration, request.header, request.body)
-            sender = auth.sender_of(integration)
+            sender = auth.by_key(self._control, auth.token(header))
+            auth.check_signature(sender, header, body)
         else:
-            api_key = auth.by_api_key(self._control, bearer)
-        context = Context(request.event_id, {}, auth.NO_MAPPING)
+            sender = auth.by_api_key(self._control, bearer)
+        event_id = uuid7()
+        context = Context(event_id, {}, auth.NO_MAPPING)
         try:
-            event = provider.decode(request.body, context)
+            event = provider.decode(body, context)
             if not event.dedup_key:
                 raise BadBody("dedup_key", "is required")
-            if bearer is not None:
-                sender = auth.sender_by_service(self._control, api_key, event.service_id)
+            if isinstance(sender, ApiKey):
+                sender = auth.sender_by_service(self._control, sender, event.service_id)
         except BadBody as error:
             return answers.bad_body(error.path, error.reason)
         dedup_key = provider.order_key(event, context)
-        await self._produce(provider, sender, request, dedup_key)
+        await self._put(provider, sender, event_id, body, dedup_key)
         return answers.processed(dedup_key)
 
     def _webhook(self, provider: Provider[Any]) -> Handler:
         """The route of a provider's own format; the integration's id is its key."""
 
-        async def answer(request: Request) -> Answer:
-            integration = auth.by_key(self._control, auth.integration_id(request.query))
+        async def answer(scope: Scope, header: Header, body: bytes) -> Answer:
+            integration = auth.by_key(self._control, auth.integration_id(scope.query_string))
             if integration.type != provider.slug:
                 return answers.UNAUTHORIZED
-            auth.check_signature(integration, request.header, request.body)
-            sender = auth.sender_of(integration)
-            headers = {name: value for name in provider.headers if (value := request.header(name)) is not None}
-            context = Context(request.event_id, headers, sender.mapping)
+            auth.check_signature(integration, header, body)
+            event_id = uuid7()
+            headers = {name: value for name in provider.headers if (value := header(name)) is not None}
+            context = Context(event_id, headers, integration.mapping)
             try:
-                decoded = provider.decode(request.body, context)
+                decoded = provider.decode(body, context)
             except BadBody as error:
                 return answers.bad_body(error.path, error.reason)
             order_key = provider.order_key(decoded, context)
-            await self._produce(provider, sender, request, order_key, headers)
-            return answers.accepted(uuid_text(request.event_id), None if provider.batch else order_key)
+            await self._put(provider, integration, event_id, body, order_key, headers)
+            return answers.accepted(uuid_text(event_id), None if provider.batch else order_key)
 
         return answer
 
-    async def _produce(
+    def _put(
         self,
         provider: Provider[Any],
         sender: Sender,
-        request: Request,
+        event_id: bytes,
+        body: bytes,
         order_key: str,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        """Return once Kafka has the request; everything with one order key is in one partition."""
-        event = RawEvent(
-            sender.tenant,
-            sender.service,
-            sender.integration,
-            provider.slug,
-            request.event_id,
-            request.at,
-            request.body,
-            headers or {},
-        )
-        try:
-            await self._lanes.put(digest(sender.integration, order_key), encode(event), request.at)
-        except UnavailableError:
-            raise Refusal(answers.UNAVAILABLE) from None
-        except TooLargeError:
-            raise Refusal(answers.too_large(self._max_body)) from None
+        headers: dict[str, str] = _NO_HEADERS,
+    ) -> asyncio.Future[None]:
+        """Done once Kafka has the request; everything with one order key is in one partition."""
+        at = int.from_bytes(event_id[:6], "big")  # a UUIDv7 begins with its milliseconds
+        event = RawEvent(sender.tenant, sender.service, sender.id, provider.slug, event_id, at, body, headers)
+        return self._lanes.put(digest(sender.id, order_key), encode(event), at)

@@ -28,13 +28,16 @@ _ROUTING_KEY = re.compile(rb'"routing_key"\s*:\s*"([0-9a-f]{32})"')
 NO_MAPPING = FieldMapping()
 
 
-class Sender(NamedTuple):
-    """For whom an accepted request counts. `integration` of an API key is `apikey/<id>`, never the key."""
+class ApiSender(NamedTuple):
+    """For whom a request with an API key counts. `id` is `apikey/<its id>`, never the key itself."""
 
     tenant: str
     service: str
-    integration: str
-    mapping: FieldMapping
+    id: str
+
+
+#: For whom an accepted request counts; `id` is what its record names as integration.
+Sender = Integration | ApiSender
 
 
 def token(header: Header) -> str | None:
@@ -98,15 +101,10 @@ def check_signature(integration: Integration, header: Header, body: bytes) -> No
         raise Refusal(BAD_SIGNATURE)
 
 
-def sender_of(integration: Integration) -> Sender:
-    """The sender behind an integration."""
-    return Sender(integration.tenant, integration.service, integration.id, integration.mapping)
-
-
-def sender_by_service(control: Control, key: ApiKey, service_id: str | None) -> Sender:
+def sender_by_service(control: Control, key: ApiKey, service_id: str | None) -> ApiSender:
     """The sender behind an API key: the body names the service. BadBody without it, 404 if unknown."""
     if not service_id:
         raise BadBody("service_id", "is required with an API key")
     if (key.tenant, service_id) not in control.services:
         raise Refusal(UNKNOWN_SERVICE)
-    return Sender(key.tenant, service_id, f"apikey/{key.id}", NO_MAPPING)
+    return ApiSender(key.tenant, service_id, f"apikey/{key.id}")

@@ -69,7 +69,7 @@ def _decode(body: bytes, context: Context) -> Event:
             raise BadBody("payload.summary", "is required to trigger")
         if not payload.source or payload.source.isspace():
             raise BadBody("payload.source", "is required to trigger")
-    if event.payload is not None:
+    if event.payload is not None and b"\\u" in body:
         raw_text(event.payload.custom_details, "payload.custom_details")
     return event
 
