@@ -31,7 +31,7 @@ TICK_SECONDS = 1.0
 #: A partition that is behind and has made no progress for this long ends the process.
 STALLED_AFTER = 60.0
 #: How long a revoked or stopping lane may finish its commit.
-CLOSE_PATIENCE = 5.0
+CLOSE_PATIENCE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ class Engine:
         store: str = "memory",
         outputs: Iterable[str] = (),
         session_timeout: float = 10.0,
+        instance: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.bootstrap = bootstrap
@@ -103,6 +104,7 @@ class Engine:
             broker_request_timeout=40.0,
             consumer_max_fetch_size=1_048_576,
             consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=f"{group}.{instance}" if instance else None,
             stream_wait_empty=False,
             stream_buffer_maxsize=1_000_000,
         )
@@ -241,6 +243,8 @@ class Engine:
     async def _open(self, tps: Sequence[TP], generation: int, previous: "asyncio.Task[None] | None") -> None:
         # In a quick succession of rebalances Faust may resume twice without revoking in between.
         await self._close(previous)
+        # The group may be joined before the outputs' partitions are known and what runs beside has started.
+        await self._prepared.wait()
         self.lanes = {}
         self._committed = {}
         consumer = cast(EngineConsumer, self.app.consumer)
