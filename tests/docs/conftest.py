@@ -46,10 +46,13 @@ class Reader:
             "PATH": f"{programs}:{os.environ['PATH']}",
         }
 
+    def moved(self, text: str) -> str:
+        """The text with the default ports replaced by this stack's."""
+        return re.sub(r"\b84(\d\d)\b", lambda port: str(self.settings.port_base + int(port[1])), text)
+
     def run(self, code: str, *program: str) -> str:
         """What a block prints. `program` reads it from its standard input; the ports are this stack's."""
-        base = self.settings.port_base
-        moved = re.sub(r"\b84(\d\d)\b", lambda port: str(base + int(port[1])), code)
+        moved = self.moved(code)
         done = subprocess.run(
             program, input=moved, cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=_RUN_S
         )
@@ -85,9 +88,9 @@ class Reader:
             time.sleep(0.1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """A reader whose `stormweir up` runs as long as the session."""
+    """A reader whose `stormweir up` runs as long as these tests."""
     reader = Reader(tmp_path_factory.mktemp("up"))
     with reader.output.open("wb") as output:
         up = subprocess.Popen(
