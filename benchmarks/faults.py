@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ import orjson
 from schemas.config import Settings
 from sinks.clickhouse.client import ClickHouse
 from streams.embedded.stack import PROCESSES, Stack
-from streams.storm.ledger import Query
 from streams.storm.play import Plan, play, prepare
 from streams.storm.shapes import Size
 
@@ -59,7 +58,11 @@ class Faults:
 
     async def __aenter__(self) -> "Faults":
         await self._stack.start()
-        await prepare(self._settings, SERVICES)
+        try:
+            await prepare(self._settings, SERVICES, gateway=True)
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -117,9 +120,9 @@ class Faults:
         receiver_before = len(self._received())
         faulting = asyncio.create_task(fault(verdict))  # type: ignore[arg-type]
 
-        async def query(sql: str, params: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        async def query(sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
             await faulting
-            return await self._rows(sql, params)
+            return await self._clickhouse.query(sql, params)
 
         summary = await play(self._settings, [plan], query, DRAIN_S, lambda *_: None)
         await faulting
@@ -136,13 +139,13 @@ class Faults:
         return verdict
 
     async def _broken_incidents(self, size: Size) -> list[str]:
-        prefix = {"prefix": f"%{size.seed}%"}
-        rows = await self._rows(
-            "SELECT count(), uniqExact(correlation_key), (SELECT uniqExact(fingerprint) FROM alerts"
-            " WHERE dedup_key LIKE {prefix:String}) FROM incidents FINAL WHERE dedup_key LIKE {prefix:String}",
-            prefix,
+        (row,) = await self._clickhouse.query(
+            "SELECT count() AS incidents, uniqExact(correlation_key) AS keys, (SELECT uniqExact(fingerprint)"
+            " FROM alerts WHERE dedup_key LIKE {seed:String}) AS fingerprints"
+            " FROM incidents FINAL WHERE dedup_key LIKE {seed:String}",
+            {"seed": f"%{size.seed}%"},
         )
-        incidents, keys, fingerprints = rows[0]
+        incidents, keys, fingerprints = row["incidents"], row["keys"], row["fingerprints"]
         broken = []
         if incidents != keys:
             broken.append(f"{incidents - keys} duplicate incidents")
@@ -174,9 +177,6 @@ class Faults:
             {"id": line["id"], "event": line["event"], "incident": str(line.get("incident_id") or line.get("incident"))}
             for line in lines
         ]
-
-    async def _rows(self, sql: str, params: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-        return [list(row.values()) for row in await self._clickhouse.query(sql, params)]
 
 
 async def run(data_dir: Path, port_base: int, kills: int, away: float, broker: int, seed: int) -> list[Verdict]:

@@ -30,6 +30,9 @@ class Settings:
     clickhouse_database: str = "stormweir"
     partitions: int = 4
     replication: int = 1
+    #: This replica's fixed name in its consumer group, if it has one: a restart then takes its partitions back
+    #: at once instead of after the session timeout. Two replicas must never share it.
+    instance: str = ""
     store: Literal["memory", "rocksdict"] = "memory"
     max_keys: int = 2_000_000
     max_body: int = 1_048_576

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import uvloop
-from sinks.clickhouse.client import ClickHouse
 
 from schemas import topics
 from schemas.config import Settings
 from sinks.agents import NOTIFIER_OUTPUTS, attach_notifier, attach_writer
+from sinks.clickhouse.client import ClickHouse
 from sinks.deliver import Deliverer
 from sinks.outbound import Outbound
 from streams import pipeline
@@ -67,6 +67,7 @@ def _engine(settings: Settings, process: str, group: str, outputs: tuple[topics.
         group,
         data_dir=settings.data_dir / process,
         store=settings.store,
+        instance=settings.instance,
         outputs=[topic.name for topic in outputs],
     )
     admin = AdminServer(

@@ -178,7 +178,8 @@ class Stack:
         return Command(
             name,
             [sys.executable, "-m", "streams.cli", name],
-            environ={**inherited, **settings.environ()},
+            # One process of each kind, so each may have a fixed name in its group.
+            environ={**inherited, **settings.environ(), f"{PREFIX}INSTANCE": settings.instance or "stack"},
             ready_url=f"http://{host}:{address}",
             directory=settings.data_dir,
             progress=self._progress,
