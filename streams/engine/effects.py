@@ -58,7 +58,7 @@ class BatchLane(Lane):
         self.waiting_for = ""
         self._processed_total = metrics.PROCESSED.labels(name)
         self._task = asyncio.create_task(self._write_all(), name=f"{name}/{topic}/{partition}")
-        self._task.add_done_callback(self._ended)
+        self._task.add_done_callback(self.ended)
 
     @property
     def full(self) -> bool:
@@ -87,10 +87,6 @@ class BatchLane(Lane):
         if not done:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=1)
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None and not self.closed:
-            self.failed(error)
 
     async def _write_all(self) -> None:
         intent = self._state.get(_INTENT)
@@ -213,6 +209,9 @@ class TaskLane(Lane):
         self._last: dict[bytes, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(sink.max_tasks)
+        self._groups: dict[tuple[str, int], list[Item]] = {}
+        self._ended_entries: list[_Task] = []
+        self._flush: asyncio.Task[None] | None = None
         self._processed_total = metrics.PROCESSED.labels(name)
 
     @property
@@ -232,7 +231,7 @@ class TaskLane(Lane):
             task = asyncio.create_task(self._perform(record, entry, self._last.get(key)))
             self._last[key] = task
             self._tasks.add(task)
-            task.add_done_callback(partial(self._ended, key))
+            task.add_done_callback(partial(self._performed, key))
 
     async def close(self, patience: float) -> None:
         """Give running tasks `patience` seconds; what is not done by then is done again by the next owner."""
@@ -243,27 +242,41 @@ class TaskLane(Lane):
                 task.cancel()
             if running:
                 await asyncio.wait(running, timeout=1)
+        if self._flush is not None:
+            await asyncio.wait({self._flush}, timeout=1)
+            self._flush.cancel()
 
     async def _perform(self, record: Record, entry: _Task, before: "asyncio.Task[None] | None") -> None:
         if before is not None:
             await asyncio.wait({before})
-        groups: dict[tuple[str, int], list[Item]] = {}
         async with self._slots:
+            if self.closed:
+                return
             outputs = await self._sink.perform(record)
         # Any end is progress: one slow record must not look like a lane that is stuck.
         self.progress_at = time.monotonic()
         for topic, key, value, partition, headers in outputs:
             place = xxh3_64_intdigest(key or b"") % self._partitions[topic] if partition is None else partition
-            groups.setdefault((topic, place), []).append((key, value, headers))
-        await self.patiently(partial(self.broker.send, groups), "sending")
-        entry.done = True
-        self._processed_total.inc()
-        while self._window and self._window[0].done:
-            self.acknowledge(self._window.popleft().offset, 1)
+            self._groups.setdefault((topic, place), []).append((key, value, headers))
+        self._ended_entries.append(entry)
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._flush_all(), name=f"{self.name}/{self.partition}")
+            self._flush.add_done_callback(self.ended)
 
-    def _ended(self, key: bytes, task: "asyncio.Task[None]") -> None:
+    async def _flush_all(self) -> None:
+        """What ended while one group was being sent goes out with the next."""
+        while self._ended_entries:
+            groups, self._groups = self._groups, {}
+            entries, self._ended_entries = self._ended_entries, []
+            await self.patiently(partial(self.broker.send, groups), "sending")
+            for entry in entries:
+                entry.done = True
+            self._processed_total.inc(len(entries))
+            while self._window and self._window[0].done:
+                self.acknowledge(self._window.popleft().offset, 1)
+
+    def _performed(self, key: bytes, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if self._last.get(key) is task:
             del self._last[key]
-        if not task.cancelled() and (error := task.exception()) is not None and not self.closed:
-            self.failed(error)
+        self.ended(task)

@@ -143,6 +143,11 @@ class Lane:
         self.uncommitted -= count
         self.progress_at = time.monotonic()
 
+    def ended(self, task: "asyncio.Task[None]") -> None:
+        """A task of this lane ended: what it raised fails the worker, unless the lane was closed."""
+        if not task.cancelled() and (error := task.exception()) is not None and not self.closed:
+            self.failed(error)
+
     @property
     def clean(self) -> bool:
         """Whether memory holds exactly what the changelog holds, so that it may be kept for later."""
@@ -316,11 +321,7 @@ class StageLane(Lane):
     def _kick(self) -> None:
         if self._flush is None or self._flush.done():
             self._flush = asyncio.create_task(self._flush_all(), name=f"{self.name}/{self.partition}")
-            self._flush.add_done_callback(self._flushed)
-
-    def _flushed(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None and not self.closed:
-            self.failed(error)
+            self._flush.add_done_callback(self.ended)
 
     async def _flush_all(self) -> None:
         """Commit until nothing is gathered. A closed lane finishes the cut it began and the one gathered."""
