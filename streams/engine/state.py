@@ -72,7 +72,7 @@ class PartitionState:
         self._fresh[key] = None
 
     def schedule(self, key: bytes, deadline: int) -> None:
-        """Have `due` return the key after `deadline`, milliseconds."""
+        """Have `due` of a later batch or tick return the key after `deadline`, milliseconds."""
         self._fresh_deadlines.append((key, deadline))
 
     def due(self, now: int) -> list[bytes]:
