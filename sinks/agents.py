@@ -74,6 +74,8 @@ class Notifier:
     """A TaskSink: one delivery per record, in order per destination and incident (the record's key)."""
 
     max_tasks = 2_000
+    #: Four attempts of 30 s, their pauses, and the wait for a broken destination, with room to spare.
+    patience = 600.0
 
     def __init__(self, deliverer: Delivers) -> None:
         self._deliverer = deliverer

@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 Hook = Callable[[], Awaitable[None]]
 
 TICK_SECONDS = 1.0
-#: A partition that is behind and has made no progress for this long ends the process.
-STALLED_AFTER = 60.0
 #: How long a revoked or stopping lane may finish its commit.
 CLOSE_PATIENCE = 3.0
 
@@ -388,7 +386,7 @@ class Engine:
             metrics.COMMIT_AGE.labels(tp.topic, str(tp.partition)).set(age)
             if not lag:
                 lane.progress_at = time.monotonic()
-            elif age > STALLED_AFTER:
+            elif age > lane.stalled_after:
                 self._fail(RuntimeError(f"{tp.topic}/{tp.partition}: {lag} behind, no progress for {age:.0f} s"))
 
     def _fail(self, error: BaseException) -> None:

@@ -37,6 +37,8 @@ class TaskSink(Protocol):
     """Does one thing per record; records of equal `order_key` in order, others side by side."""
 
     max_tasks: int
+    #: The longest that one record may honestly take, seconds.
+    patience: float
 
     def order_key(self, record: Record) -> bytes: ...
     async def perform(self, record: Record) -> Sequence[Output]:
@@ -208,6 +210,7 @@ class TaskLane(Lane):
         self._window: deque[_Task] = deque()
         self._last: dict[bytes, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.stalled_after = sink.patience
         self._slots = asyncio.Semaphore(sink.max_tasks)
         self._groups: dict[tuple[str, int], list[Item]] = {}
         self._ended_entries: list[_Task] = []

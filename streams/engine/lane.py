@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Records processed but not committed, above which a partition is not fetched from.
 MAX_UNCOMMITTED = 20_000
+#: A partition that is behind and has made no progress for this long ends the process.
+STALLED_AFTER = 60.0
 #: How long a commit is tried again before the worker fails, seconds.
 GIVE_UP_AFTER = 120.0
 
@@ -92,6 +94,8 @@ class Lane:
 
     #: Whether the lane wants a tick while its partition is idle.
     ticks = False
+    #: Seconds without progress, while behind, after which the process is worth a restart.
+    stalled_after = STALLED_AFTER
 
     def __init__(self, topic: str, partition: int, name: str, broker: Broker, table: Table | None) -> None:
         self.topic = topic

@@ -79,6 +79,33 @@ def deadline(value: bytes) -> int:
     return int.from_bytes(value[4:12], "big")
 
 
+def ticking_windows(params: Params) -> Callable[..., list[Out]]:
+    """Forgets a key WINDOW_MS after its first record by the engine's `now`, and puts it out."""
+
+    def run(state: Any, records: Sequence[Record], now: int) -> list[Out]:
+        for record in records:
+            if state.get(record.key) is None:
+                state.put(record.key, (1).to_bytes(4, "big") + (now + WINDOW_MS).to_bytes(8, "big"))
+                state.schedule(record.key, now + WINDOW_MS)
+        due = state.due(now)
+        for key in due:
+            state.delete(key)
+        return [(params.output, key, b"closed", None, ()) for key in due]
+
+    return run
+
+
+def silent_windows(params: Params) -> Callable[..., list[Out]]:
+    """As ticking_windows, with nothing put out."""
+    run = ticking_windows(params)
+
+    def silent(state: Any, records: Sequence[Record], now: int) -> list[Out]:
+        run(state, records, now)
+        return []
+
+    return silent
+
+
 def lost_output(params: Params) -> Callable[..., list[Out]]:
     """A defect of a stage that no dead letter can help: it sends to a topic nobody declared."""
 
@@ -103,6 +130,8 @@ STAGES = {
     "counts": counts,
     "batches": batches,
     "windows": windows,
+    "ticking_windows": ticking_windows,
+    "silent_windows": silent_windows,
     "lost_output": lost_output,
     "broken_tick": broken_tick,
 }
@@ -133,7 +162,7 @@ class FileBatchSink:
         if (self._directory / "down").exists():
             raise ConnectionError("down")
         _line(self._directory / "batches.jsonl", batch)
-        while (self._directory / "hold").exists():
+        while (self._directory / "hold").exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -141,6 +170,7 @@ class FileTaskSink:
     """Writes a line at the start and the end of each record; a record waits while a file of its key exists."""
 
     max_tasks = 50
+    patience = 60.0
 
     def __init__(self, directory: Path, output: str) -> None:
         self._directory = directory
@@ -156,7 +186,7 @@ class FileTaskSink:
         line = {"key": key, "partition": record.partition, "offset": record.offset}
         _line(self._directory / "tasks.jsonl", {**line, "what": "begin", "at": time.monotonic()})
         await asyncio.sleep(0.001)
-        while (self._directory / f"wait-{key}").exists():
+        while (self._directory / f"wait-{key}").exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         _line(self._directory / "tasks.jsonl", {**line, "what": "end", "at": time.monotonic()})
         return [(self._output, record.key, record.value, None, ())]
@@ -185,5 +215,3 @@ def dead_letters(params: Params) -> Callable[..., Out]:
         return (params.dead, record.key, record.value, record.partition, (("reason", place),))
 
     return make
-
-

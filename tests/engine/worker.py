@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 from prometheus_client import REGISTRY
 
-from streams.engine import Engine, TableSpec, app
+from streams.engine import Engine, TableSpec
 from streams.engine.broker import Broker, Groups, Item
+from streams.engine.lane import Lane
 from tests.engine import stages
 from tests.engine.params import Params
 
@@ -28,7 +29,7 @@ def main() -> int:
     params = msgspec.json.decode(sys.argv[1], type=Params)
     directory = Path(params.directory)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    app.STALLED_AFTER = params.stalled_after
+    Lane.stalled_after = params.stalled_after
     _interfere(params, directory)
     engine = Engine(
         params.bootstrap,
@@ -101,7 +102,7 @@ def _interfere(params: Params, directory: Path) -> None:
     async def watched_send(self: Broker, groups: Groups) -> None:
         if groups:
             pass_by("send")
-        while params.gate and gate.exists():
+        while params.gate and gate.exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await send(self, groups)
 

@@ -1,5 +1,6 @@
 """Identity, settings, control records and producers' events."""
 
+import contextlib
 import uuid
 
 import msgspec
@@ -101,7 +102,5 @@ def test_a_bad_event_says_why(value: bytes) -> None:
 def test_mutated_avro_never_raises_anything_else(noise: bytes, cut: int) -> None:
     """A datum cut and continued with noise decodes or is refused."""
     value = encode_avro(AlertEvent(service="web", dedup_key="k", summary="s"))[:cut] + noise
-    try:
+    with contextlib.suppress(BadEvent):
         decode(value)
-    except BadEvent:
-        pass
