@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from functools import lru_cache
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from streams.storm.bodies import Request
 from streams.storm.counts import Counts
@@ -183,8 +183,8 @@ class _Connection(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports do not inherit from asyncio.Transport, so nothing can be asserted here.
+        self._transport = cast(asyncio.Transport, transport)
         self._load.free(self)
 
     def send(self, request: Request, now: float) -> None:

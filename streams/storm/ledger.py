@@ -20,7 +20,6 @@ Query = Callable[[str, Mapping[str, Any]], Awaitable[Sequence[Mapping[str, Any]]
 #: As many missing and doubled alerts are listed by name.
 LISTED = 20
 _POLL_S = 0.5
-_SETTLE_S = 1.0
 _PLACE = "kafka_topic, kafka_partition, kafka_offset"
 _NO_INCIDENT = "toUUID('00000000-0000-0000-0000-000000000000')"
 
@@ -86,7 +85,10 @@ class Stored(NamedTuple):
 
 @dataclass
 class Books:
-    """What ClickHouse holds of a run, looked up offset by offset. `duplicates` counts the rows too many."""
+    """What ClickHouse holds of a run, looked up offset by offset. `duplicates` counts the rows too many.
+
+    `drained` says whether the stack had nothing left to do; else incidents and notifications may grow.
+    """
 
     stored: Stored
     unaccounted: int = 0
@@ -94,6 +96,7 @@ class Books:
     outcomes: dict[str, int] = field(default_factory=dict)
     incidents: int = 0
     notifications: int = 0
+    drained: bool = False
     missing: list[Missing] = field(default_factory=list)
     doubled: list[Doubled] = field(default_factory=list)
 
@@ -153,10 +156,16 @@ async def take_books(query: Query, run: Run) -> Books:
     return books
 
 
-async def settle(query: Query, run: Run, deadline_s: float, progress: Callable[[int], None]) -> tuple[Books, float]:
+async def settle(
+    query: Query,
+    run: Run,
+    drained: Callable[[], Awaitable[bool]],
+    deadline_s: float,
+    progress: Callable[[int], None],
+) -> tuple[Books, float]:
     """Take the books when everything has arrived, or at the deadline; with the seconds storing took.
 
-    Notifications leave after the alerts are stored: the books are taken again until two of them agree.
+    Notifications leave after the alerts are stored: `drained` says when nothing is under way any more.
     """
     started = time.monotonic()
     while True:
@@ -166,12 +175,12 @@ async def settle(query: Query, run: Run, deadline_s: float, progress: Callable[[
         if stored.holds(run) or seconds > deadline_s:
             break
         await asyncio.sleep(_POLL_S)
+    done = await drained()
+    while not done and time.monotonic() - started < deadline_s:
+        await asyncio.sleep(_POLL_S)
+        done = await drained()
     books = await take_books(query, run)
-    while time.monotonic() - started < deadline_s:
-        await asyncio.sleep(_SETTLE_S)
-        earlier, books = books, await take_books(query, run)
-        if books == earlier:
-            break
+    books.drained = done
     return books, seconds
 
 

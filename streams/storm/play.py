@@ -17,6 +17,7 @@ from streams.control import publish, read
 from streams.process.errors import OperatorError
 from streams.storm.bodies import Request, alertmanager, event_records, events_v2, integration_id, post
 from streams.storm.counts import Counts
+from streams.storm.drain import Drain
 from streams.storm.http import HttpLoad
 from streams.storm.kafka import send_records, topic_ends
 from streams.storm.ledger import Query, Run, ranges, settle
@@ -95,9 +96,10 @@ async def play(
         per_record=max(plan.per_request if plan.via == "http" else 1 for plan in plans),
         since=since,
     )
-    books, seconds = await settle(
-        query, run, deadline_s, lambda alerts: progress("stored in ClickHouse", alerts, run.accepted)
-    )
+    async with Drain(settings.bootstrap) as drain:
+        books, seconds = await settle(
+            query, run, drain.done, deadline_s, lambda alerts: progress("stored in ClickHouse", alerts, run.accepted)
+        )
     return Summary(parts, books, send_seconds, send_seconds + seconds)
 
 

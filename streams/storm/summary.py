@@ -66,6 +66,7 @@ class Summary:
                 "outcomes": books.outcomes,
                 "incidents": books.incidents,
                 "notifications": books.notifications,
+                "drained": books.drained,
                 "missing": [each._asdict() for each in books.missing],
                 "doubled": [each._asdict() for each in books.doubled],
             }
@@ -81,6 +82,8 @@ class Summary:
                 case [*items]:
                     for item in items:
                         table.add_row(name, ", ".join(f"{key} {each}" for key, each in item.items()), style="red")
+                case bool():
+                    table.add_row(name, "yes" if value else "no", style="" if value else "red")
                 case int() | float():
                     table.add_row(name, f"{value:,}")
         return table

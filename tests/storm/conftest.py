@@ -4,15 +4,22 @@ import asyncio
 import os
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 import pytest
+import uvloop
 
 from schemas.config import PORTS, Settings
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.migrate import migrate
 from streams.embedded.processes import Command
 from streams.process.ports import is_free
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """These tests run on uvloop, as `stormweir storm` does."""
+    return {"uvloop": uvloop.new_event_loop}
+
 
 #: Bytes to answer a body with; None breaks the connection.
 Script = Callable[[bytes], bytes | None]

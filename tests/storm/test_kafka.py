@@ -4,14 +4,16 @@ import asyncio
 import time
 
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas.events import decode, encode_avro
 from streams.storm.bodies import event_records
 from streams.storm.counts import Counts
+from streams.storm.drain import STEPS, Drain
 from streams.storm.kafka import send_records, topic_ends
 from streams.storm.ledger import Range, ranges
 from streams.storm.shapes import Size, specs
+from streams.topics import create_topics
 from tests.conftest import MakeTopics
 
 SIZE = Size(alerts=20_000, keys=500, services=5, seed=3)
@@ -65,3 +67,31 @@ def test_ranges_are_what_was_written_between() -> None:
     before = {("a", 0): 5, ("a", 1): 7}
     after = {("a", 1): 9, ("a", 0): 5, ("b", 0): 2}
     assert ranges(before, after) == [Range("a", 1, 7, 9), Range("b", 0, 0, 2)]
+
+
+@pytest.mark.broker
+async def test_drained_means_no_group_lags(broker: str) -> None:
+    """Every group of the path must have committed everything it reads; one record left anywhere shows."""
+    await create_topics(broker, 2, 1)
+    async with Drain(broker) as drain:
+        await _commit_all(broker)
+        assert await drain.done()
+        for group, step in STEPS:
+            producer = AIOKafkaProducer(bootstrap_servers=broker, acks="all")
+            await producer.start()
+            await producer.send_and_wait(step[0].name, b"x", partition=1)
+            await producer.stop()
+            assert not await drain.done(), (group, step)
+            await _commit_all(broker)
+            assert await drain.done()
+
+
+async def _commit_all(broker: str) -> None:
+    for group in {group for group, _ in STEPS}:
+        names = [topic.name for owner, step in STEPS if owner == group for topic in step]
+        consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=group, enable_auto_commit=False)
+        await consumer.start()
+        partitions = [TopicPartition(name, number) for name in names for number in range(2)]
+        consumer.assign(partitions)
+        await consumer.commit(await consumer.end_offsets(partitions))
+        await consumer.stop()

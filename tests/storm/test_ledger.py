@@ -1,7 +1,8 @@
 """The ledger against the real ClickHouse engine: rows made by hand, each fault found by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
+from typing import Any
 
 import msgspec
 import pytest
@@ -203,28 +204,53 @@ async def test_incidents_and_notifications_of_the_run_are_counted(clickhouse: Cl
     assert (books.incidents, books.notifications) == (2, 2)
 
 
+async def _nothing_under_way() -> bool:
+    return True
+
+
 async def test_settle_waits_until_all_is_stored(clickhouse: ClickHouse, query: Query) -> None:
     """Rows that arrive while it waits are counted, and progress is told."""
     rows = _alerts()
     await _write(clickhouse, rows[:50])
+    waiting = [rows[50:]]
     seen: list[int] = []
 
-    async def late(sql: str, params: dict[str, object]) -> list[dict[str, object]]:
-        result = await clickhouse.query(sql, params)
-        if len(seen) == 1 and not late_written:
-            late_written.append(True)
-            await _write(clickhouse, rows[50:])
-        return result
+    async def late(sql: str, params: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        found = await query(sql, params)
+        if waiting:
+            await _write(clickhouse, waiting.pop())
+        return found
 
-    late_written: list[bool] = []
-    books, seconds = await settle(late, RUN, 30, seen.append)
+    books, seconds = await settle(late, RUN, _nothing_under_way, 30, seen.append)
     assert (seen[0], seen[-1]) == (50, 160)
-    assert books.unaccounted == 0
+    assert (books.unaccounted, books.drained) == (0, True)
     assert 0 < seconds < 30
+
+
+async def test_settle_takes_the_books_after_the_notifications(clickhouse: ClickHouse, query: Query) -> None:
+    """With every alert stored, it still waits until nothing is under way before it counts notifications."""
+    rows = _alerts()
+    rows[0] = msgspec.structs.replace(rows[0], incident_id=INCIDENT)
+    await _write(clickhouse, rows)
+    asked = 0
+
+    async def drained() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            await _write(clickhouse, [_delivery(1, 1, "delivered")])
+        return asked == 3
+
+    books, _ = await settle(query, RUN, drained, 30, lambda stored: None)
+    assert (books.notifications, books.drained, asked) == (1, True, 3)
 
 
 async def test_settle_ends_at_the_deadline(query: Query) -> None:
     """When something never arrives, the deadline ends the wait and the books name it."""
-    books, seconds = await settle(query, RUN, 0.2, lambda stored: None)
-    assert books.unaccounted == 160
+
+    async def never() -> bool:
+        return False
+
+    books, seconds = await settle(query, RUN, never, 0.2, lambda stored: None)
+    assert (books.unaccounted, books.drained) == (160, False)
     assert 0.2 <= seconds < 10

@@ -1,0 +1,54 @@
+"""Whether the stack has worked off everything: no group lags, asked in the order in which alerts travel."""
+
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from schemas import topics
+
+#: Each group with what it reads. A group commits once its outputs are on their topics, so when one has no
+#: lag and the next is asked afterwards, nothing is on its way between them.
+STEPS = (
+    (topics.WORKER_GROUP, (topics.ALERTS_RAW, topics.ALERTS_EVENTS)),
+    (topics.WORKER_GROUP, (topics.ALERTS_NORMALIZED,)),
+    (topics.WORKER_GROUP, (topics.ALERTS_UNIQUE,)),
+    (topics.NOTIFIER_GROUP, (topics.NOTIFICATIONS,)),
+    (topics.WRITER_GROUP, topics.WRITTEN_TOPICS),
+)
+
+
+class Drain:
+    """Asks Kafka at `bootstrap` for the lag of our groups; an async context manager."""
+
+    def __init__(self, bootstrap: str) -> None:
+        names = sorted({topic.name for _, step in STEPS for topic in step})
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        self._consumer = AIOKafkaConsumer(*names, bootstrap_servers=bootstrap, enable_auto_commit=False)
+
+    async def __aenter__(self) -> Self:
+        await self._admin.start()
+        await self._consumer.start()
+        self._consumer.pause(*self._consumer.assignment())  # it asks for offsets, never for records
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+        await self._admin.close()
+
+    async def done(self) -> bool:
+        """Whether nothing is left to do but what waits for a timer. Raises KafkaError."""
+        for group, step in STEPS:
+            if await self._lag(group, {topic.name for topic in step}):
+                return False
+        return True
+
+    async def _lag(self, group: str, names: set[str]) -> int:
+        partitions = [tp for tp in self._consumer.assignment() if tp.topic in names]
+        first = await self._consumer.beginning_offsets(partitions)
+        ends = await self._consumer.end_offsets(partitions)
+        committed = await self._admin.list_consumer_group_offsets(group)
+        return sum(end - max(committed[tp].offset if tp in committed else 0, first[tp]) for tp, end in ends.items())
