@@ -6,7 +6,6 @@ key's first record must be among the outputs, and a repeated output may only rep
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -152,8 +151,7 @@ class Rig:
                         self.changelog,
                         self.partitions,
                         1,
-                        topic_configs={"cleanup.policy": "compact", "max.message.bytes": "4000000"}
-                        | changelog_configs,
+                        topic_configs={"cleanup.policy": "compact", "max.message.bytes": "4000000"} | changelog_configs,
                     ),
                 ]
             )
@@ -204,9 +202,7 @@ class Rig:
         self, count: int, keys: int, *, value: bytes | None = None, prefix: bytes = b"k", timestamp: int | None = None
     ) -> None:
         """Send `count` records over `keys` keys; values are a running number unless given."""
-        records: list[tuple[bytes, bytes]] = []
-        for index in range(count):
-            records.append((b"%s%d" % (prefix, index % keys), value or b"%d" % (self._total + index)))
+        records = [(b"%s%d" % (prefix, index % keys), value or b"%d" % (self._total + index)) for index in range(count)]
         self._total += count
         await self.send(records, timestamp=timestamp)
 

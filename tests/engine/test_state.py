@@ -148,10 +148,9 @@ def test_deadlines_come_once_never_early_and_less_than_a_bucket_late(
         assert all(at > now - BUCKET_MS for at in waiting.values())
 
 
-
-
 operations = st.lists(
-    st.tuples(st.sampled_from(["put", "delete"]), st.sampled_from([b"a", b"b", b"c"]), st.binary(max_size=2)), max_size=6
+    st.tuples(st.sampled_from(["put", "delete"]), st.sampled_from([b"a", b"b", b"c"]), st.binary(max_size=2)),
+    max_size=6,
 )
 
 
