@@ -82,3 +82,8 @@ def accepted(event_id: str, dedup_key: str | None) -> Answer:
     if dedup_key is not None:
         value["dedup_key"] = dedup_key
     return Answer(202, orjson.dumps(value))
+
+
+def no_alert(body: bytes, content_type: str) -> Answer:
+    """200 for a right request that carries no alert: a test, a handshake, an event of no interest."""
+    return Answer(200, body, [("content-type", content_type)])

@@ -22,7 +22,7 @@ from streams.gateway.answers import Answer, Headers, Refusal
 from streams.gateway.auth import Header, Sender
 from streams.gateway.lanes import Lanes, TooLargeError, UnavailableError
 from streams.gateway.metrics import GatewayMetrics
-from streams.providers import PROVIDERS, BadBody, Context, Provider, find
+from streams.providers import PATH, PROVIDERS, QUERY, BadBody, Context, NoAlert, Provider, find
 from streams.providers.events_v2 import Event
 
 log = structlog.get_logger(__name__)
@@ -194,10 +194,12 @@ class Gateway:
                 return answers.UNAUTHORIZED
             auth.check_signature(integration, header, body)
             event_id = uuid7()
-            headers = {name: value for name in provider.headers if (value := header(name)) is not None}
+            headers = _listed(provider, scope, header) if provider.headers else _NO_HEADERS
             context = Context(event_id, headers, integration.mapping)
             try:
                 decoded = provider.decode(body, context)
+            except NoAlert as silence:
+                return answers.no_alert(silence.answer, silence.content_type)
             except BadBody as error:
                 return answers.bad_body(error.path, error.reason)
             order_key = provider.order_key(decoded, context)
@@ -219,3 +221,10 @@ class Gateway:
         at = int.from_bytes(event_id[:6], "big")  # a UUIDv7 begins with its milliseconds
         event = RawEvent(sender.tenant, sender.service, sender.id, provider.slug, event_id, at, body, headers)
         return self._lanes.put(digest(sender.id, order_key), encode(event), at)
+
+
+def _listed(provider: Provider[Any], scope: Scope, header: Header) -> dict[str, str]:
+    """What the provider wants to know of a request besides its body."""
+    known = {QUERY: scope.query_string, PATH: scope.path}
+    found = ((name, known[name] if name in known else header(name)) for name in provider.headers)
+    return {name: value for name, value in found if value is not None}

@@ -9,9 +9,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from streams.providers._contract import BadBody, Context, Draft, Example, Provider
+from streams.providers._contract import PATH, QUERY, BadBody, Context, Draft, Example, NoAlert, Provider
 
-__all__ = ["PROVIDERS", "BadBody", "Context", "Draft", "Example", "Provider", "find"]
+__all__ = ["PATH", "PROVIDERS", "QUERY", "BadBody", "Context", "Draft", "Example", "NoAlert", "Provider", "find"]
 
 
 def _discover() -> dict[str, Provider[Any]]:

@@ -2,18 +2,25 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from schemas.alert import Action, RawEvent, Severity
 from schemas.control import FieldMapping
 from schemas.fingerprint import digest
+from schemas.severity import SEVERITY_NAMES, severity_of
+from schemas.signature import Signature
 
 #: PagerDuty's limits, which everyone keeps: longer summaries are cut, longer keys hashed.
 SUMMARY_LIMIT = 1024
 DEDUP_KEY_LIMIT = 255
 SUMMARY_CUT = "summary_truncated"
+#: Names in `Provider.headers` that are no headers: the raw query string and the path of the request.
+QUERY = ":query"
+PATH = ":path"
+MAX_FIELDS = 100
 
 T = TypeVar("T")
 
@@ -25,6 +32,26 @@ class BadBody(ValueError):  # noqa: N818 - it is the body that is bad
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+#: Why a right request carries no alert; `change` is a change event, which never opens anything.
+Silence = Literal["test", "ignored", "handshake", "change"]
+
+
+class NoAlert(Exception):  # noqa: N818 - the request is right, there is just nothing in it to store
+    """Raised by `decode` for a right request without an alert. `answer` is the body to answer with.
+
+    `callback` is the URL somebody must visit to finish a handshake, already checked by the provider, or "".
+    """
+
+    def __init__(
+        self, kind: Silence, answer: bytes = b"", content_type: str = "application/json", callback: str = ""
+    ) -> None:
+        super().__init__(kind)
+        self.kind: Silence = kind
+        self.answer = answer or b'{"status":"%b"}' % kind.encode()
+        self.content_type = content_type
+        self.callback = callback
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -50,27 +77,52 @@ class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Context(NamedTuple):
-    """What a provider may know besides the body. `headers` are those it lists, names in lower case."""
+    """What a provider may know besides the body. `headers` are those it lists, names in lower case.
+
+    Everything is read from the headers, which travel with the body, so a replay parses the same.
+    """
 
     event_id: bytes
     headers: Mapping[str, str]
     mapping: FieldMapping
 
+    @property
+    def content_type(self) -> str:
+        """The content type as it was sent, if the provider lists that header."""
+        return self.headers.get("content-type", "")
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The parameters of the query, decoded, if the provider lists QUERY; the last of a name wins."""
+        try:
+            return dict(parse_qsl(self.headers.get(QUERY, ""), errors="strict", max_num_fields=MAX_FIELDS))
+        except ValueError:
+            raise BadBody("query", f"is not UTF-8 or has more than {MAX_FIELDS} parameters") from None
+
+    def severity(self, word: str) -> Severity:
+        """The severity of a vendor's word; the integration's default for none and for an unknown one."""
+        return severity_of(word) or SEVERITY_NAMES[self.mapping.default_severity]
+
 
 class Example(NamedTuple):
-    """A body as the vendor sends it, and the (action, dedup key) of each alert in it."""
+    """A body as the vendor sends it, and the (action, dedup key) of each alert in it, or why there is none."""
 
     body: bytes
     alerts: tuple[tuple[Action, str], ...]
+    headers: Mapping[str, str] = {}
+    silence: Silence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider(Generic[T]):
     """Everything about one sender of alerts.
 
-    `decode` validates a body and raises nothing but BadBody; `parse` is pure and never fails on what
-    `decode` returned; `order_key` names what must stay in order: the dedup key of a single event,
+    `decode` validates a body and raises nothing but BadBody and NoAlert; `parse` is pure and never fails on
+    what `decode` returned; `order_key` names what must stay in order: the dedup key of a single event,
     the group of a `batch` (one request, many alerts). `slug` is its name in URLs, records and files, for ever.
+    `headers` are what the two functions need of the request, in lower case, QUERY and PATH among them.
+    `signature` is how the vendor proves itself once a secret is set; `setup` what to click in the tool, step
+    by step; `severity_note` how its severities become ours.
     """
 
     slug: str
@@ -81,12 +133,40 @@ class Provider(Generic[T]):
     order_key: Callable[[T, Context], str]
     headers: tuple[str, ...] = ()
     batch: bool = False
+    signature: Signature | None = None
+    setup: tuple[str, ...] = ()
+    severity_note: str = ""
     examples: tuple[Example, ...] = ()
 
     def drafts(self, raw: RawEvent, mapping: FieldMapping) -> list[Draft]:
         """The alerts inside an accepted request, in the body's order. Raises BadBody, nothing else."""
         context = Context(raw.event_id, raw.headers, mapping)
-        return self.parse(self.decode(raw.body, context), context)
+        try:
+            return self.parse(self.decode(raw.body, context), context)
+        except NoAlert:
+            return []
+
+
+def as_decoded(drafts: list[Draft], context: Context) -> list[Draft]:
+    """`parse` of a provider whose `decode` gives drafts already."""
+    return drafts
+
+
+def first_key(drafts: list[Draft], context: Context) -> str:
+    """`order_key` of a provider whose `decode` gives one draft."""
+    return drafts[0].dedup_key
+
+
+def joined_key(*parts: str) -> str:
+    r"""One dedup key of several parts: readable, and no two distinct tuples of parts share one.
+
+    A bar inside a part is escaped, so the number of parts is part of the key; a long key is hashed.
+
+    >>> joined_key("monitor", "a|b"), joined_key("monitor", "a", "b")
+    ('monitor|a\\|b', 'monitor|a|b')
+    """
+    key = "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
+    return key if 0 < len(key) <= DEDUP_KEY_LIMIT else digest(*parts).hex()
 
 
 def short_key(key: str) -> str:
@@ -99,3 +179,38 @@ def short_summary(summary: str, labels: dict[str, str]) -> tuple[str, dict[str, 
     if len(summary) <= SUMMARY_LIMIT:
         return summary, labels
     return summary[:SUMMARY_LIMIT], {**labels, SUMMARY_CUT: str(len(summary))}
+
+
+def make_draft(
+    *,
+    dedup_key: str,
+    action: Action,
+    severity: Severity,
+    summary: str,
+    source: str,
+    details: bytes,
+    labels: dict[str, str] | None = None,
+    component: str = "",
+    group: str = "",
+    class_: str = "",
+    links: list[dict[str, str]] | None = None,
+    starts_at: int = 0,
+    ends_at: int = 0,
+) -> Draft:
+    """A draft within the limits: the summary is trimmed and cut; a resolve alone has an end."""
+    summary, labels = short_summary(summary.strip(), labels or {})
+    return Draft(
+        dedup_key=dedup_key,
+        action=action,
+        severity=severity,
+        summary=summary,
+        source=source,
+        component=component,
+        group=group,
+        class_=class_,
+        labels=labels,
+        details=details,
+        links=links or [],
+        starts_at=starts_at,
+        ends_at=ends_at if action is Action.RESOLVE else 0,
+    )

@@ -1,0 +1,134 @@
+"""Bodies of senders whose types surprise: read by name, liberal in types, with what is not there as ""."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from streams.providers._contract import BadBody, Context
+from streams.providers._forms import form
+from streams.providers._json import decode, encode
+
+#: A template variable that its tool left as it was: Datadog, Nagios, New Relic, Kibana, AppDynamics,
+#: Dynatrace and Zabbix, UptimeRobot; and Datadog's word for no value.
+_UNEXPANDED = re.compile(
+    r"\s*(?:\$[A-Z][A-Z0-9_]*\$?|\$\{[^{}]*\}|\{\{.*\}\}|\{[A-Za-z][\w.:\[\]]*\}|\*[A-Za-z]\w*\*|null)\s*", re.DOTALL
+)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_CONTROL = re.compile(rb"[\x00-\x1f]")
+
+_any = msgspec.json.Decoder(Any)
+_NOTHING: dict[str, Any] = {}
+
+
+def text(value: object) -> str:
+    """A scalar as trimmed text, so that 991 and "991" are one; "" for anything else and for a template variable."""
+    if isinstance(value, str):
+        return "" if _UNEXPANDED.fullmatch(value) else value.strip()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int | float) else ""
+
+
+class Fields:
+    """A JSON object (or form) by name. Names are dotted paths into objects; a name is never an index."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+
+    def get(self, path: str) -> Any:
+        """The value as it is, None where there is none."""
+        value: Any = self.values
+        for name in path.split("."):
+            if not isinstance(value, dict):
+                return None
+            value = value.get(name)
+        return value
+
+    def text(self, *paths: str) -> str:
+        """The first of these that is there, as text, else ""."""
+        return next((found for path in paths if (found := text(self.get(path)))), "")
+
+    def require(self, *paths: str) -> str:
+        """The first of these that is there. Raises BadBody naming the first path when none is."""
+        found = self.text(*paths)
+        if not found:
+            raise BadBody(paths[0], "is required")
+        return found
+
+    def object(self, path: str) -> "Fields":
+        """The object there; an empty one if there is none."""
+        value = self.get(path)
+        return Fields(value if isinstance(value, dict) else _NOTHING)
+
+    def objects(self, path: str) -> "list[Fields]":
+        """The objects in the list there."""
+        value = self.get(path)
+        return [Fields(item) for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """Names and texts of the scalars that are there."""
+        return ((name, found) for name, value in self.values.items() if (found := text(value)))
+
+
+def labels_of(tags: object) -> dict[str, str]:
+    """Labels of tags in any of their forms: `a:1,b` or a list of `a:1`, `a=1`, `["a", "1"]`; or an object.
+
+    A tag without a value is `true`.
+    """
+    if isinstance(tags, dict):
+        return dict(Fields(tags).items())
+    labels = {}
+    for tag in tags.split(",") if isinstance(tags, str) else tags if isinstance(tags, list) else ():
+        if isinstance(tag, list) and len(tag) == 2:
+            name, value = text(tag[0]), text(tag[1])
+        else:
+            name, sign, value = (found := text(tag)).partition("=" if ":" not in found else ":")
+            value = value.strip() if sign else "true"
+        if name.strip():
+            labels[name.strip()] = value
+    return labels
+
+
+def link(url: str, title: str) -> list[dict[str, str]]:
+    """A link if the URL is one for browsers, else none."""
+    return [{"href": url, "text": title}] if url.startswith(("https://", "http://")) else []
+
+
+def read_json(body: bytes) -> tuple[Any, bytes]:
+    """The value of a JSON body, and its text. Raw line breaks inside strings, which templates make, are accepted."""
+    try:
+        return decode(_any, body), body
+    except BadBody:
+        repaired = _STRING.sub(_escaped, body)
+        if repaired == body:
+            raise
+        return decode(_any, repaired), repaired
+
+
+def read(body: bytes, context: Context) -> tuple[Fields, bytes]:
+    """The fields of a body, and JSON text of them: a form if the content type says so, else a JSON object.
+
+    JSON is accepted under any content type. Raises BadBody.
+    """
+    values: Any = form(body, context.content_type)
+    if values is not None:
+        return Fields(values), encode(values)
+    values, details = read_json(body)
+    return as_object(values), details
+
+
+def as_object(value: object, path: str = "body") -> Fields:
+    """The fields of a JSON object. Raises BadBody for any other value."""
+    if not isinstance(value, dict):
+        raise BadBody(path, "is not an object")
+    return Fields(value)
+
+
+def _escaped(string: re.Match[bytes]) -> bytes:
+    return _CONTROL.sub(lambda control: b"\\u%04x" % control[0][0], string[0])

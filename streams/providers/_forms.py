@@ -1,0 +1,58 @@
+"""Bodies that are forms (URL-encoded or multipart), as the texts of their fields."""
+
+import re
+from email.message import Message
+from urllib.parse import parse_qsl
+
+from streams.providers._contract import MAX_FIELDS, BadBody
+
+MAX_FORM = 1_048_576
+_HEAD_LIMIT = 4096
+_NAME = re.compile(rb';\s*name="((?:[^"\\\r\n]|\\.)*)"|;\s*name=([^;\s"]+)', re.IGNORECASE)
+
+
+def form(body: bytes, content_type: str) -> dict[str, str] | None:
+    """The fields of a form, the last of a name wins; None if the content type is no form's. Raises BadBody.
+
+    At most 1 MiB and 100 fields; names and values are UTF-8.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in {"application/x-www-form-urlencoded", "multipart/form-data"}:
+        return None
+    if len(body) > MAX_FORM:
+        raise BadBody("body", f"is a form of more than {MAX_FORM} bytes")
+    try:
+        if kind == "multipart/form-data":
+            return _multipart(body, content_type)
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadBody("body", "is not UTF-8") from None
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS))
+    except UnicodeDecodeError:
+        raise BadBody("body", "is not UTF-8") from None
+    except ValueError:
+        raise BadBody("body", f"has more than {MAX_FIELDS} fields") from None
+
+
+def _multipart(body: bytes, content_type: str) -> dict[str, str]:
+    """RFC 7578, as far as senders of alerts use it: no nesting, no transfer encodings."""
+    header = Message()
+    header["content-type"] = content_type.replace("\r", " ").replace("\n", " ")
+    boundary = header.get_param("boundary")
+    if not isinstance(boundary, str) or not 1 <= len(boundary) <= 70 or not boundary.isascii():
+        raise BadBody("body", "is multipart without a usable boundary")
+    line = b"\r\n--" + boundary.encode()
+    pieces = (b"\r\n" + body).split(line, MAX_FIELDS + 2)
+    if len(pieces) > MAX_FIELDS + 2:
+        raise BadBody("body", f"has more than {MAX_FIELDS} fields")
+    if len(pieces) < 3 or not pieces[-1].startswith(b"--"):
+        raise BadBody("body", "is not multipart, or is cut")
+    fields = {}
+    for piece in pieces[1:-1]:
+        head, found, value = piece.partition(b"\r\n\r\n")
+        name = _NAME.search(head) if found and len(head) <= _HEAD_LIMIT else None
+        if name is None:
+            raise BadBody("body", "has a part without a name")
+        fields[(name[1] if name[1] is not None else name[2]).decode()] = value.decode()
+    return fields
