@@ -129,7 +129,8 @@ class Faults:
         verdict.result = summary.json()
         verdict.broken += summary.problems
         verdict.broken += await self._broken_incidents(size)
-        verdict.broken += self._broken_notifications(receiver_before, sum(verdict.kills.values()))
+        kills, incidents = sum(verdict.kills.values()), verdict.result["incidents"]
+        verdict.broken += self._broken_notifications(receiver_before, kills, incidents)
         wait = summary.seconds - summary.send_seconds
         if wait > DRAIN_S:
             verdict.broken.append(f"drained only after {wait:.0f} s")
@@ -153,7 +154,7 @@ class Faults:
             broken.append(f"{fingerprints} keys fired, {keys} have an incident")
         return broken
 
-    def _broken_notifications(self, start: int, kills: int) -> list[str]:
+    def _broken_notifications(self, start: int, kills: int, incidents: int) -> list[str]:
         """Repeats only under the same id and at most once per kill; every incident told once."""
         ids: dict[tuple[str, str], set[str]] = defaultdict(set)
         times: Counter[str] = Counter()
@@ -161,6 +162,9 @@ class Faults:
             ids[line["incident"], line["event"]].add(line["id"])
             times[line["id"]] += 1
         broken = []
+        told = len({incident for incident, event in ids if event == "incident.triggered"})
+        if told != incidents:
+            broken.append(f"{incidents} incidents, {told} were told")
         if many := sum(len(each) > 1 for each in ids.values()):
             broken.append(f"{many} transitions were told under several ids")
         if often := sum(count - 1 > kills for count in times.values()):

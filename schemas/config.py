@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 PREFIX = "STORMWEIR_"
+#: Of the embedded ClickHouse while it listens on loopback; anywhere else it refuses to start with it.
+DEFAULT_TOKEN = "stormweir"  # noqa: S105 - it protects nothing, it only makes the protocol's credentials real
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -26,7 +28,7 @@ class Settings:
     port_base: int = 8400
     kafka: str = ""
     clickhouse: str = ""
-    clickhouse_token: str = "stormweir"  # noqa: S105 - the embedded server's, which listens on loopback only
+    clickhouse_token: str = DEFAULT_TOKEN
     clickhouse_database: str = "stormweir"
     partitions: int = 4
     replication: int = 1

@@ -106,7 +106,7 @@ class Rule(Record):
     """Tried in order of `order`, then id; every rule whose matchers all hold is applied.
 
     `match` lines are Alertmanager matchers (`severity="info"`, `service=~"pay.*"`, `labels.env!="prod"`).
-    `route` adds destinations; `suppress` keeps the alert but tells nobody; `drop` ends it as suppressed.
+    `route` adds destinations; `suppress` ends the alert as suppressed: it is kept, and nobody is told.
     """
 
     id: Name

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
-from schemas.config import Settings
+from schemas.config import DEFAULT_TOKEN, Settings
 from streams.embedded import clickhouse_coding as coding
 from streams.embedded.clickhouse_engine import Engine, Result
 from streams.embedded.clickhouse_protocol import (
@@ -32,6 +32,7 @@ from streams.embedded.clickhouse_protocol import (
     read_statement,
 )
 from streams.process.admin import AdminServer
+from streams.process.errors import OperatorError
 from streams.process.ports import PortInUseError
 
 #: Bytes of a request's body, before and after decompression.
@@ -148,6 +149,10 @@ class ClickHouseServer:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the server and its admin port until `stop` is set. Raises OperatorError when it cannot start."""
+    if settings.host not in {"127.0.0.1", "::1", "localhost"} and settings.clickhouse_token == DEFAULT_TOKEN:
+        raise OperatorError(
+            f"ClickHouse would listen on {settings.host} with the token everybody knows: set STORMWEIR_CLICKHOUSE_TOKEN"
+        )
     engine = Engine(settings.data_dir / "clickhouse")
     await asyncio.to_thread(engine.open)
     try:

@@ -9,6 +9,8 @@ from itertools import islice
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from streams.engine import metrics
+
 log = logging.getLogger(__name__)
 
 #: Size at which a batch is closed, bytes; one record may be larger, up to MAX_REQUEST.
@@ -62,6 +64,8 @@ class Broker:
             for (topic, partition), items in groups.items():
                 waiting += [await producer.send_batch(batch, topic, partition=partition) for batch in _batches(items)]
             await asyncio.gather(*waiting)
+            for (topic, _), items in groups.items():
+                metrics.SENT.labels(topic).inc(len(items))
         except BaseException:
             await self._discard(producer)
             raise

@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Gauge
 
 PROCESSED = Counter("stormweir_records_processed_total", "Records a stage or sink has taken", ["agent"])
+SENT = Counter("stormweir_records_sent_total", "Records sent and acknowledged by the broker", ["topic"])
 DEAD_LETTERS = Counter("stormweir_dead_letters_total", "Records that became dead letters", ["stage", "reason"])
 RETRIES = Counter("stormweir_commit_retries_total", "Commits tried again", ["agent"])
 EVICTED = Counter("stormweir_state_evicted_total", "Keys forgotten because a table was full", ["table"])
