@@ -1,47 +1,119 @@
 """`python -m benchmarks [--only hop,...] [--quick]`: measure and write the results. About 20 minutes in full."""
 
 import argparse
+import logging
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks import hop
+import uvloop
+
+from benchmarks import gateway, hop, latency, memory, path
 from benchmarks.broker import broker
-from benchmarks.report import GOALS, Run, medians, write
+from benchmarks.process import ContenderError
+from benchmarks.report import GOALS, Progress, Run, write
+from benchmarks.stack import running
+from streams.embedded.kafka import EmbeddedKafka
 
-PARTS = ("hop",)
-PORT = 18_700
+PARTS = ("hop", "gateway", "path", "latency", "memory")
+#: Everything listens on loopback, from here on.
+PORTS = 18_700
 
 
-def main() -> None:
-    """Measure the wanted parts in order; the status says whether all could be measured."""
+class Sizes(NamedTuple):
+    """How much is measured: rounds, scale of the record counts, and seconds of one load."""
+
+    rounds: int
+    path_rounds: int
+    scale: float
+    wrk_s: int
+    path_s: int
+    latency_s: int
+
+
+FULL = Sizes(rounds=3, path_rounds=2, scale=1, wrk_s=4, path_s=60, latency_s=60)
+QUICK = Sizes(rounds=1, path_rounds=1, scale=0.1, wrk_s=1, path_s=5, latency_s=5)
+
+
+def main() -> int:
+    """Measure the wanted parts in order; 1 when a part failed, and then nothing is written as the newest result."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts to measure, of {','.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the benchmarks themselves")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each contender runs (default 3)")
     arguments = parser.parse_args()
+    wanted = arguments.only.split(",")
+    if unknown := set(wanted) - set(PARTS):
+        parser.error(f"--only: {', '.join(sorted(unknown))} is not one of {', '.join(PARTS)}")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     started = time.monotonic()
 
     def progress(line: str) -> None:
         print(f"[{time.monotonic() - started:6.1f} s] {line}", flush=True)
 
-    runs: list[Run] = []
     scratch = Path(tempfile.mkdtemp(prefix="stormweir-bench-"))
     try:
-        with broker(scratch / "kafka", PORT) as kafka:
-            runs += hop.measure(kafka.bootstrap, scratch, arguments.rounds, 0.2 if arguments.quick else 1, progress)
+        with broker(scratch / "kafka", PORTS, progress) as kafka:
+            runs, failed = _measure(kafka, scratch, wanted, QUICK if arguments.quick else FULL, progress)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    summary = hop.summary(lambda **which: medians(runs, **which))
-    path = write(runs, summary, [], quick=arguments.quick)
+    partial = arguments.quick or bool(failed) or set(wanted) != set(PARTS)
+    summary = {**hop.summary(runs), **gateway.summary(runs), **path.summary(runs)}
+    summary |= {**latency.summary(runs), **memory.summary(runs)}
+    written = write(runs, summary, partial=partial)
     for goal in GOALS:
         if goal.name in summary:
             print(f"{goal.name:<34} {summary[goal.name]:8.3f}  {goal.verdict(summary[goal.name])}")
-    print(path)
-    sys.exit(0)
+    print(f"{written} after {time.monotonic() - started:.0f} s{', failed: ' * bool(failed)}{', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _measure(
+    kafka: EmbeddedKafka, scratch: Path, wanted: Sequence[str], sizes: Sizes, progress: Progress
+) -> tuple[list[Run], list[str]]:
+    """All runs, and the parts that failed: one that does must not cost the others."""
+    runs: list[Run] = []
+    bootstrap = kafka.bootstrap
+
+    def stacked() -> list[Run]:
+        uvloop.run(_stacked(kafka, scratch, wanted, sizes, runs, progress))
+        return []
+
+    parts: dict[str, Callable[[], list[Run]]] = {
+        "hop": lambda: hop.measure(bootstrap, scratch, sizes.rounds, sizes.scale, progress),
+        "gateway": lambda: gateway.measure(bootstrap, scratch, PORTS + 20, sizes.rounds, sizes.wrk_s, progress),
+        "memory": lambda: memory.measure(bootstrap, scratch, sizes.rounds, sizes.scale, progress),
+        "path": stacked,
+        "latency": stacked,
+    }
+    failed = []
+    for name in PARTS:
+        # One stack serves both.
+        if name not in wanted or (name == "latency" and "path" in wanted):
+            continue
+        progress(f"-- {name}")
+        try:
+            runs += parts[name]()
+        except (ContenderError, AssertionError, TimeoutError, OSError) as error:
+            progress(f"{name} failed: {error}")
+            failed.append(name)
+    return runs, failed
+
+
+async def _stacked(
+    kafka: EmbeddedKafka, scratch: Path, wanted: Sequence[str], sizes: Sizes, runs: list[Run], progress: Progress
+) -> None:
+    """The parts that need the whole stack; their runs are added to `runs`, so none is lost by a later failure."""
+    assert kafka.pid is not None
+    async with running(kafka.bootstrap, kafka.pid, scratch / "stack", PORTS + 60) as stack:
+        if "path" in wanted:
+            await path.measure(stack, scratch, sizes.path_rounds, sizes.path_s, runs, progress)
+        if "latency" in wanted:
+            await latency.measure(stack, sizes.latency_s, runs, progress)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,16 +9,20 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from benchmarks.report import Progress
+from schemas.config import Settings
 from schemas.fingerprint import partition_for
+from schemas.topics import TOPICS
 from streams.embedded.kafka import EmbeddedKafka
+from streams.topics import create_topics
 
 _BATCH_BYTES = 500_000
 
 
 @contextmanager
-def broker(data_dir: Path, port: int) -> Iterator[EmbeddedKafka]:
+def broker(data_dir: Path, port: int, progress: Progress) -> Iterator[EmbeddedKafka]:
     """A broker on `port` (its controller on the next one) that ends with the block."""
-    kafka = EmbeddedKafka(data_dir, port, port + 1, progress=lambda line: print(f"  {line}", flush=True))
+    kafka = EmbeddedKafka(data_dir, port, port + 1, progress=progress)
     kafka.start()
     try:
         yield kafka
@@ -37,7 +41,7 @@ async def create(bootstrap: str, partitions: int, *names: str, compact: bool = F
         if refused:
             raise RuntimeError(f"the broker refuses topics: {refused}")
         # A topic is usable once each partition has its leader.
-        while any(
+        while any(  # noqa: ASYNC110 - Kafka tells nobody
             topic["error_code"] or any(part["leader"] < 0 for part in topic["partitions"])
             for topic in await admin.describe_topics(list(names))
         ):
@@ -80,3 +84,18 @@ async def fill(bootstrap: str, topic: str, partitions: int, records: Iterable[tu
             await asyncio.gather(*waiting)
     finally:
         await producer.stop()
+
+
+async def topics_made_anew(settings: Settings) -> None:
+    """Delete all of the product's topics and what they hold, and create them again."""
+    names = [topic.name for topic in TOPICS]
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
+    await admin.start()
+    try:
+        if existing := [name for name in names if name in await admin.list_topics()]:
+            await admin.delete_topics(existing)
+        while set(names) & set(await admin.list_topics()):  # noqa: ASYNC110 - Kafka tells nobody
+            await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+    await create_topics(settings.bootstrap, settings.partitions, settings.replication)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
-_CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 class ContenderError(Exception):
@@ -22,7 +22,7 @@ def run_contender(name: str, *arguments: str | int, timeout: float = 300) -> dic
     The JSON object of its last line, with `cpu_s` and `rss_mb` (peak) added. Raises ContenderError.
     """
     command = [sys.executable, "-m", f"benchmarks.contenders.{name}", *map(str, arguments)]
-    process = subprocess.Popen(command, cwd=_CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     before = os.times()
     try:
         out, err = process.communicate(timeout=timeout)

@@ -58,32 +58,23 @@ GOALS = (
 )
 
 
-def medians(runs: list[Run], figure: str = "rate", **which: object) -> float:
-    """The median of a figure over the runs with these values. Raises LookupError when there are none."""
-    found = [run[figure] for run in runs if all(run.get(name) == value for name, value in which.items())]
-    if not found:
-        raise LookupError(f"no run with {which}")
-    return median(found)
-
-
-def write(runs: list[Run], summary: Mapping[str, float], notes: list[str], *, quick: bool) -> Path:
-    """Keep a run as JSON, and as the newest one and a table unless it was only a quick try; the JSON's path."""
+def write(runs: list[Run], summary: Mapping[str, float], *, partial: bool) -> Path:
+    """Keep a run as JSON, a partial one in var/bench, a whole one also as the newest and as a table. The path."""
     now = datetime.now(UTC)
-    kept = {
+    kept: dict[str, Any] = {
         "commit": commit(),
         "at": now.isoformat(timespec="seconds"),
-        "quick": quick,
+        "partial": partial,
         "machine": machine(),
         "summary": {name: round(value, 4) for name, value in summary.items()},
-        "notes": notes,
         "runs": runs,
     }
-    results = _HERE / "results"
-    results.mkdir(exist_ok=True)
+    results = _HERE.parent / "var" / "bench" if partial else _HERE / "results"
+    results.mkdir(parents=True, exist_ok=True)
     text = json.dumps(kept, indent=1) + "\n"
-    path = results / f"{now:%Y-%m-%d}-{kept['commit'][:10]}{'-quick' * quick}.json"
+    path = results / f"{now:%Y-%m-%d}-{kept['commit'][:10]}.json"
     path.write_text(text)
-    if not quick:
+    if not partial:
         (results / "latest.json").write_text(text)
         (_HERE / "RESULTS.md").write_text(table(kept))
     return path
@@ -139,7 +130,6 @@ def table(kept: Mapping[str, Any]) -> str:
         bound = f"{'>=' if goal.at_least else '<='} {goal.bound:.3g}"
         shown, verdict = ("not measured", "") if value is None else (f"{value:.3g}", goal.verdict(value))
         lines.append(f"| {goal.meaning} | {bound} | {shown} | {verdict} |")
-    lines += ["", *kept["notes"]]
     for part in dict.fromkeys(run["part"] for run in kept["runs"]):
         lines += ["", f"## {part}", "", *_medians_table([run for run in kept["runs"] if run["part"] == part])]
     return "\n".join(lines) + "\n"

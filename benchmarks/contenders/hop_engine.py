@@ -64,7 +64,7 @@ class Hop:
 
     async def _report(self) -> None:
         lanes = self._engine.lanes.values()
-        while any(lane.uncommitted for lane in lanes):
+        while any(lane.uncommitted for lane in lanes):  # noqa: ASYNC110 - the engine tells nobody
             await asyncio.sleep(0.002)
         keys = sum(len(lane.table.state) for lane in lanes if lane.table is not None)
         print(self._clock.stop(forwarded=self._forwarded, keys=keys), flush=True)

@@ -1,0 +1,142 @@
+"""(d) From a webhook's first byte to its notification at a receiver on loopback, each alert an incident of its own."""
+
+import asyncio
+import os
+import random
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import orjson
+from aiohttp import web
+from pydantic import HttpUrl
+
+from benchmarks.process import CHECKOUT, ContenderError, median
+from benchmarks.report import Progress, Run
+from benchmarks.stack import Running
+from schemas.control import Destination, Integration, Rule, Service
+from schemas.fingerprint import digest
+from streams.control import publish
+
+RATE = 10
+#: Share of the rate of (c) over HTTP that runs beside, and what is taken for it when (c) was not measured.
+HALF, ASSUMED = 0.5, 8_000
+#: A load opens its keys first; only then it is the even load that is asked for.
+LEAD_S = 10
+_KEY = digest("stormweir benchmarks", "latency").hex()
+_LATE_S = 15.0
+
+
+async def measure(stack: Running, seconds: int, runs: list[Run], progress: Progress) -> None:
+    """Idle, then beside half of what the path takes over HTTP according to `runs`, where its own are added."""
+    port = stack.settings.port("receiver") + 20
+    await publish(
+        stack.settings.bootstrap,
+        [
+            Service(id="latency"),
+            Integration(id=_KEY, name="latency", type="events_v2", service="latency"),
+            Destination(id="latency", url=HttpUrl(f"http://127.0.0.1:{port}/")),
+            Rule(id="latency", match=('service="latency"',), route=("latency",)),
+        ],
+    )
+    await stack.quiet()
+    arrivals: dict[str, float] = {}
+    found: list[Run] = []
+    async with _receiver(port, arrivals):
+        await _probe(stack, arrivals, 3)
+        found.append(_run("idle", 0, await _probe(stack, arrivals, seconds)))
+        rates = [run["rate"] for run in runs if (run["part"], run.get("via")) == ("path", "http")]
+        rate = int((median(rates) if rates else ASSUMED) * HALF)
+        async with _load(stack, rate, seconds + LEAD_S + 5):
+            await asyncio.sleep(LEAD_S)
+            found.append(_run("half load", rate, await _probe(stack, arrivals, seconds)))
+    for run in found:
+        progress(f"latency {run['load']}: p50 {run['p50_ms']} ms, p99 {run['p99_ms']} ms of {run['alerts']} alerts")
+    runs += found
+
+
+def summary(runs: list[Run]) -> dict[str, float]:
+    """The quantiles; empty when this part was not measured."""
+    by_load = {run["load"]: run for run in runs if run["part"] == "latency"}
+    if not by_load:
+        return {}
+    return {
+        "latency_idle_p50_ms": by_load["idle"]["p50_ms"],
+        "latency_idle_p99_ms": by_load["idle"]["p99_ms"],
+        "latency_half_load_p99_ms": by_load["half load"]["p99_ms"],
+    }
+
+
+def _run(load: str, rate: int, latencies: list[float]) -> Run:
+    ordered = sorted(latencies)
+    quantiles = {f"p{share}_ms": round(ordered[len(ordered) * share // 100] * 1000, 2) for share in (50, 90, 99)}
+    slowest = round(ordered[-1] * 1000, 2)
+    return {"part": "latency", "load": load, "beside": rate, "alerts": len(ordered), **quantiles, "max_ms": slowest}
+
+
+async def _probe(stack: Running, arrivals: dict[str, float], seconds: int) -> list[float]:
+    """Send distinct alerts, unevenly so that no timer is hit in step; the seconds until each was told."""
+    chance = random.Random(1)
+    url = f"http://127.0.0.1:{stack.settings.port('gateway')}/v2/enqueue"
+    sent: dict[str, float] = {}
+    async with aiohttp.ClientSession() as session:
+        started = time.perf_counter()
+        while time.perf_counter() - started < seconds:
+            key = f"latency-{time.time_ns()}"
+            body = {
+                "routing_key": _KEY,
+                "event_action": "trigger",
+                "dedup_key": key,
+                "payload": {"summary": "A probe", "source": "benchmark", "severity": "critical"},
+            }
+            sent[key] = time.perf_counter()
+            async with session.post(url, data=orjson.dumps(body)) as answer:
+                if answer.status != 202:
+                    raise ContenderError(f"the gateway answers {answer.status}: {await answer.text()}")
+            await asyncio.sleep(chance.uniform(0.5, 1.5) / RATE)
+    late = time.perf_counter() + _LATE_S
+    while not arrivals.keys() >= sent.keys():
+        if time.perf_counter() > late:
+            raise ContenderError(f"{len(sent.keys() - arrivals.keys())} of {len(sent)} alerts were not told of")
+        await asyncio.sleep(0.01)
+    return [arrivals[key] - at for key, at in sent.items()]
+
+
+@asynccontextmanager
+async def _receiver(port: int, arrivals: dict[str, float]) -> AsyncIterator[None]:
+    """Notes when a dedup key is told of first."""
+
+    async def take(request: web.BaseRequest) -> web.Response:
+        now = time.perf_counter()
+        arrivals.setdefault(orjson.loads(await request.read())["incident"]["dedup_key"], now)
+        return web.Response()
+
+    runner = web.ServerRunner(web.Server(take, access_log=None))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def _load(stack: Running, rate: int, seconds: int) -> AsyncIterator[None]:
+    """`stormweir storm` beside the block: 5,000 keys, one alert a request."""
+    options = ["--via", "http", "--rate", str(rate), "--alerts", str(rate * seconds), "--keys", "5000", "--no-ledger"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "streams.cli", "storm", *options, "--seed", str(int(time.time())), "--connections", "32",
+        cwd=CHECKOUT, env={**os.environ, **stack.settings.environ()},
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield
+        _, err = await process.communicate()
+        if process.returncode != 0:
+            raise ContenderError(f"the load beside failed: {err.decode()[-2000:]}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

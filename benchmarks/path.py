@@ -1,0 +1,122 @@
+"""(c) The whole path into ClickHouse: every process, the broker and the load on the same cores.
+
+A load is sent as fast as it is taken and the clock stops when its last alert is in ClickHouse, so the
+rate is one at which nothing is left behind. Requests and records are built before the clock starts.
+"""
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from benchmarks.gateway import run_wrk
+from benchmarks.process import median
+from benchmarks.report import Progress, Run
+from benchmarks.stack import Running
+from schemas.events import encode_json
+from schemas.topics import ALERTS_EVENTS
+from streams.control import publish
+from streams.storm.bodies import event_records, events_v2
+from streams.storm.counts import Counts
+from streams.storm.kafka import send_records
+from streams.storm.sample import sample_records
+from streams.storm.shapes import Size, specs
+
+KEYS, SERVICES = 5_000, 20
+CONNECTIONS = 64
+RULE = "rule/storm-to-receiver"
+#: Alerts a second to expect, so that a run has about as many as it has time for.
+EXPECTED = {"storm": 20_000, "unique": 10_000}
+_PATIENCE_S = 300.0
+
+#: Sends a load that was built before; the CPU microseconds that took.
+Send = Callable[[], Awaitable[float]]
+
+
+async def measure(
+    stack: Running, scratch: Path, rounds: int, seconds: int, runs: list[Run], progress: Progress
+) -> None:
+    """Storm through Kafka, storm over HTTP, all distinct through Kafka, in turn, each about `seconds` long."""
+    records = sample_records(SERVICES, f"http://127.0.0.1:{stack.settings.port('receiver')}/storm")
+    for number in range(rounds):
+        for workload, via in (("storm", "kafka"), ("storm", "http"), ("unique", "kafka")):
+            # Ten thousand webhooks a second are nobody's wish: distinct alerts open incidents that nobody is told.
+            routed = workload == "storm"
+            await publish(stack.settings.bootstrap, records if routed else (), () if routed else (RULE,))
+            await stack.quiet()
+            seed = int(time.time()) % 100_000_000 + number
+            build = _kafka_load if via == "kafka" else _http_load
+            send = build(stack, scratch, workload, seed, seconds)
+            before, cpu, started = await stack.ends(), stack.cpu(), time.perf_counter()
+            load_us = await send()
+            alerts = await stack.arrived(before)
+            finished = await stack.stored(before, alerts, _PATIENCE_S)
+            used = {name: now - cpu.get(name, 0) for name, now in stack.cpu().items()}
+            run: Run = {
+                "part": "path",
+                "workload": workload,
+                "via": via,
+                "round": number,
+                "rate": round(alerts / (finished - started)),
+                "seconds": round(finished - started, 1),
+                "alerts": alerts,
+                **{f"{name}_us": round(value / alerts, 1) for name, value in used.items()},
+                "load_us": round(load_us / alerts, 1),
+                **stack.memory(),
+            }
+            runs.append(run)
+            progress(f"path {workload} by {via}: {run['rate']:,} alerts/s for {run['seconds']} s")
+
+
+def summary(runs: list[Run]) -> dict[str, float]:
+    """The ratios to the bare loop of the same run; empty when one of them was not measured."""
+
+    def rate(**which: str) -> float | None:
+        rates = [run["rate"] for run in runs if all(run.get(name) == value for name, value in which.items())]
+        return median(rates) if rates else None
+
+    found: dict[str, float] = {}
+    for workload, via in (("storm", "kafka"), ("unique", "kafka"), ("storm", "http")):
+        whole = rate(part="path", workload=workload, via=via)
+        bare = rate(part="hop", contender="bare", workload=workload)
+        if whole is not None and bare is not None:
+            found[f"path_{via}_{workload}_vs_bare"] = whole / bare
+    return found
+
+
+def _kafka_load(stack: Running, scratch: Path, workload: str, seed: int, seconds: int) -> Send:
+    """Records for `alerts.events`, as a producer in the company sends them (JSON)."""
+    alerts = EXPECTED[workload] * seconds
+    size = Size(alerts, KEYS if workload == "storm" else alerts, SERVICES, seed)
+    records = list(event_records(specs(workload, size), encode_json, lambda: time.time_ns() // 1_000_000))
+    # The load must not collect garbage for a minute of prepared records.
+    gc.freeze()
+
+    async def send() -> float:
+        counts, before = Counts(), time.process_time()
+        await send_records(stack.settings.bootstrap, ALERTS_EVENTS.name, records, counts)
+        if counts.accepted != alerts:
+            raise AssertionError(f"{counts.accepted} of {alerts} records were acknowledged")
+        return (time.process_time() - before) * 1e6
+
+    return send
+
+
+def _http_load(stack: Running, scratch: Path, workload: str, seed: int, seconds: int) -> Send:
+    """Requests of one alert each (Events API v2), sent by wrk for half of the time: the rest is for storing."""
+    port = stack.settings.port("gateway")
+    path = scratch / "path.requests"
+    with path.open("wb") as file:
+        for request in events_v2(specs(workload, Size(KEYS, KEYS, SERVICES, seed)), f"127.0.0.1:{port}"):
+            file.write(b"/v2/enqueue\t%b\n" % request.wire.partition(b"\r\n\r\n")[2])
+
+    async def send() -> float:
+        before = os.times()
+        await asyncio.to_thread(run_wrk, port, CONNECTIONS, max(seconds // 2, 1), path)
+        after = os.times()
+        used = after.children_user + after.children_system - before.children_user - before.children_system
+        return used * 1e6
+
+    return send

@@ -1,0 +1,122 @@
+"""The whole stack on the run's broker, what each of its processes costs, and how much of a load is stored."""
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.broker import topics_made_anew
+from benchmarks.process import cpu_us, rss_mb
+from schemas.config import Settings
+from schemas.topics import ALERTS_EVENTS, ALERTS_RAW
+from sinks.clickhouse.client import ClickHouse
+from streams.embedded.stack import PROCESSES, Stack
+from streams.storm.kafka import topic_ends
+from streams.storm.ledger import Range, count_stored, ranges
+
+_POLL_S = 0.1
+#: CPU microseconds a second of all processes together, below which nothing is under way.
+_QUIET_US = 400_000
+_QUIET_WITHIN_S = 120.0
+
+
+class Running:
+    """A running stack. `pids` includes the broker that it was given."""
+
+    def __init__(self, settings: Settings, stack: Stack, kafka: int, clickhouse: ClickHouse) -> None:
+        self.settings = settings
+        self._stack = stack
+        self._kafka = kafka
+        self._clickhouse = clickhouse
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by name."""
+        return {"kafka": self._kafka, **self._stack.pids}
+
+    def cpu(self) -> dict[str, int]:
+        """CPU microseconds that each process has used so far."""
+        return {name: cpu_us(pid) for name, pid in self.pids.items()}
+
+    def memory(self) -> dict[str, float]:
+        """Resident MB of each process."""
+        return {f"{name}_rss_mb": round(rss_mb(pid)) for name, pid in self.pids.items()}
+
+    async def quiet(self) -> None:
+        """Wait until the processes have done what is left of earlier loads. Raises TimeoutError after 120 s."""
+        give_up = time.perf_counter() + _QUIET_WITHIN_S
+        while True:
+            before = sum(self.cpu().values())
+            await asyncio.sleep(1)
+            if sum(self.cpu().values()) - before < _QUIET_US:
+                return
+            if time.perf_counter() > give_up:
+                raise TimeoutError(f"the stack is still busy after {_QUIET_WITHIN_S:.0f} s")
+
+    async def arrived(self, before: Mapping[tuple[str, int], int]) -> int:
+        """How many records came in since `before`, once no more do: a client does not wait for its last answers."""
+        ends = await self.ends()
+        while True:
+            await asyncio.sleep(_POLL_S)
+            earlier, ends = ends, await self.ends()
+            if ends == earlier:
+                return sum(ends.values()) - sum(before.values())
+
+    async def ends(self) -> Mapping[tuple[str, int], int]:
+        """Where the topics that alerts come in by end now."""
+        return await topic_ends(self.settings.bootstrap, (ALERTS_RAW.name, ALERTS_EVENTS.name))
+
+    async def stored(self, before: Mapping[tuple[str, int], int], alerts: int, deadline_s: float) -> float:
+        """Wait until `alerts` alerts are in ClickHouse that came in since `before`; when that was seen.
+
+        `time.perf_counter` at the last look but none, so right to 0.1 s. Raises TimeoutError, and
+        AssertionError when a row is there twice.
+        """
+        give_up = time.perf_counter() + deadline_s
+        spans = ranges(before, await self.ends())
+        while (rows := await self._rows(spans)) < alerts:
+            if time.perf_counter() > give_up:
+                raise TimeoutError(f"{rows} of {alerts} alerts are stored after {deadline_s:.0f} s")
+            await asyncio.sleep(_POLL_S)
+        finished = time.perf_counter()
+        distinct = (await count_stored(self._clickhouse.query, spans)).alerts
+        if distinct != alerts or rows != alerts:
+            raise AssertionError(f"{alerts} alerts were accepted, {rows} rows of {distinct} alerts are stored")
+        return finished
+
+    async def _rows(self, spans: Sequence[Range]) -> int:
+        """A cheap count while waiting: the exact one, over a million rows, would compete with what is measured."""
+        clauses, values = ["0"], dict[str, Any]()
+        for n, (topic, partition, first, end) in enumerate(spans):
+            clauses.append(
+                f"(kafka_topic = {{t{n}:String}} AND kafka_partition = {{p{n}:UInt16}}"
+                f" AND kafka_offset >= {{a{n}:UInt64}} AND kafka_offset < {{b{n}:UInt64}})"
+            )
+            values |= {f"t{n}": topic, f"p{n}": partition, f"a{n}": first, f"b{n}": end}
+        sql = f"SELECT count() AS stored FROM alerts WHERE {' OR '.join(clauses)}"
+        return int((await self._clickhouse.query(sql, values))[0]["stored"])
+
+
+@asynccontextmanager
+async def running(bootstrap: str, kafka_pid: int, data_dir: Path, port_base: int) -> AsyncIterator[Running]:
+    """The stack with fresh topics and tables; it ends with the block."""
+    settings = Settings(
+        data_dir=data_dir,
+        port_base=port_base,
+        kafka=bootstrap,
+        allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),),
+        base_url=f"http://127.0.0.1:{port_base}",
+    )
+    await topics_made_anew(settings)
+    stack = Stack(settings, processes=("receiver", *PROCESSES))
+    await stack.start()
+    try:
+        async with ClickHouse(
+            settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database
+        ) as clickhouse:
+            yield Running(settings, stack, kafka_pid, clickhouse)
+    finally:
+        await stack.stop()
