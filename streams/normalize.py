@@ -85,15 +85,17 @@ class Normalize:
             yield Output(ALERTS_NORMALIZED.name, print_id, encode(alert))
 
 
-def dead_letter(stage: str, reason: str, error: Exception, record: Record, now: int) -> Output:
-    """The dead letter of a record that `stage` cannot take."""
+def dead_letter(
+    stage: str, reason: str, error: Exception, record: Record, now: int, origin: Alert | None = None
+) -> Output:
+    """The dead letter of a record that `stage` cannot take. It names where the alert came in, if that is known."""
     letter = DeadLetter(
         stage=stage,
         reason=reason,
         error=str(error),
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
+        topic=origin.origin_topic if origin is not None else record.topic,
+        partition=origin.origin_partition if origin is not None else record.partition,
+        offset=origin.origin_offset if origin is not None else record.offset,
         at=now,
         key=record.key or b"",
         body=record.value or b"",

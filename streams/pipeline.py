@@ -1,9 +1,10 @@
 """The whole path of an alert, on one page. Each line is a topic, the stage that reads it, and its state."""
 
 from collections.abc import Callable
-from functools import partial
 
 from schemas import topics
+from schemas.alert import Alert
+from schemas.codec import DecodeError, decode_alert, decode_unique
 from schemas.control import Control
 from schemas.records import Output, Record
 from streams import dedup
@@ -39,7 +40,7 @@ def build(engine: Engine, control: Control, max_keys: int) -> None:
         topics.ALERTS_NORMALIZED.name,
         Dedup(control),
         table=TableSpec(topics.DEDUP.name, topics.DEDUP.changelog.name, max_keys, dedup.deadline),
-        dead_letters=poison("dedup"),
+        dead_letters=poison("dedup", decode_alert),
         ticks=True,
     )
 
@@ -49,14 +50,20 @@ def build(engine: Engine, control: Control, max_keys: int) -> None:
         topics.ALERTS_UNIQUE.name,
         Correlate(control),
         table=TableSpec(topics.CORRELATION.name, topics.CORRELATION.changelog.name, max_keys),
-        dead_letters=poison("correlate"),
+        dead_letters=poison("correlate", lambda value: decode_unique(value).alert),
     )
 
 
-def poison(stage: str) -> Callable[[Record, Exception, int], Output]:
-    """The dead letter of a record that makes `stage` fail."""
-    return partial(_poison, stage)
+def poison(
+    stage: str, read: Callable[[bytes], Alert | None] = lambda value: None
+) -> Callable[[Record, Exception, int], Output]:
+    """The dead letter of a record that makes `stage` fail; `read` finds the alert in it, for its origin."""
 
+    def letter(record: Record, error: Exception, now: int) -> Output:
+        try:
+            origin = read(record.value or b"")
+        except DecodeError:
+            origin = None
+        return dead_letter(stage, type(error).__name__, error, record, now, origin)
 
-def _poison(stage: str, record: Record, error: Exception, now: int) -> Output:
-    return dead_letter(stage, type(error).__name__, error, record, now)
+    return letter

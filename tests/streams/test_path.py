@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from schemas import topics
 from schemas.alert import Severity
+from schemas.codec import decode_unique
+from schemas.deadletter import DeadLetter
 from schemas.incident import Status
 from schemas.notification import Transition
 from streams.correlate import MEMBER
 from streams.dedup import REMEMBER_CLOSED_MS
+from streams.pipeline import poison
 from tests.streams.path import Path, control
 
 PAGE = ("rule/default/page", {"id": "page", "match": ['severity=~"critical|error"'], "route": ["ops"]})
@@ -253,3 +256,16 @@ def test_batches_of_any_size_give_the_same_incidents(seed: int) -> None:
     assert {k: (v.status, v.alert_count) for k, v in one.incidents.items()} == {
         k: (v.status, v.alert_count) for k, v in many.incidents.items()
     }
+
+
+def test_a_poison_record_names_where_its_alert_came_in() -> None:
+    """A stage that fails on an alert leaves a dead letter of the alert's own origin, so the books balance."""
+    path = Path()
+    path.push("trigger", "cpu")
+    (record,) = path.logs[topics.ALERTS_UNIQUE.name]
+    output = poison("correlate", lambda value: decode_unique(value).alert)(record, KeyError("x"), path.now)
+    letter = DeadLetter.read(output.key, output.value, list(output.headers))
+    assert (letter.stage, letter.reason, letter.topic, letter.offset) == ("correlate", "KeyError", "alerts.raw", 0)
+    garbage = path.append(topics.ALERTS_UNIQUE.name, b"\xff")
+    output = poison("correlate", lambda value: decode_unique(value).alert)(garbage, KeyError("x"), path.now)
+    assert DeadLetter.read(output.key, output.value, list(output.headers)).topic == topics.ALERTS_UNIQUE.name
