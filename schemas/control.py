@@ -55,7 +55,10 @@ class Service(Record):
 
 
 class FieldMapping(Record):
-    """How a generic webhook's JSON becomes an alert: dotted paths, `items.0.name` indexes a list."""
+    """How a generic webhook's JSON becomes an alert: dotted paths, `items.0.name` indexes a list.
+
+    `severity_map` has the sender's own words, in any case, which come before the words everyone knows.
+    """
 
     summary: str = "summary"
     severity: str = "severity"
@@ -65,7 +68,13 @@ class FieldMapping(Record):
     trigger_values: tuple[str, ...] = ("trigger", "triggered", "firing", "alert", "open", "problem")
     resolve_values: tuple[str, ...] = ("resolve", "resolved", "ok", "closed", "recovered")
     acknowledge_values: tuple[str, ...] = ("acknowledge", "acknowledged", "ack")
+    severity_map: dict[str, SeverityName] = Field(default_factory=dict, max_length=100)
     default_severity: SeverityName = "error"
+
+    @field_validator("severity_map")
+    @classmethod
+    def _any_case(cls, words: dict[str, SeverityName]) -> dict[str, SeverityName]:
+        return {word.strip().lower(): severity for word, severity in words.items()}
 
 
 class Integration(Record):

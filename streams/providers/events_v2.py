@@ -120,6 +120,11 @@ PROVIDER = Provider(
     decode=_decode,
     parse=_parse,
     order_key=dedup_key,
+    setup=(
+        "Point the tool's PagerDuty integration at Stormweir instead: the events URL is /v2/enqueue of this gateway.",
+        "Use the integration's 32-character key as routing key (integration key, service key).",
+    ),
+    severity_note="critical, error, warning and info as they are; error for a trigger that names none.",
     examples=(
         Example(
             b'{"event_action":"trigger","dedup_key":"web-01/cpu","payload":{"summary":"High CPU on web-01",'

@@ -10,7 +10,6 @@ import msgspec
 
 from schemas.alert import Action
 from schemas.fingerprint import digest
-from schemas.severity import DEFAULT_SEVERITY, severity_of
 from streams.providers._contract import BadBody, Context, Draft, Example, Provider, short_key, short_summary
 from streams.providers._json import decode, encode
 from streams.providers._time import epoch_ms
@@ -61,10 +60,10 @@ def _order_key(group: Group, context: Context) -> str:
 
 
 def _parse(group: Group, context: Context) -> list[Draft]:
-    return [_draft(alert, group) for alert in group.alerts]
+    return [_draft(alert, group, context) for alert in group.alerts]
 
 
-def _draft(alert: Alert, group: Group) -> Draft:
+def _draft(alert: Alert, group: Group, context: Context) -> Draft:
     label, note = alert.labels.get, alert.annotations.get
     summary = note("summary") or label("alertname") or note("description") or "Alertmanager alert"
     summary, labels = short_summary(summary, alert.labels)
@@ -76,7 +75,7 @@ def _draft(alert: Alert, group: Group) -> Draft:
     return Draft(
         dedup_key=_key(alert),
         action=Action.TRIGGER if alert.status == "firing" else Action.RESOLVE,
-        severity=severity_of(label("severity", "")) or DEFAULT_SEVERITY,
+        severity=context.severity(label("severity", "")),
         summary=summary,
         source=label("instance") or label("service") or label("job") or "prometheus",
         component=label("job") or label("service") or "",
@@ -98,6 +97,12 @@ PROVIDER = Provider(
     parse=_parse,
     order_key=_order_key,
     batch=True,
+    setup=(
+        "In alertmanager.yml, add a receiver with webhook_configs, whose url is the integration's URL.",
+        "Leave send_resolved on, so that what is over is closed here.",
+        "Route alerts to that receiver, and reload Alertmanager.",
+    ),
+    severity_note="The label severity in the words everyone knows; without it the integration's default.",
     examples=(
         Example(
             b'{"version":"4","status":"firing","receiver":"stream","groupKey":"{}:{alertname=\\"HighLatency\\"}",'

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from schemas.alert import Action
+from schemas.alert import Action, Severity
 from schemas.control import FieldMapping
 from schemas.fingerprint import digest
-from schemas.severity import SEVERITY_NAMES, severity_of
+from schemas.severity import SEVERITY_NAMES
+from schemas.signature import HmacHex
 from streams.providers._contract import Context, Draft, Example, Provider, short_key, short_summary
 from streams.providers._json import decode
 
@@ -81,6 +82,12 @@ def _key(body: Body, context: Context) -> str:
     return digest(summary, source).hex() if summary or source else context.event_id.hex()
 
 
+def _severity(body: Body, context: Context) -> Severity:
+    word = _text(body, context.mapping.severity)
+    mapped = context.mapping.severity_map.get(word.strip().lower())
+    return context.severity(word) if mapped is None else SEVERITY_NAMES[mapped]
+
+
 def _parse(body: Body, context: Context) -> list[Draft]:
     mapping = context.mapping
     action = _action(body, mapping)
@@ -93,7 +100,7 @@ def _parse(body: Body, context: Context) -> list[Draft]:
         Draft(
             dedup_key=_key(body, context),
             action=action,
-            severity=severity_of(_text(body, mapping.severity)) or SEVERITY_NAMES[mapping.default_severity],
+            severity=_severity(body, context),
             summary=summary,
             source=source or "webhook",
             labels=labels,
@@ -109,6 +116,15 @@ PROVIDER = Provider(
     decode=_decode,
     parse=_parse,
     order_key=_key,
+    signature=HmacHex(("x-signature", "x-webhook-signature")),
+    setup=(
+        "In the tool, add a webhook that posts JSON to the integration's URL.",
+        "In stormweir.yaml, set the integration's mapping: the dotted paths of summary, severity, dedup_key, action "
+        "and source, and the values that trigger, acknowledge and resolve.",
+        "If the tool can sign, set signature_secret here and the same secret there: HMAC-SHA256 of the body in "
+        "hexadecimal, in X-Signature or X-Webhook-Signature.",
+    ),
+    severity_note="The mapping's severity_map, then the words everyone knows, then its default_severity.",
     examples=(
         Example(
             b'{"summary":"Batch job late","severity":"P1","dedup_key":991,"action":"Firing","source":"b-3"}',

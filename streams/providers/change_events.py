@@ -1,0 +1,57 @@
+"""PagerDuty change events (https://developer.pagerduty.com/docs/send-change-event): what was deployed or changed.
+
+They never open an alert: a right one is NoAlert of the kind `change`.
+"""
+
+from typing import Any, NoReturn
+
+import msgspec
+
+from streams.providers._contract import BadBody, Context, Example, NoAlert, Provider, as_decoded, first_key
+from streams.providers._json import decode
+
+
+class Payload(msgspec.Struct, gc=False):
+    """What changed."""
+
+    summary: str
+    source: str | None = None
+    timestamp: str | int | float | None = None
+    custom_details: dict[str, Any] | None = None
+
+
+class Change(msgspec.Struct, gc=False):
+    """The body, as far as it is checked."""
+
+    payload: Payload
+    routing_key: str | None = None
+
+
+_decoder = msgspec.json.Decoder(Change)
+
+
+def _decode(body: bytes, context: Context) -> NoReturn:
+    if not decode(_decoder, body).payload.summary.strip():
+        raise BadBody("payload.summary", "is required")
+    raise NoAlert("change", b'{"status":"success","message":"Change event processed"}')
+
+
+PROVIDER = Provider(
+    slug="change_events",
+    title="PagerDuty change events",
+    docs_url="https://developer.pagerduty.com/docs/send-change-event",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=first_key,
+    setup=("Point the tool's change integration at /v2/change/enqueue of this gateway, with the integration's key.",),
+    severity_note="None: a change is not an alert.",
+    examples=(
+        Example(
+            b'{"routing_key":"0123456789abcdef0123456789abcdef","payload":{"summary":"shop 4.7.1 went live",'
+            b'"source":"deployer","timestamp":"2026-11-06T08:42:58Z","custom_details":{"build":812}}}',
+            (),
+            silence="change",
+        ),
+        Example(b'{"payload":{"summary":"Firewall rule 14 removed"}}', (), silence="change"),
+    ),
+)
