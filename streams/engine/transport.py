@@ -7,8 +7,8 @@ partitions before it seeks them, then clears the queues the fetcher has begun to
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import aiokafka
 from faust import Schema
@@ -18,8 +18,19 @@ from faust.types.tuples import ConsumerMessage
 
 from streams.engine.lane import Lane, Record
 
-if TYPE_CHECKING:
-    from streams.engine.app import Engine, StormweirApp
+
+class Feeds(Protocol):
+    """What the consumer needs of the engine."""
+
+    @property
+    def lanes(self) -> Mapping[TP, Lane]: ...
+    def readable(self) -> tuple[frozenset[TP], bool]: ...
+    def committable(self) -> dict[TP, int]: ...
+    def committed(self, offsets: dict[TP, int]) -> None: ...
+    def open(self, assignment: Iterable[TP], generation: int) -> None: ...
+    async def close_lanes(self) -> None: ...
+    async def release(self) -> None: ...
+
 
 #: Faust's 1500 ms starve busy partitions: one fetch is in flight per broker, and while every partition with
 #: data is buffered it asks only for the quiet ones, and the broker holds it that long.
@@ -63,9 +74,10 @@ class EngineConsumer(Consumer):
         return EngineConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     @property
-    def engine(self) -> "Engine":
-        """The engine this consumer feeds."""
-        return cast("StormweirApp", self.app).engine
+    def engine(self) -> Feeds:
+        """The engine this consumer feeds: an attribute of its app."""
+        engine: Feeds = self.app.engine  # type: ignore[attr-defined]
+        return engine
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """One event per (partition, fetch); partitions whose lane is full are left out of the fetch."""
