@@ -114,5 +114,10 @@ PROVIDER = Provider(
             b'"endsAt":"2026-11-02T09:00:02.001Z","fingerprint":"a10bb2c35512d002"}]}',
             ((Action.TRIGGER, "a10bb2c35512d001"), (Action.RESOLVE, "a10bb2c35512d002")),
         ),
+        Example(
+            b'{"version":"4","status":"resolved","alerts":[{"status":"resolved","labels":{"alertname":"DiskFull",'
+            b'"instance":"db-7:9100"},"fingerprint":"77aa01c2d3e4f501"}]}',
+            ((Action.RESOLVE, "77aa01c2d3e4f501"),),
+        ),
     ),
 )

@@ -1,23 +1,26 @@
 """Every provider keeps its own word: what its examples declare, and the three formats case by case."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
 from schemas.alert import Action, RawEvent, Severity
 from schemas.control import FieldMapping
-from streams.providers import PROVIDERS, BadBody, Draft, find
+from streams.providers import PROVIDERS, BadBody, Context, Draft, NoAlert, find
 
 EVENT_ID = bytes(range(16))
 SLUGS = sorted(PROVIDERS)
 
 
-def drafts(slug: str, body: object, mapping: FieldMapping | None = None) -> list[Draft]:
+def drafts(
+    slug: str, body: object, mapping: FieldMapping | None = None, headers: Mapping[str, str] | None = None
+) -> list[Draft]:
     """The drafts of a body, given as bytes or as a value to write as JSON."""
     provider = find(slug)
     assert provider is not None
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    event = RawEvent("default", "shop", "0" * 32, slug, EVENT_ID, 1, raw)
+    event = RawEvent("default", "shop", "0" * 32, slug, EVENT_ID, 1, raw, dict(headers or {}))
     return provider.drafts(event, mapping or FieldMapping())
 
 
@@ -36,13 +39,35 @@ def trigger(**payload: object) -> dict[str, object]:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_every_example_gives_the_alerts_it_declares(slug: str) -> None:
-    """A provider has examples, and each of them parses to the actions and keys written beside it."""
+    """A provider has examples, and each of them gives the actions and keys, or the silence, written beside it."""
     provider = PROVIDERS[slug]
-    assert provider.examples
-    assert provider.slug == slug
+    assert len(provider.examples) >= 2
     for example in provider.examples:
-        found = tuple((draft.action, draft.dedup_key) for draft in drafts(slug, example.body))
+        assert set(example.headers) <= set(provider.headers)
+        if example.silence is not None:
+            context = Context(EVENT_ID, example.headers, FieldMapping())
+            with pytest.raises(NoAlert) as caught:
+                provider.decode(example.body, context)
+            assert (caught.value.kind, example.alerts) == (example.silence, ())
+            assert caught.value.answer
+        found = tuple((draft.action, draft.dedup_key) for draft in drafts(slug, example.body, None, example.headers))
         assert found == example.alerts
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_every_provider_says_all_about_itself(slug: str) -> None:
+    """The catalogue can be made of the declarations alone: title, steps, severities, and a single key where it fits."""
+    provider = PROVIDERS[slug]
+    assert provider.slug == slug
+    assert provider.title
+    assert provider.setup
+    assert provider.severity_note
+    assert provider.docs_url.startswith("https://") or slug in {"webhook", "custom"}
+    assert all(name == name.lower() for name in provider.headers)
+    for example in provider.examples:
+        if not provider.batch and example.alerts:
+            context = Context(EVENT_ID, example.headers, FieldMapping())
+            assert provider.order_key(provider.decode(example.body, context), context) == example.alerts[0][1]
 
 
 def test_an_unknown_slug_has_no_provider() -> None:
