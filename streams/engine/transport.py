@@ -8,7 +8,7 @@ partitions before it seeks them, then clears the queues the fetcher has begun to
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import aiokafka
 from faust import Schema
