@@ -93,7 +93,7 @@ class EngineConsumer(Consumer):
                 if not ready:
                     await asyncio.sleep(0.01)
                     continue
-                fetched = await self._getmany(ready, timeout=0.25 if all_ready else 0.02)
+                fetched = await self._getmany(set(ready), timeout=0.25 if all_ready else 0.02)
                 for tp, records in fetched.items():
                     lane = lanes.get(tp)
                     if lane is None or lane.closed or not records:
