@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.engine import metrics
@@ -376,10 +377,18 @@ class Engine:
 
     async def _watch(self) -> None:
         """A lane that is behind and does not move is worth a restart (faust #523, aiokafka #1154)."""
-        if not self.lanes:
+        lanes = dict(self.lanes)
+        if not lanes:
             return
-        ends = await self.app.consumer.highwaters(*self.lanes)
-        for tp, lane in list(self.lanes.items()):
+        try:
+            ends = await self.app.consumer.highwaters(*lanes)
+        except KafkaError as error:
+            log.warning("the ends of the partitions are unknown: %r", error)
+            return
+        for tp, lane in lanes.items():
+            # A rebalance may have come in between.
+            if lane.closed:
+                continue
             lag = max(0, ends[tp] - lane.committed - 1)
             metrics.LAG.labels(tp.topic, str(tp.partition)).set(lag)
             age = time.monotonic() - lane.progress_at if lag else 0.0
