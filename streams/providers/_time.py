@@ -1,24 +1,31 @@
 """Times as senders write them."""
 
+import re
 from datetime import UTC, datetime
 
 #: 2299-12-31T23:59:59.999Z, the last millisecond ClickHouse's DateTime64 can hold.
 _LATEST_MS = 10_413_791_999_999
 #: Numbers from here on are milliseconds (1973 onwards), smaller ones seconds (up to the year 5138).
 _FIRST_MS = 100_000_000_000
+#: A Unix time in seconds or milliseconds, written as text; a date without signs has eight digits.
+_NUMBER = re.compile(r"\d{9,13}(?:\.\d{1,9})?", re.ASCII)
 
 
 def epoch_ms(value: object) -> int:
-    """Milliseconds since 1970 UTC of an RFC 3339 text or a Unix time; 0 for anything that is neither.
+    """Milliseconds since 1970 UTC of an RFC 3339 text or a Unix time, as text too; 0 for anything else.
 
-    A text without an offset is UTC. Senders mean "not yet" by years before 1970, which are 0 as well.
+    A text without an offset is UTC, as is one that ends in " UTC" (GitLab). Senders mean "not yet" by years
+    before 1970, which are 0 as well.
 
-    >>> epoch_ms("2026-11-06T08:42:58.315+0000"), epoch_ms("soon"), epoch_ms("0001-01-01T00:00:00Z")
-    (1793954578315, 0, 0)
+    >>> epoch_ms("2026-11-06T08:42:58.315+0000"), epoch_ms("1793954578"), epoch_ms("0001-01-01T00:00:00Z")
+    (1793954578315, 1793954578000, 0)
     """
     try:
         if isinstance(value, str):
-            moment = datetime.fromisoformat(value.strip())
+            value = value.strip().removesuffix(" UTC")
+            if _NUMBER.fullmatch(value):
+                return epoch_ms(float(value))
+            moment = datetime.fromisoformat(value)
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
             milliseconds = round(moment.timestamp() * 1000)
         elif isinstance(value, int | float) and not isinstance(value, bool):
