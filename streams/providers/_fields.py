@@ -42,7 +42,9 @@ class Fields:
         self.values = values
 
     def get(self, path: str) -> Any:
-        """The value as it is, None where there is none."""
+        """The value as it is, None where there is none. A name that has the dots itself comes first."""
+        if path in self.values:
+            return self.values[path]
         value: Any = self.values
         for name in path.split("."):
             if not isinstance(value, dict):
@@ -100,14 +102,24 @@ def link(url: str, title: str) -> list[dict[str, str]]:
     return [{"href": url, "text": title}] if url.startswith(("https://", "http://")) else []
 
 
+def nested_json(value: object) -> Any:
+    """A value that a template may have made JSON text of; None for a text that is not JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return read_json(value.encode())[0]
+    except BadBody:
+        return None
+
+
 def read_json(body: bytes) -> tuple[Any, bytes]:
     """The value of a JSON body, and its text. Raw line breaks inside strings, which templates make, are accepted."""
     try:
         return decode(_any, body), body
     except BadBody:
-        repaired = _STRING.sub(_escaped, body)
-        if repaired == body:
+        if _CONTROL.search(body) is None:
             raise
+        repaired = _STRING.sub(_escaped, body)
         return decode(_any, repaired), repaired
 
 

@@ -4,6 +4,7 @@ One request carries a group; the status of each alert counts, never the group's,
 member is. A cut group (`truncatedAlerts`) says nothing about the alerts it leaves out.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -41,49 +42,52 @@ _decoder = msgspec.json.Decoder(Group)
 
 def _decode(body: bytes, context: Context) -> Group:
     group = decode(_decoder, body)
-    if not group.alerts:
-        raise BadBody("alerts", "is empty")
-    for index, alert in enumerate(group.alerts):
-        if not alert.labels and not alert.fingerprint:
-            raise BadBody(f"alerts.{index}.labels", "is required without a fingerprint")
+    check(group.alerts)
     return group
 
 
-def _key(alert: Alert) -> str:
+def key(alert: Alert) -> str:
+    """The fingerprint, else a hash of the labels, which are what makes an alert this one."""
     if alert.fingerprint:
         return short_key(alert.fingerprint)
     return digest(*(part for pair in sorted(alert.labels.items()) for part in pair)).hex()
 
 
+def check(alerts: Sequence[Alert]) -> None:
+    """Raises BadBody if there is no alert, or one that nothing identifies."""
+    if not alerts:
+        raise BadBody("alerts", "is empty")
+    for index, alert in enumerate(alerts):
+        if not alert.labels and not alert.fingerprint:
+            raise BadBody(f"alerts.{index}.labels", "is required without a fingerprint")
+
+
 def _order_key(group: Group, context: Context) -> str:
-    return str(group.group_key) if group.group_key else _key(group.alerts[0])
+    return str(group.group_key) if group.group_key else key(group.alerts[0])
 
 
 def _parse(group: Group, context: Context) -> list[Draft]:
-    return [_draft(alert, group, context) for alert in group.alerts]
+    details = {name: url for name, url in (("receiver", group.receiver), ("externalURL", group.external_url)) if url}
+    return [draft(alert, details, context, "Prometheus") for alert in group.alerts]
 
 
-def _draft(alert: Alert, group: Group, context: Context) -> Draft:
+def draft(alert: Alert, details: Mapping[str, object], context: Context, tool: str) -> Draft:
+    """An alert as anything that speaks Alertmanager's format sends it; `tool` is what it is called."""
     label, note = alert.labels.get, alert.annotations.get
-    summary = note("summary") or label("alertname") or note("description") or "Alertmanager alert"
+    summary = note("summary") or label("alertname") or note("description") or f"{tool} alert"
     summary, labels = short_summary(summary, alert.labels)
-    details: dict[str, object] = {"annotations": alert.annotations}
-    if group.receiver:
-        details["receiver"] = group.receiver
-    if group.external_url:
-        details["externalURL"] = group.external_url
     return Draft(
-        dedup_key=_key(alert),
+        dedup_key=key(alert),
         action=Action.TRIGGER if alert.status == "firing" else Action.RESOLVE,
         severity=context.severity(label("severity", "")),
         summary=summary,
-        source=label("instance") or label("service") or label("job") or "prometheus",
+        source=label("instance") or label("service") or label("job") or tool.lower(),
         component=label("job") or label("service") or "",
         group=label("cluster") or "",
         class_=label("alertname") or "",
         labels=labels,
-        details=encode(details),
-        links=[{"href": alert.generator_url, "text": "Prometheus"}] if alert.generator_url else [],
+        details=encode({"annotations": alert.annotations, **details}),
+        links=[{"href": alert.generator_url, "text": tool}] if alert.generator_url else [],
         starts_at=epoch_ms(alert.starts_at),
         ends_at=epoch_ms(alert.ends_at) if alert.status == "resolved" else 0,
     )

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from schemas.alert import Action, RawEvent
 from schemas.codec import decode_raw, encode
 from schemas.control import FieldMapping
-from streams.providers import PROVIDERS, BadBody, Context, Draft, Example, NoAlert
+from streams.providers import PATH, PROVIDERS, BadBody, Context, Draft, Example, NoAlert
 
 SLUGS = sorted(PROVIDERS)
 EXAMPLES = [(slug, example) for slug in SLUGS for example in PROVIDERS[slug].examples]
-DEEP = 20_000
+DEEP = 5_000
 #: Where a hostile value goes in an example's text.
 MARK = "a mark that no example has"
 
@@ -70,7 +70,7 @@ def check_drafts(drafts: list[Draft]) -> None:
         assert draft.starts_at >= 0
         assert draft.ends_at >= 0
         encode(draft)
-        json.loads(draft.details or b"null")
+        json.loads(draft.details or b"null", parse_int=str)
 
 
 def places(value: Any) -> Iterator[Any]:
@@ -91,20 +91,20 @@ def test_hostile_values_anywhere_never_raise(slug: str, name: str) -> None:
     for example in PROVIDERS[slug].examples:
         check(slug, HOSTILE[name], example)
         if is_json(example):
-            for place in places(json.loads(example.body)):
+            for place in places(json.loads(example.body, strict=False)):
                 check(slug, json.dumps(place).encode().replace(b'"%b"' % MARK.encode(), HOSTILE[name]), example)
 
 
 @pytest.mark.parametrize(("slug", "example"), [(slug, example) for slug, example in EXAMPLES if is_json(example)])
 def test_every_truncation_is_refused(slug: str, example: Example) -> None:
-    """A JSON body cut at any byte is a BadBody, never half an alert."""
+    """A JSON body cut at any byte is a BadBody, never half an alert; none at all is right where the path says it."""
     context = Context(bytes(16), example.headers, FieldMapping())
-    for end in range(len(example.body)):
+    for end in range(PATH in example.headers, len(example.body)):
         with pytest.raises(BadBody):
             PROVIDERS[slug].decode(example.body[:end], context)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.sampled_from(EXAMPLES), st.data())
 def test_mutated_examples_never_raise(case: tuple[str, Example], data: st.DataObject) -> None:
     """Examples with bytes replaced, removed and inserted give drafts or a refusal."""
@@ -123,14 +123,14 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=1000, deadline=None)
-@given(st.sampled_from([case for case in EXAMPLES if is_json(case[1])]), JSON, st.data())
+@settings(max_examples=500, deadline=None)
+@given(st.sampled_from([case for case in EXAMPLES if is_json(case[1]) and case[1].body != b"[]"]), JSON, st.data())
 def test_examples_with_any_value_in_any_field_never_raise(
     case: tuple[str, Example], value: object, data: st.DataObject
 ) -> None:
     """An example whose fields, at any depth, hold any JSON gives drafts or a refusal."""
     slug, example = case
-    root = json.loads(example.body)
+    root = json.loads(example.body, strict=False)
     node = root
     while True:
         keys = list(node) if isinstance(node, dict) else list(range(len(node)))

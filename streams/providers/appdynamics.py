@@ -1,0 +1,115 @@
+"""AppDynamics HTTP request actions (https://docs.appdynamics.com/): a template that the customer writes.
+
+The action follows from the event's type; the event's own severity falls to INFO when a violation ends. Ids are
+new on every event, so the key is application, health rule and affected entity. One request may carry a list.
+"""
+
+import re
+
+from schemas.alert import Action, Severity
+from streams.providers._contract import BadBody, Context, Draft, Example, Provider, as_decoded, joined_key, make_draft
+from streams.providers._fields import Fields, as_object, link, read_json
+from streams.providers._json import encode
+from streams.providers._time import epoch_ms
+
+_RESOLVED = re.compile(r"POLICY_(?:CLOSE|CANCELED)(?:_\w+)?")
+_SUFFIXES = (
+    ("_CRITICAL", Severity.CRITICAL),
+    ("_WARNING", Severity.WARNING),
+    ("_UPGRADED", Severity.CRITICAL),
+    ("_DOWNGRADED", Severity.WARNING),
+)
+_SEVERITIES = {"ERROR": Severity.CRITICAL, "WARN": Severity.WARNING, "INFO": Severity.INFO}
+
+
+def _decode(body: bytes, context: Context) -> list[Draft]:
+    value, details = read_json(body)
+    root = value if isinstance(value, list) else as_object(value).get("events")
+    if isinstance(root, list):
+        if not root:
+            raise BadBody("events", "is empty")
+        events = [as_object(item, f"events.{index}") for index, item in enumerate(root)]
+        return [_draft(event, encode(event.values), context) for event in events]
+    return [_draft(as_object(value), details, context)]
+
+
+def _draft(fields: Fields, details: bytes, context: Context) -> Draft:
+    event = next((found for name in ("event", "latestEvent") if (found := fields.object(name)).values), fields)
+    kind = event.require("eventType", "eventTypeKey").upper()
+    application, rule = event.text("application.name", "application"), event.text("healthRule.name", "healthRule")
+    entity = next((name for item in event.objects("affectedEntities") if (name := item.text("name"))), "")
+    node, tier = event.text("node.name", "node"), event.text("tier.name", "tier")
+    entity = entity or node or tier or application
+    summary = event.text("summaryMessage", "displayName") or rule or kind
+    return make_draft(
+        # Events of no health rule have no end; what they are called is all that tells them apart.
+        dedup_key=joined_key("rule", application, rule, entity)
+        if rule
+        else joined_key("event", application, _family(kind), entity),
+        action=Action.RESOLVE if _RESOLVED.fullmatch(kind) else Action.TRIGGER,
+        severity=_severity(kind, event.text("severity"), context),
+        summary=summary,
+        source=entity or "appdynamics",
+        component=tier or node,
+        group=application,
+        class_=rule or kind,
+        details=details,
+        links=link(event.text("deepLink"), "AppDynamics"),
+        starts_at=epoch_ms(event.get("eventTime")),
+        ends_at=epoch_ms(event.get("eventTime")),
+    )
+
+
+def _family(kind: str) -> str:
+    """What the events of one violation have in common."""
+    return "POLICY" if kind.startswith("POLICY_") else kind
+
+
+def _severity(kind: str, word: str, context: Context) -> Severity:
+    known = next((severity for suffix, severity in _SUFFIXES if kind.endswith(suffix)), None)
+    return known or _SEVERITIES.get(word.upper()) or context.severity(word)
+
+
+def _order_key(drafts: list[Draft], context: Context) -> str:
+    return drafts[0].group or drafts[0].dedup_key
+
+
+PROVIDER = Provider(
+    slug="appdynamics",
+    title="AppDynamics",
+    docs_url="https://docs.appdynamics.com/appd/24.x/latest/en/appdynamics-essentials/alert-and-respond/actions",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=_order_key,
+    batch=True,
+    setup=(
+        "In AppDynamics, open Alert and Respond, HTTP Request Templates, and add a template: POST to the "
+        "integration's URL, MIME type application/json, one request per event.",
+        'As payload: {"event": {"eventType": "${latestEvent.eventType}", "summaryMessage": '
+        '"${latestEvent.summaryMessage}", "severity": "${latestEvent.severity}", "application": {"name": '
+        '"${latestEvent.application.name}"}, "tier": {"name": "${latestEvent.tier.name}"}, "node": {"name": '
+        '"${latestEvent.node.name}"}, "healthRule": {"name": "${latestEvent.healthRule.name}"}, "deepLink": '
+        '"${latestEvent.deepLink}"}}',
+        "Add a policy that runs this action for health rule violations: started, continues, upgraded, downgraded, "
+        "ended and canceled.",
+    ),
+    severity_note="The end of the event's type: CRITICAL and UPGRADED are critical, WARNING and DOWNGRADED are "
+    "warning; else ERROR is critical, WARN is warning and INFO is info.",
+    examples=(
+        Example(
+            b'{"event":{"eventType":"POLICY_OPEN_WARNING","id":"71","summaryMessage":"Heap is\nabove 80%",'
+            b'"application":{"name":"Billing"},"tier":{"name":"jobs"},"node":{"name":"jobs-2"},'
+            b'"healthRule":{"name":"JVM heap"},"severity":"WARN","deepLink":"https://example.com/e/71"}}',
+            ((Action.TRIGGER, "rule|Billing|JVM heap|jobs-2"),),
+        ),
+        Example(
+            b'[{"eventType":"POLICY_CLOSE_WARNING","application":{"name":"Billing"},"node":{"name":"jobs-2"},'
+            b'"healthRule":{"name":"JVM heap"},"severity":"INFO"},{"eventType":"APPLICATION_ERROR","severity":"ERROR",'
+            b'"application":{"name":"Billing"},"tier":{"name":"${latestEvent.tier.name}"}}]',
+            (
+                (Action.RESOLVE, "rule|Billing|JVM heap|jobs-2"),
+                (Action.TRIGGER, "event|Billing|APPLICATION_ERROR|Billing"),
+            ),
+        ),
+    ),
+)

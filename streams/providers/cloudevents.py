@@ -1,0 +1,188 @@
+"""CloudEvents 1.0 over HTTP (https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md).
+
+Structured, batch and binary mode. `id` is new on every event: source and subject are the key, without a subject
+the type without its last word, which is the action. Severity: `data.severity`, then the severity extension.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from schemas.alert import Action, Severity
+from streams.providers._contract import (
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    NoAlert,
+    Provider,
+    as_decoded,
+    joined_key,
+    make_draft,
+)
+from streams.providers._fields import Fields, as_object, labels_of, link, nested_json, read_json, text
+from streams.providers._json import encode
+from streams.providers._time import epoch_ms
+
+_ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time", "severitytext", "severitynumber")
+_WORDS = {
+    Action.TRIGGER: "triggered trigger firing fired fire alerting alert alarm open opened created active problem",
+    Action.ACKNOWLEDGE: "acknowledged acknowledge acked ack",
+    Action.RESOLVE: "resolved resolve ok closed close recovered recovery cleared inactive",
+}
+_ACTIONS = {word: action for action, words in _WORDS.items() for word in words.split()}
+_LAST_WORD = re.compile(r"(?P<stem>.*?)[._/-]?(?P<word>[A-Za-z]+)", re.DOTALL)
+#: The least severity number of each level (https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/severity.md).
+_NUMBERS = ((21, Severity.CRITICAL), (17, Severity.ERROR), (13, Severity.WARNING), (1, Severity.INFO))
+
+
+def _decode(body: bytes, context: Context) -> list[Draft]:
+    kind = context.content_type.partition(";")[0].strip().lower()
+    if kind.startswith("application/cloudevents-batch"):
+        events = read_json(body)[0]
+        if not isinstance(events, list):
+            raise BadBody("body", "is not a list")
+        drafts = [_draft(as_object(item, str(index)), f"{index}.", context) for index, item in enumerate(events)]
+    elif "ce-specversion" in context.headers and not kind.startswith("application/cloudevents"):
+        drafts = [_draft(_binary(body, kind, context.headers), "", context)]
+    else:
+        drafts = [_draft(as_object(read_json(body)[0]), "", context)]
+    found = [draft for draft in drafts if draft is not None]
+    if not found:
+        raise NoAlert("ignored")
+    return found
+
+
+def _binary(body: bytes, kind: str, headers: Mapping[str, str]) -> Fields:
+    """The event whose attributes are headers."""
+    event: dict[str, Any] = {name: _header(headers[f"ce-{name}"]) for name in _ATTRIBUTES if f"ce-{name}" in headers}
+    if kind == "application/json" or kind.endswith("+json") or (not kind and body[:1] in {b"{", b"["}):
+        event["data"] = read_json(body)[0]
+    elif body:
+        event["data"] = _utf8(body, "body")
+    return Fields(event)
+
+
+def _header(value: str) -> str:
+    """An attribute's value out of a header: quotation marks away, then one round of percent-decoding."""
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    return unquote(value, errors="replace")
+
+
+def _draft(event: Fields, place: str, context: Context) -> Draft | None:
+    """The alert of an event, None if its status is neither that of an alert nor of its end."""
+    if not event.text("specversion").startswith("1."):
+        raise BadBody(f"{place}specversion", "is not 1.0")
+    for name in ("id", "source", "type"):
+        if not event.text(name):
+            raise BadBody(f"{place}{name}", "is required")
+    data, kind, source = _data(event, place), event.text("type"), event.text("source")
+    parts = _LAST_WORD.fullmatch(kind)
+    last = _ACTIONS.get(parts["word"].lower()) if parts is not None else None
+    status = data.text("status", "state", "action").lower()
+    action = _ACTIONS.get(status, last)
+    if action is None and status:
+        return None
+    subject = event.text("subject")
+    stem = parts["stem"] if parts is not None and last is not None else kind
+    return make_draft(
+        dedup_key=joined_key(source, subject) if subject else joined_key(source, "", stem),
+        action=action or Action.TRIGGER,
+        severity=_severity(event, data, context),
+        summary=data.text("summary", "title", "message", "description") or subject or kind,
+        source=data.text("host", "hostname", "instance", "source") or source,
+        component=data.text("component", "service") or subject,
+        group=data.text("group", "cluster"),
+        class_=kind,
+        labels=labels_of(data.get("labels")),
+        details=encode(event.values),
+        links=link(data.text("url", "link"), "Source"),
+        starts_at=epoch_ms(event.text("time")),
+        ends_at=epoch_ms(event.text("time")),
+    )
+
+
+def _data(event: Fields, place: str) -> Fields:
+    """The fields of the payload; a text is its `message`."""
+    value = event.get("data")
+    encoded = event.get("data_base64")
+    if isinstance(encoded, str) and value is None:
+        try:
+            value = _utf8(base64.b64decode(encoded, validate=True), f"{place}data_base64")
+        except (binascii.Error, ValueError) as error:
+            raise error if isinstance(error, BadBody) else BadBody(f"{place}data_base64", "is not Base64") from None
+    nested = nested_json(value)
+    return Fields(nested if isinstance(nested, dict) else {"message": text(value)})
+
+
+def _utf8(value: bytes, path: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise BadBody(path, "is not UTF-8") from None
+
+
+def _severity(event: Fields, data: Fields, context: Context) -> Severity:
+    word = data.text("severity") or event.text("severitytext")
+    number = event.text("severitynumber")
+    if not word and number.isdecimal() and len(number) < 3:
+        known = next((severity for least, severity in _NUMBERS if least <= int(number) <= 24), None)
+        return known or context.severity("")
+    return context.severity(word)
+
+
+def _order_key(drafts: list[Draft], context: Context) -> str:
+    # A batch has events of one sender, who may send the same alert alone the next time.
+    return drafts[0].dedup_key.partition("|")[0] or drafts[0].dedup_key
+
+
+PROVIDER = Provider(
+    slug="cloudevents",
+    title="CloudEvents",
+    docs_url="https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=_order_key,
+    batch=True,
+    headers=("content-type", *(f"ce-{name}" for name in _ATTRIBUTES)),
+    setup=(
+        "Send CloudEvents 1.0 with POST to the integration's URL, in binary, structured or batch mode.",
+        "Give what the event is about as subject: source and subject join an alert and its end.",
+        "Say the action in data.status or as the last word of the type (com.example.disk.resolved); without either it "
+        "is a trigger. data.summary, data.severity and data.host are used when they are there.",
+    ),
+    severity_note="data.severity, then severitytext, in the words everyone knows; then severitynumber: 21 to 24 "
+    "critical, 17 to 20 error, 13 to 16 warning, 1 to 12 info; else the integration's default.",
+    examples=(
+        Example(
+            b'{"specversion":"1.0","id":"e-1","source":"/lab/thermo","type":"lab.freezer.triggered",'
+            b'"subject":"freezer-2","time":"2026-11-06T17:31:00Z","severitynumber":18,'
+            b'"data":{"summary":"Freezer 2 is at -9 C","host":"lab-gw"}}',
+            ((Action.TRIGGER, "/lab/thermo|freezer-2"),),
+            {"content-type": "application/cloudevents+json"},
+        ),
+        Example(
+            b'{"summary":"Freezer 2 is cold again"}',
+            ((Action.RESOLVE, "/lab/thermo|freezer-2"),),
+            {
+                "content-type": "application/json",
+                "ce-specversion": "1.0",
+                "ce-id": "e-2",
+                "ce-source": "/lab/thermo",
+                "ce-type": "lab.freezer.resolved",
+                "ce-subject": "freezer%2D2",
+            },
+        ),
+        Example(
+            b'[{"specversion":"1.0","id":"1","source":"/a","type":"a.disk.full","data":{"status":"unheard of"}},'
+            b'{"specversion":"1.0","id":"2","source":"/a","type":"a.disk.acknowledged","data":"seen"}]',
+            ((Action.ACKNOWLEDGE, "/a||a.disk"),),
+            {"content-type": "application/cloudevents-batch+json; charset=utf-8"},
+        ),
+        Example(b"[]", (), {"content-type": "application/cloudevents-batch+json"}, "ignored"),
+    ),
+)

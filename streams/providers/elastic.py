@@ -1,0 +1,174 @@
+"""Elastic (https://www.elastic.co/guide/en/kibana/current/webhook-action-type.html): bodies that the customer writes.
+
+Kibana rules (`rule`, `alert`, `context`; key: rule and alert id), Watcher (`watch_id`), and security alerts
+(`kibana.alert.*`, one or a list). Mustache may make JSON text of whole objects, with HTML escapes.
+"""
+
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+from schemas.alert import Action
+from streams.providers._contract import (
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    Provider,
+    as_decoded,
+    batch_key,
+    joined_key,
+    make_draft,
+)
+from streams.providers._fields import Fields, as_object, labels_of, link, nested_json, read_json
+from streams.providers._json import encode
+from streams.providers._time import epoch_ms
+
+_RECOVERED = {"recovered", "resolved", "closed", "ok"}
+#: The id of every alert of a rule that is not grouped.
+_UNGROUPED = {"query matched", "*"}
+
+
+def _decode(body: bytes, context: Context) -> list[Draft]:
+    value, details = read_json(body)
+    alerts = value if isinstance(value, list) else _listed(as_object(value))
+    if alerts is None:
+        return [_draft(as_object(value), details, context)]
+    if not alerts:
+        raise BadBody("alerts", "is empty")
+    return [_draft(as_object(item, f"alerts.{index}"), encode(item), context) for index, item in enumerate(alerts)]
+
+
+def _listed(fields: Fields) -> list[Any] | None:
+    """The list of security alerts in a body, if it has one."""
+    for path in ("alerts", "context.alerts"):
+        value = _plain(fields.get(path))
+        if isinstance(value, list):
+            return value
+    return None
+
+
+def _draft(fields: Fields, details: bytes, context: Context) -> Draft:
+    if fields.text("watch_id"):
+        return _watch(fields, details, context)
+    if fields.text("kibana.alert.rule.uuid"):
+        return _security(fields, details, context)
+    return _rule(fields, details, context)
+
+
+def _rule(fields: Fields, details: bytes, context: Context) -> Draft:
+    rule, alert, about = _part(fields, "rule"), _part(fields, "alert"), _part(fields, "context")
+    if not rule.text("id"):
+        raise BadBody("rule.id", "is required, or watch_id of Watcher")
+    instance, name = alert.text("id"), rule.text("name")
+    labels = dict(_labels(rule))
+    group = (alert.text("actionGroup") or alert.text("actionGroupName")).lower()
+    place = "" if instance in _UNGROUPED else instance
+    return make_draft(
+        dedup_key=joined_key("rule", rule.text("id"), instance),
+        action=Action.RESOLVE if group in _RECOVERED else Action.TRIGGER,
+        severity=context.severity(fields.text("severity") or labels.get("severity", "")),
+        summary=": ".join(part for part in (name, about.text("reason", "message", "title")) if part) or "Kibana alert",
+        source=fields.text("host", "source") or place or name or "kibana",
+        component=place,
+        group=rule.text("spaceId"),
+        class_=name or rule.text("type"),
+        labels=labels,
+        details=details,
+        links=link(about.text("alertDetailsUrl", "link") or rule.text("url"), "Kibana"),
+        starts_at=epoch_ms(about.text("timestamp") or fields.text("date")),
+        ends_at=epoch_ms(fields.text("date")),
+    )
+
+
+def _watch(fields: Fields, details: bytes, context: Context) -> Draft:
+    watch, about = fields.text("watch_id"), _part(fields, "metadata")
+    name = about.text("name", "title") or fields.text("name", "summary") or watch
+    return make_draft(
+        dedup_key=joined_key("watch", watch),
+        action=Action.RESOLVE if fields.text("status", "state").lower() in _RECOVERED else Action.TRIGGER,
+        severity=context.severity(fields.text("severity") or about.text("severity")),
+        summary=name,
+        source=fields.text("host", "source") or about.text("host") or watch,
+        class_=watch,
+        details=details,
+        starts_at=epoch_ms(fields.text("execution_time")),
+        ends_at=epoch_ms(fields.text("execution_time")),
+    )
+
+
+def _security(fields: Fields, details: bytes, context: Context) -> Draft:
+    rule, name = fields.text("kibana.alert.rule.uuid"), fields.text("kibana.alert.rule.name")
+    instance = fields.text("kibana.alert.instance.id", "kibana.alert.uuid", "_id")
+    return make_draft(
+        dedup_key=joined_key("alert", rule, instance),
+        action=Action.RESOLVE if fields.text("kibana.alert.status").lower() in _RECOVERED else Action.TRIGGER,
+        severity=context.severity(fields.text("kibana.alert.severity")),
+        summary=fields.text("kibana.alert.reason") or name or f"Kibana alert {instance}",
+        source=fields.text("host.name", "kibana.alert.instance.id") or name or "kibana",
+        class_=name,
+        details=details,
+        links=link(fields.text("kibana.alert.url"), "Kibana"),
+        starts_at=epoch_ms(fields.text("kibana.alert.start", "@timestamp")),
+        ends_at=epoch_ms(fields.text("kibana.alert.end")),
+    )
+
+
+def _labels(rule: Fields) -> Iterator[tuple[str, str]]:
+    tags = rule.get("tags")
+    return iter(labels_of(_plain(tags) if isinstance(_plain(tags), list) else tags).items())
+
+
+def _part(fields: Fields, name: str) -> Fields:
+    value = _plain(fields.get(name))
+    return Fields(value if isinstance(value, dict) else {})
+
+
+def _plain(value: Any) -> Any:
+    """A value as it was before mustache made a text of it."""
+    return nested_json(unescape(value)) if isinstance(value, str) else value
+
+
+PROVIDER = Provider(
+    slug="elastic",
+    title="Elastic (Kibana, Watcher)",
+    docs_url="https://www.elastic.co/guide/en/kibana/current/webhook-action-type.html",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=batch_key,
+    batch=True,
+    setup=(
+        "In Kibana, open Stack Management, Connectors, and add a webhook: POST to the integration's URL.",
+        'In each rule add it twice, for the alert and for "Recovered", with this body: {"rule": {"id": '
+        '"{{rule.id}}", "name": "{{rule.name}}", "tags": "{{rule.tags}}"}, "alert": {"id": "{{alert.id}}", '
+        '"actionGroup": "{{alert.actionGroup}}"}, "context": {"reason": "{{context.reason}}"}, "date": "{{date}}"}',
+        "Tag the rule severity:critical, severity:warning and so on.",
+        'In Watcher, add a webhook action with {"watch_id": "{{ctx.watch_id}}", "status": "active", "metadata": '
+        '{"name": "{{ctx.metadata.name}}", "severity": "high"}}, and a second watch or condition with "recovered".',
+    ),
+    severity_note="The field severity, the tag severity:<word>, Watcher's metadata.severity or kibana.alert.severity "
+    "in the words everyone knows; without one the integration's default.",
+    examples=(
+        Example(
+            b'{"rule":{"id":"r-17","name":"Memory above 90%","tags":"[&quot;severity:high&quot;,&quot;blue&quot;]"},'
+            b'"alert":{"id":"pod-4","actionGroup":"metrics.fired"},"context":{"reason":"93% on pod-4"},'
+            b'"date":"2026-11-06T12:00:03.120Z"}',
+            ((Action.TRIGGER, "rule|r-17|pod-4"),),
+        ),
+        Example(
+            b'{"rule":{"id":"r-17","name":"Memory above 90%"},"alert":"{\\"id\\":\\"pod-4\\",'
+            b'\\"actionGroup\\":\\"recovered\\"}","context":{"reason":"{{context.reason}}"}}',
+            ((Action.RESOLVE, "rule|r-17|pod-4"),),
+        ),
+        Example(
+            b'{"watch_id":"login_burst","status":"active","metadata":{"name":"Many logins","severity":"low"}}',
+            ((Action.TRIGGER, "watch|login_burst"),),
+        ),
+        Example(
+            b'[{"kibana.alert.rule.uuid":"u-1","kibana.alert.uuid":"a-1","kibana.alert.severity":"medium",'
+            b'"kibana.alert.status":"active","kibana.alert.reason":"odd process","host":{"name":"pc-9"}},'
+            b'{"kibana":{"alert":{"rule":{"uuid":"u-1"},"uuid":"a-2","status":"recovered"}}}]',
+            ((Action.TRIGGER, "alert|u-1|a-1"), (Action.RESOLVE, "alert|u-1|a-2")),
+        ),
+    ),
+)

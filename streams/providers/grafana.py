@@ -1,0 +1,172 @@
+"""Grafana alerting (https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/).
+
+Three shapes on one URL: unified alerting and a plain Alertmanager (`alerts`, of which the status of each counts),
+and legacy alerting up to version 10 (`ruleId`, `state`).
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from schemas.alert import Action
+from schemas.signature import TimestampedHmac
+from streams.providers import prometheus
+from streams.providers._contract import (
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    NoAlert,
+    Provider,
+    joined_key,
+    make_draft,
+)
+from streams.providers._fields import labels_of, link, text
+from streams.providers._json import decode
+
+_STATES = {"alerting": Action.TRIGGER, "no_data": Action.TRIGGER, "ok": Action.RESOLVE}
+_QUIET = {"pending", "paused"}
+
+
+class Alert(prometheus.Alert, gc=False, rename="camel"):
+    """One alert of unified alerting: Alertmanager's fields and Grafana's own."""
+
+    dashboard_url: str | None = msgspec.field(default=None, name="dashboardURL")
+    panel_url: str | None = msgspec.field(default=None, name="panelURL")
+    image_url: str | None = msgspec.field(default=None, name="imageURL")
+    value_string: str | None = None
+    values: Any = None
+
+
+class Body(msgspec.Struct, gc=False, rename="camel"):
+    """The fields of all shapes; legacy alerting has no `alerts`, the others no `rule_id`."""
+
+    alerts: list[Alert] | None = None
+    group_key: Any = None
+    org_id: Any = None
+    rule_id: Any = None
+    rule_name: Any = None
+    rule_url: Any = None
+    state: Any = None
+    message: Any = None
+    tags: Any = None
+    eval_matches: Any = None
+
+
+class Group(NamedTuple):
+    """What a body holds, and the group it speaks of, which stays one and the same for an alert and its end."""
+
+    order_key: str
+    drafts: list[Draft]
+
+
+_decoder = msgspec.json.Decoder(Body)
+_any = msgspec.json.Decoder(Any)
+
+
+def _decode(body: bytes, context: Context) -> Group:
+    value = decode(_decoder, body)
+    if value.alerts is None:
+        decode(_any, body)  # the details are the whole body, so all of it must be right
+        draft = _legacy(value, body, context)
+        return Group(draft.dedup_key, [draft])
+    prometheus.check(value.alerts)
+    group_key = text(value.group_key)
+    if group_key.startswith("test-") and value.alerts[0].labels.get("alertname") == "TestAlert":
+        raise NoAlert("test")
+    drafts = [_draft(alert, context) for alert in value.alerts]
+    return Group(group_key or drafts[0].dedup_key, drafts)
+
+
+def _draft(alert: Alert, context: Context) -> Draft:
+    given = (("values", alert.values), ("valueString", alert.value_string), ("imageURL", alert.image_url))
+    draft = prometheus.draft(alert, {name: value for name, value in given if value}, context, "Grafana")
+    links = link(alert.dashboard_url or "", "Dashboard") + link(alert.panel_url or "", "Panel")
+    group = alert.labels.get("grafana_folder", draft.group)
+    return msgspec.structs.replace(draft, group=group, links=draft.links + links)
+
+
+def _legacy(body: Body, details: bytes, context: Context) -> Draft:
+    rule, name = text(body.rule_id), text(body.rule_name)
+    if not rule:
+        raise BadBody("alerts", "is required, or ruleId of legacy alerting")
+    if name == "Test notification":
+        raise NoAlert("test")
+    state = text(body.state).lower()
+    if state in _QUIET:
+        raise NoAlert("ignored")
+    if state not in _STATES:
+        raise BadBody("state", "is not alerting, no_data, ok, pending or paused")
+    labels = labels_of(body.tags)
+    return make_draft(
+        dedup_key=joined_key("rule", text(body.org_id), rule),
+        action=_STATES[state],
+        severity=context.severity(labels.get("severity", "")),
+        summary=name or text(body.message) or f"Grafana rule {rule}",
+        source=_instance(body.eval_matches) or labels.get("instance") or "grafana",
+        class_=name,
+        labels=labels,
+        details=details,
+        links=link(text(body.rule_url), "Grafana"),
+    )
+
+
+def _instance(matches: Any) -> str:
+    """The instance of the first series that matched; there is none once the rule is well again."""
+    first = matches[0] if isinstance(matches, list) and matches else None
+    tags = labels_of(first.get("tags")) if isinstance(first, dict) else {}
+    return tags.get("instance") or tags.get("host") or ""
+
+
+def _parse(group: Group, context: Context) -> list[Draft]:
+    return group.drafts
+
+
+def _order_key(group: Group, context: Context) -> str:
+    return group.order_key
+
+
+PROVIDER = Provider(
+    slug="grafana",
+    title="Grafana",
+    docs_url="https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/"
+    "integrations/webhook-notifier/",
+    decode=_decode,
+    parse=_parse,
+    order_key=_order_key,
+    batch=True,
+    signature=TimestampedHmac(
+        ("x-grafana-alerting-signature", "x-grafana-signature"), timestamp_header="x-grafana-alerting-timestamp"
+    ),
+    setup=(
+        "In Grafana, open Alerting, Contact points, and add one of the type Webhook with the integration's URL.",
+        "Leave resolved messages on.",
+        "To sign, set the HMAC secret there and signature_secret here; as timestamp header, give "
+        "X-Grafana-Alerting-Timestamp, so that old requests cannot be played again.",
+        "Press Test (it is answered, and opens nothing), and route alerts to the contact point.",
+    ),
+    severity_note="The label severity (legacy: the tag severity) in the words everyone knows; without it the "
+    "integration's default.",
+    examples=(
+        Example(
+            b'{"version":"1","groupKey":"{}:{alertname=\\"Disk\\"}","state":"alerting","orgId":1,"alerts":[{'
+            b'"status":"firing","labels":{"alertname":"Disk","instance":"nas-1","severity":"critical"},'
+            b'"annotations":{"summary":"nas-1 has 2% left"},"startsAt":"2026-11-06T10:00:00Z",'
+            b'"endsAt":"0001-01-01T00:00:00Z","fingerprint":"0f1e2d3c4b5a6978","values":{"A":98.1},'
+            b'"dashboardURL":"https://example.com/d/1"},{"status":"resolved","labels":{"alertname":"Disk",'
+            b'"instance":"nas-2"},"fingerprint":"8796a5b4c3d2e1f0","values":null}]}',
+            ((Action.TRIGGER, "0f1e2d3c4b5a6978"), (Action.RESOLVE, "8796a5b4c3d2e1f0")),
+        ),
+        Example(
+            b'{"ruleId":31,"ruleName":"Queue length","orgId":2,"state":"ok","tags":{"severity":"warning"},'
+            b'"evalMatches":null,"title":"[OK] Queue length","ruleUrl":"https://example.com/d/2"}',
+            ((Action.RESOLVE, "rule|2|31"),),
+        ),
+        Example(
+            b'{"version":"1","groupKey":"test-57febcfda4a2","alerts":[{"status":"firing",'
+            b'"labels":{"alertname":"TestAlert","instance":"Grafana"},"fingerprint":"57febcfda4a2"}]}',
+            (),
+            silence="test",
+        ),
+    ),
+)

@@ -1,0 +1,96 @@
+"""Splunk Observability, formerly SignalFx (https://docs.splunk.com/observability/en/admin/notif-services/webhook.html).
+
+The incident id joins an alert and its end. Deliveries are repeated for a day until they are answered with 200.
+"""
+
+from schemas.alert import Action
+from schemas.signature import HmacBase64
+from streams.providers._contract import (
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    Provider,
+    as_decoded,
+    first_key,
+    joined_key,
+    make_draft,
+)
+from streams.providers._fields import Fields, as_object, labels_of, link, read_json
+from streams.providers._time import epoch_ms
+
+_STATES = {
+    "anomalous": Action.TRIGGER,
+    "too high": Action.TRIGGER,
+    "too low": Action.TRIGGER,
+    "ok": Action.RESOLVE,
+    "manually resolved": Action.RESOLVE,
+    "stopped": Action.RESOLVE,
+}
+
+
+def _decode(body: bytes, context: Context) -> list[Draft]:
+    value, details = read_json(body)
+    fields = as_object(value)
+    labels = labels_of(fields.get("dimensions"))
+    rule, detector = fields.text("rule"), fields.text("detector")
+    title = f"{rule} ({detector})" if rule and detector else rule or detector
+    place = labels.get("host") or labels.get("host.name") or labels.get("service.name") or labels.get("service")
+    return [
+        make_draft(
+            dedup_key=joined_key(fields.require("incidentId")),
+            action=_action(fields),
+            severity=context.severity(fields.text("severity")),
+            summary=title or fields.text("messageTitle") or "Splunk Observability alert",
+            source=place or detector or "splunk",
+            component=detector,
+            class_=fields.text("originatingMetric"),
+            labels=labels,
+            details=details,
+            # Splunk puts raw spaces into this one ("is=manually resolved").
+            links=link(fields.text("detectorUrl").replace(" ", "%20"), "Splunk Observability")
+            + link(fields.text("runbookUrl"), "Runbook"),
+            starts_at=epoch_ms(fields.get("timestamp")),
+            ends_at=epoch_ms(fields.get("timestamp")),
+        )
+    ]
+
+
+def _action(fields: Fields) -> Action:
+    # A word of statusExtended that is not known says less than the older field.
+    words = (fields.text("statusExtended"), fields.text("status"))
+    action = next((known for word in words if (known := _STATES.get(word.lower())) is not None), None)
+    if action is None:
+        raise BadBody("status", "is not anomalous, ok, manually resolved or stopped")
+    return action
+
+
+PROVIDER = Provider(
+    slug="splunk",
+    title="Splunk Observability",
+    docs_url="https://docs.splunk.com/observability/en/admin/notif-services/webhook.html",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=first_key,
+    signature=HmacBase64("x-sfx-signature"),
+    setup=(
+        "In Splunk Observability, open Data Management, Integrations, and add a webhook with the integration's URL "
+        "and the default payload.",
+        "Its shared secret is signature_secret here.",
+        "Add the webhook as recipient of the detectors' rules.",
+    ),
+    severity_note="Critical is critical, Major is error, Minor and Warning are warning, Info is info.",
+    examples=(
+        Example(
+            b'{"severity":"Minor","rule":"Latency","detector":"Edge","incidentId":"Fx77","statusExtended":"anomalous",'
+            b'"status":"anomalous","dimensions":{"host":"edge-1"},"timestamp":"2026-11-06T11:48:32Z",'
+            b'"detectorUrl":"https://example.com/#/detector/1?is=manually resolved","runbookUrl":null}',
+            ((Action.TRIGGER, "Fx77"),),
+        ),
+        Example(
+            b'{"severity":"Minor","rule":"Latency","incidentId":"Fx77","statusExtended":"manually resolved",'
+            b'"dimensions":null,"timestamp":1793954578315}',
+            ((Action.RESOLVE, "Fx77"),),
+        ),
+    ),
+)
