@@ -15,7 +15,7 @@ import uvloop
 from benchmarks import gateway, hop, latency, memory, path
 from benchmarks.broker import broker
 from benchmarks.process import ContenderError
-from benchmarks.report import GOALS, Progress, Run, write
+from benchmarks.report import GOALS, VAR, Progress, Run, write
 from benchmarks.stack import running
 from streams.embedded.kafka import EmbeddedKafka
 
@@ -58,6 +58,9 @@ def main() -> int:
     try:
         with broker(scratch / "kafka", PORTS, progress) as kafka:
             runs, failed = _measure(kafka, scratch, wanted, QUICK if arguments.quick else FULL, progress)
+        if failed and (logs := scratch / "stack" / "logs").exists():
+            shutil.copytree(logs, kept := VAR / "logs", dirs_exist_ok=True)
+            progress(f"logs of the stack: {kept}")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     partial = arguments.quick or bool(failed) or set(wanted) != set(PARTS)

@@ -19,6 +19,8 @@ Run = dict[str, Any]
 Progress = Callable[[str], None]
 
 _HERE = Path(__file__).resolve().parent
+#: Where partial results and the logs of failed runs go.
+VAR = _HERE.parent / "var" / "bench"
 _PACKAGES = ("faust-streaming", "aiokafka", "uvloop", "orjson", "msgspec", "granian", "chdb", "clickhouse-connect")
 
 
@@ -69,7 +71,7 @@ def write(runs: list[Run], summary: Mapping[str, float], *, partial: bool) -> Pa
         "summary": {name: round(value, 4) for name, value in summary.items()},
         "runs": runs,
     }
-    results = _HERE.parent / "var" / "bench" if partial else _HERE / "results"
+    results = VAR if partial else _HERE / "results"
     results.mkdir(parents=True, exist_ok=True)
     text = json.dumps(kept, indent=1) + "\n"
     path = results / f"{now:%Y-%m-%d}-{kept['commit'][:10]}.json"
