@@ -1,0 +1,208 @@
+"""Azure Monitor (https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-common-schema).
+
+The common alert schema, and the older ones that rules may still send: metric (with `schemaId`, or the classic one
+without), log search and activity log. Only the common and the metric schema ever tell of an end.
+"""
+
+from typing import NoReturn
+
+from schemas.alert import Action, Severity
+from streams.providers._contract import (
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    NoAlert,
+    Provider,
+    as_decoded,
+    first_key,
+    joined_key,
+    make_draft,
+)
+from streams.providers._fields import Fields, as_object, labels_of, link, read_json, text
+from streams.providers._json import encode
+from streams.providers._time import epoch_ms
+
+#: Azure counts from 0: its Sev1 is the second level, unlike everyone else's.
+_SEVERITIES = {
+    "0": Severity.CRITICAL,
+    "1": Severity.ERROR,
+    "2": Severity.WARNING,
+    "3": Severity.INFO,
+    "4": Severity.INFO,
+}
+_CONDITIONS = {"fired": Action.TRIGGER, "resolved": Action.RESOLVE}
+_STATUSES = {"activated": Action.TRIGGER, "deactivated": Action.RESOLVE}
+_VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
+
+
+def _decode(body: bytes, context: Context) -> list[Draft]:
+    value, details = read_json(body)
+    if isinstance(value, list):
+        _event_grid(value)
+    fields = as_object(value)
+    data = fields.object("data") if isinstance(fields.get("data"), dict) else fields
+    if isinstance(data.get("essentials"), dict):
+        return [_common(data.object("essentials"), data, details, context)]
+    if isinstance(data.get("context.activityLog"), dict):
+        return [_activity(data.object("context.activityLog"), details, context)]
+    if isinstance(data.get("context"), dict):
+        return [_metric(data.object("context"), data, details, context)]
+    if data.text("AlertRuleName"):
+        return [_log(data, details, context)]
+    raise BadBody("schemaId", "is not a schema of Azure Monitor")
+
+
+def _event_grid(events: list[object]) -> NoReturn:
+    """Event Grid asks a new endpoint to repeat a code; alerts do not come as a list."""
+    for event in events:
+        fields = Fields(event if isinstance(event, dict) else {})
+        if fields.text("eventType") == _VALIDATION:
+            raise NoAlert("handshake", encode({"validationResponse": fields.require("data.validationCode")}))
+    raise BadBody("body", "is not an object")
+
+
+def _severity(word: str, context: Context) -> Severity:
+    known = _SEVERITIES.get(word.lower().removeprefix("sev"))
+    return context.severity(word) if known is None else known
+
+
+def _common(essentials: Fields, data: Fields, details: bytes, context: Context) -> Draft:
+    key = data.require("essentials.alertId").lower()  # the same id comes in several cases
+    action = _CONDITIONS.get(data.require("essentials.monitorCondition").lower())
+    if action is None:
+        raise BadBody("data.essentials.monitorCondition", "is not Fired or Resolved")
+    rule = essentials.text("alertRule") or "Azure Monitor alert"
+    return make_draft(
+        dedup_key=joined_key("azure", key),
+        action=action,
+        severity=_severity(essentials.text("severity"), context),
+        summary=_titled(rule, essentials.text("description")),
+        source=_first(essentials.get("configurationItems")) or _name(_first(essentials.get("alertTargetIDs"))) or rule,
+        component=essentials.text("monitoringService"),
+        class_=essentials.text("signalType"),
+        labels=labels_of(data.get("customProperties")),
+        details=details,
+        links=link(essentials.text("investigationLink"), "Azure"),
+        starts_at=epoch_ms(essentials.get("firedDateTime")),
+        ends_at=epoch_ms(essentials.get("resolvedDateTime")),
+    )
+
+
+def _metric(rule: Fields, data: Fields, details: bytes, context: Context) -> Draft:
+    key, resource = data.require("context.id").lower(), rule.text("resourceId").lower()
+    action = _STATUSES.get(data.require("status").lower())
+    if action is None:
+        raise BadBody("status", "is not Activated or Deactivated")
+    name = rule.text("name") or _name(key)
+    at = epoch_ms(rule.get("timestamp"))
+    return make_draft(
+        dedup_key=joined_key("azure", key, resource),
+        action=action,
+        severity=_severity(rule.text("severity"), context),
+        summary=_titled(name, rule.text("description")),
+        source=rule.text("resourceName") or _name(resource) or name,
+        component=rule.text("resourceType"),
+        group=rule.text("resourceGroupName"),
+        class_="Metric",
+        labels=labels_of(data.get("properties")),
+        details=details,
+        links=link(rule.text("portalLink"), "Azure"),
+        starts_at=at if action is Action.TRIGGER else 0,
+        ends_at=at,
+    )
+
+
+def _log(alert: Fields, details: bytes, context: Context) -> Draft:
+    name, resource = alert.require("AlertRuleName"), alert.text("ResourceId").lower()
+    return make_draft(
+        dedup_key=joined_key("azure", "log", alert.text("SubscriptionId"), resource, name),
+        action=Action.TRIGGER,
+        severity=_severity(alert.text("Severity"), context),
+        summary=_titled(name, alert.text("Description")),
+        source=_name(resource) or name,
+        class_="Log",
+        details=details,
+        links=link(alert.text("LinkToSearchResults"), "Search results"),
+        starts_at=epoch_ms(alert.get("SearchIntervalEndtimeUtc")),
+    )
+
+
+def _activity(entry: Fields, details: bytes, context: Context) -> Draft:
+    operation, resource = entry.text("operationName"), entry.text("resourceId").lower()
+    # Service Health has neither operation nor resource of its own: its tracking id is what stays.
+    tracking = entry.text("properties.trackingId")
+    if not (operation or tracking):
+        raise BadBody("data.context.activityLog.operationName", "is required")
+    return make_draft(
+        dedup_key=joined_key("azure", "activity", entry.text("subscriptionId"), resource, operation, tracking),
+        action=Action.TRIGGER,
+        severity=context.severity(entry.text("level")),
+        summary=_titled(entry.text("properties.title") or operation or tracking, entry.text("status")),
+        source=_name(resource) or entry.text("properties.service", "resourceGroupName") or "azure",
+        component=entry.text("resourceType", "resourceProviderName"),
+        group=entry.text("resourceGroupName"),
+        class_=entry.text("eventSource"),
+        details=details,
+        starts_at=epoch_ms(entry.get("eventTimestamp")),
+    )
+
+
+def _titled(name: str, description: str) -> str:
+    return f"{name}: {description}" if description else name
+
+
+def _first(values: object) -> str:
+    return next(filter(None, map(text, values)), "") if isinstance(values, list) else ""
+
+
+def _name(resource_id: str) -> str:
+    """The last part of a resource's path."""
+    return resource_id.rstrip("/").rpartition("/")[2]
+
+
+PROVIDER = Provider(
+    slug="azure",
+    title="Azure Monitor",
+    docs_url="https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-common-schema",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=first_key,
+    setup=(
+        "In the Azure portal, open Monitor, Alerts, Action groups, and add an action of type Webhook with the "
+        "integration's URL.",
+        "Switch on the common alert schema for it.",
+        "Add the action group to each alert rule, and let the rule resolve alerts by itself.",
+    ),
+    severity_note="Sev0 is critical, Sev1 error, Sev2 warning, Sev3 and Sev4 info; without one the integration's "
+    "default.",
+    examples=(
+        Example(
+            b'{"schemaId":"azureMonitorCommonAlertSchema","data":{"essentials":{"alertId":"/subscriptions/1/providers/'
+            b'Microsoft.AlertsManagement/alerts/5E","alertRule":"disk-90","severity":"Sev2","signalType":"Metric",'
+            b'"monitorCondition":"Fired","configurationItems":["vm-7"],"firedDateTime":"2026-11-02T08:15:00.1234567Z",'
+            b'"description":"Disk over 90 %"},"alertContext":{},"customProperties":{"team":"shop"}}}',
+            ((Action.TRIGGER, "azure|/subscriptions/1/providers/microsoft.alertsmanagement/alerts/5e"),),
+        ),
+        Example(
+            b'{"schemaId":"AzureMonitorMetricAlert","data":{"status":"Deactivated","context":{"id":"/s/1/metricAlerts/M",'
+            b'"name":"M","severity":"1","resourceName":"web","resourceId":"/s/1/Web","timestamp":"2026-11-02T09:00:00Z"}}}',
+            ((Action.RESOLVE, "azure|/s/1/metricalerts/m|/s/1/web"),),
+        ),
+        Example(
+            b'{"schemaId":"Microsoft.Insights/LogAlert","data":{"AlertRuleName":"errors","SubscriptionId":"1",'
+            b'"Severity":"3","ResourceId":"/s/1/Logs","LinkToSearchResults":"https://portal.azure.com/"}}',
+            ((Action.TRIGGER, "azure|log|1|/s/1/logs|errors"),),
+        ),
+        Example(
+            b'{"schemaId":"Microsoft.Insights/activityLogs","data":{"status":"Activated","context":{"activityLog":{'
+            b'"operationName":"vm/restart","resourceId":"/s/1/VM","level":"Warning","subscriptionId":"1"}}}}',
+            ((Action.TRIGGER, "azure|activity|1|/s/1/vm|vm/restart|"),),
+        ),
+        Example(
+            b'[{"eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"19f7"}}]',
+            (),
+            silence="handshake",
+        ),
+    ),
+)

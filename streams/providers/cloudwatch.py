@@ -1,0 +1,151 @@
+"""AWS CloudWatch alarms through SNS (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html).
+
+SNS posts JSON as text/plain, with the alarm as JSON text in `Message`; with raw delivery the alarm is the body
+and nothing is signed. An alarm is known by region, account and name, which its ARN has and older payloads tell
+apart from it. What else arrives on the topic (Budgets, Health, plain text) triggers once per subject and has no
+end, because somebody subscribed us to it. An UnsubscribeConfirmation is never answered: that would re-subscribe.
+"""
+
+from schemas.alert import Action, Severity
+from schemas.signature import SnsCertificate
+from streams.providers import _sns
+from streams.providers._contract import (
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    NoAlert,
+    Provider,
+    as_decoded,
+    first_key,
+    joined_key,
+    make_draft,
+)
+from streams.providers._fields import Fields, as_object, read_json, text
+from streams.providers._json import encode
+from streams.providers._time import epoch_ms
+
+_STATES = {
+    "ALARM": (Action.TRIGGER, Severity.CRITICAL),
+    "INSUFFICIENT_DATA": (Action.TRIGGER, Severity.WARNING),
+    "OK": (Action.RESOLVE, Severity.INFO),
+}
+
+
+def _decode(body: bytes, context: Context) -> list[Draft]:
+    value, details = read_json(body)
+    fields = as_object(value)
+    match fields.text("Type"):
+        case "SubscriptionConfirmation":
+            raise NoAlert("handshake", callback=_sns.subscribe_url(fields))
+        case "UnsubscribeConfirmation":
+            raise NoAlert("ignored")
+        case "Notification":
+            return [_notification(fields, context)]
+    if fields.text("AlarmName"):
+        return [_alarm(fields, details, "")]
+    raise BadBody("Type", "is not that of an SNS message, and the body is no alarm")
+
+
+def _notification(envelope: Fields, context: Context) -> Draft:
+    topic, message = envelope.text("TopicArn"), envelope.require("Message")
+    try:
+        value, details = read_json(message.encode())
+    except BadBody:
+        value, details = None, encode(message)
+    if isinstance(value, dict) and text(value.get("AlarmName")):
+        return _alarm(Fields(value), details, topic)
+    subject = envelope.text("Subject") or message.splitlines()[0]
+    return make_draft(
+        dedup_key=joined_key("cloudwatch", "topic", topic, subject),
+        action=Action.TRIGGER,
+        severity=context.severity(""),
+        summary=subject,
+        source=topic.rpartition(":")[2] or "cloudwatch",
+        labels={"topic": topic} if topic else {},
+        details=details,
+        starts_at=epoch_ms(envelope.get("Timestamp")),
+    )
+
+
+def _alarm(alarm: Fields, details: bytes, topic: str) -> Draft:
+    name, state = alarm.require("AlarmName"), alarm.require("NewStateValue")
+    if state not in _STATES:
+        raise BadBody("NewStateValue", "is not ALARM, OK or INSUFFICIENT_DATA")
+    action, severity = _STATES[state]
+    arn = alarm.text("AlarmArn").split(":", 6) if alarm.text("AlarmArn").count(":") >= 6 else topic.split(":", 6)
+    # An alarm and the topic it notifies are in one region, but may be in two accounts.
+    region = (arn[3] if len(arn) > 3 else "") or alarm.text("Region")
+    account = alarm.text("AWSAccountId") or (arn[4] if len(arn) > 4 else "")
+    dimensions = _dimensions(alarm)
+    at = epoch_ms(alarm.get("StateChangeTime"))
+    return make_draft(
+        dedup_key=joined_key("cloudwatch", region, account, name),
+        action=action,
+        severity=severity,
+        summary=": ".join(part for part in (name, alarm.text("NewStateReason")) if part),
+        source=dimensions.get("InstanceId") or next(iter(dimensions.values()), name),
+        component=alarm.text("Trigger.Namespace"),
+        group=account,
+        class_=alarm.text("Trigger.MetricName"),
+        labels={**dimensions, "region": region, "account": account},
+        details=details,
+        starts_at=at if action is Action.TRIGGER else 0,
+        ends_at=at,
+    )
+
+
+def _dimensions(alarm: Fields) -> dict[str, str]:
+    """The dimensions of the metric, or of the metrics of an expression; composite alarms have none."""
+    metrics = alarm.objects("Trigger.Metrics")
+    pairs = alarm.objects("Trigger.Dimensions")
+    pairs += [pair for metric in metrics for pair in metric.objects("MetricStat.Metric.Dimensions")]
+    return {
+        name: value for pair in pairs if (name := pair.text("name", "Name")) and (value := pair.text("value", "Value"))
+    }
+
+
+PROVIDER = Provider(
+    slug="cloudwatch",
+    title="AWS CloudWatch",
+    docs_url="https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=first_key,
+    signature=SnsCertificate(_sns.valid),
+    setup=(
+        "In Amazon SNS, create a standard topic and a subscription to it: protocol HTTPS, endpoint the integration's "
+        "URL. Leave raw message delivery off, so that messages are signed.",
+        "The subscription confirms itself; if it stays pending, open the SubscribeURL from the gateway's log.",
+        "In CloudWatch, add the topic to each alarm as action for In alarm and for OK.",
+    ),
+    severity_note="ALARM is critical, INSUFFICIENT_DATA is warning; other messages get the integration's default.",
+    examples=(
+        Example(
+            b'{"Type":"Notification","MessageId":"5c1f","TopicArn":"arn:aws:sns:eu-north-1:210987654321:ops",'
+            b'"Subject":"ALARM: \\"disk-full\\" in EU (Stockholm)","Message":"{\\"AlarmName\\":\\"disk-full\\",'
+            b'\\"AWSAccountId\\":\\"210987654321\\",\\"NewStateValue\\":\\"ALARM\\",\\"NewStateReason\\":\\"91 > 90\\",'
+            b'\\"StateChangeTime\\":\\"2026-11-02T08:15:00.000+0000\\",\\"Trigger\\":{\\"MetricName\\":\\"Used\\",'
+            b'\\"Namespace\\":\\"Shop\\",\\"Dimensions\\":[{\\"name\\":\\"InstanceId\\",\\"value\\":\\"i-7\\"}]}}",'
+            b'"Timestamp":"2026-11-02T08:15:01.000Z","SignatureVersion":"1","Signature":"AA=="}',
+            ((Action.TRIGGER, "cloudwatch|eu-north-1|210987654321|disk-full"),),
+        ),
+        Example(
+            b'{"AlarmName":"disk-full","AWSAccountId":"210987654321","NewStateValue":"OK","AlarmArn":'
+            b'"arn:aws:cloudwatch:eu-north-1:210987654321:alarm:disk-full"}',
+            ((Action.RESOLVE, "cloudwatch|eu-north-1|210987654321|disk-full"),),
+        ),
+        Example(
+            b'{"Type":"Notification","TopicArn":"arn:aws:sns:eu-north-1:210987654321:ops","Subject":"Budget",'
+            b'"Message":"Spending is above the plan.\\nSee the console."}',
+            ((Action.TRIGGER, "cloudwatch|topic|arn:aws:sns:eu-north-1:210987654321:ops|Budget"),),
+        ),
+        Example(
+            b'{"Type":"SubscriptionConfirmation","TopicArn":"arn:aws:sns:eu-north-1:210987654321:ops","Token":"77aa",'
+            b'"SubscribeURL":"https://sns.eu-north-1.amazonaws.com/?Action=ConfirmSubscription&Token=77aa"}',
+            (),
+            silence="handshake",
+        ),
+        Example(b'{"Type":"UnsubscribeConfirmation","Token":"77ab"}', (), silence="ignored"),
+    ),
+)
