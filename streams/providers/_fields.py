@@ -15,7 +15,8 @@ from streams.providers._json import decode, encode
 _UNEXPANDED = re.compile(
     r"\s*(?:\$[A-Z][A-Z0-9_]*\$?|\$\{[^{}]*\}|\{\{.*\}\}|\{[A-Za-z][\w.:\[\]]*\}|\*[A-Za-z]\w*\*|null)\s*", re.DOTALL
 )
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+#: A string, closed or not: a pattern that could fail would be tried again at every quotation mark.
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 
 _any = msgspec.json.Decoder(Any)

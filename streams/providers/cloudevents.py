@@ -5,9 +5,9 @@ the type without its last word, which is the action. Severity: `data.severity`, 
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
+from string import ascii_letters
 from typing import Any
 from urllib.parse import unquote
 
@@ -34,7 +34,6 @@ _WORDS = {
     Action.RESOLVE: "resolved resolve ok closed close recovered recovery cleared inactive",
 }
 _ACTIONS = {word: action for action, words in _WORDS.items() for word in words.split()}
-_LAST_WORD = re.compile(r"(?P<stem>.*?)[._/-]?(?P<word>[A-Za-z]+)", re.DOTALL)
 #: The least severity number of each level (https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/severity.md).
 _NUMBERS = ((21, Severity.CRITICAL), (17, Severity.ERROR), (13, Severity.WARNING), (1, Severity.INFO))
 
@@ -81,16 +80,16 @@ def _draft(event: Fields, place: str, context: Context) -> Draft | None:
         if not event.text(name):
             raise BadBody(f"{place}{name}", "is required")
     data, kind, source = _data(event, place), event.text("type"), event.text("source")
-    parts = _LAST_WORD.fullmatch(kind)
-    last = _ACTIONS.get(parts["word"].lower()) if parts is not None else None
+    stem = kind.rstrip(ascii_letters)
+    last = _ACTIONS.get(kind[len(stem) :].lower())
     status = data.text("status", "state", "action").lower()
     action = _ACTIONS.get(status, last)
     if action is None and status:
         return None
     subject = event.text("subject")
-    stem = parts["stem"] if parts is not None and last is not None else kind
+    family = kind if last is None else stem.rstrip("._/-")
     return make_draft(
-        dedup_key=joined_key(source, subject) if subject else joined_key(source, "", stem),
+        dedup_key=joined_key(source, subject) if subject else joined_key(source, "", family),
         action=action or Action.TRIGGER,
         severity=_severity(event, data, context),
         summary=data.text("summary", "title", "message", "description") or subject or kind,
@@ -112,9 +111,10 @@ def _data(event: Fields, place: str) -> Fields:
     encoded = event.get("data_base64")
     if isinstance(encoded, str) and value is None:
         try:
-            value = _utf8(base64.b64decode(encoded, validate=True), f"{place}data_base64")
-        except (binascii.Error, ValueError) as error:
-            raise error if isinstance(error, BadBody) else BadBody(f"{place}data_base64", "is not Base64") from None
+            decoded = base64.b64decode(encoded, validate=True)
+        except ValueError:
+            raise BadBody(f"{place}data_base64", "is not Base64") from None
+        value = _utf8(decoded, f"{place}data_base64")
     nested = nested_json(value)
     return Fields(nested if isinstance(nested, dict) else {"message": text(value)})
 

@@ -13,6 +13,7 @@ from streams.providers._contract import (
     Context,
     Draft,
     Example,
+    NoAlert,
     Provider,
     as_decoded,
     first_key,
@@ -22,6 +23,8 @@ from streams.providers._contract import (
 from streams.providers._fields import Fields, labels_of, link, read
 from streams.providers._time import epoch_ms
 
+#: What Datadog puts before all else: the monitor's priority, and that somebody tests its notifications.
+_PREFIX = re.compile(r"\A(?:\[(?:P[1-5]|TEST)\]\s*)*")
 _TITLE = re.compile(r"\[(?P<state>[^\]{]*?)(?: on (?P<scope>\{.*?\}))?\]\s*(?P<name>.*)", re.DOTALL)
 _TRANSITIONS = {
     "triggered": Action.TRIGGER,
@@ -43,7 +46,11 @@ _ALERT_TYPES = {
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
     fields, details = read(body, context)
-    title = fields.require("title", "event_title")
+    given = fields.require("title", "event_title")
+    title = _PREFIX.sub("", given, count=1)
+    prefix = given.removesuffix(title)
+    if "TEST" in prefix:
+        raise NoAlert("test")
     found = _TITLE.fullmatch(title)
     # Brackets that hold no transition are part of the monitor's own name.
     known = found if found is not None and found["state"].strip().lower() in _TRANSITIONS else None
@@ -55,8 +62,8 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
         make_draft(
             dedup_key=_key(fields, name, scope),
             action=_action(state, fields),
-            severity=_severity(fields, state, context),
-            summary=name,
+            severity=_severity(fields, prefix[1:3], state, context),
+            summary=name or fields.text("event_type") or "Datadog alert",
             source=fields.text("hostname", "host") or labels.get("host") or labels.get("service") or "datadog",
             component=labels.get("service", ""),
             group=labels.get("env", ""),
@@ -64,8 +71,8 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             labels=labels,
             details=details,
             links=link(fields.text("link", "url"), "Datadog"),
-            starts_at=_time(fields.text("date")),
-            ends_at=_time(fields.text("last_updated")),
+            starts_at=epoch_ms(fields.text("date")),
+            ends_at=epoch_ms(fields.text("last_updated")),
         )
     ]
 
@@ -88,16 +95,12 @@ def _action(state: str, fields: Fields) -> Action:
     return Action.RESOLVE if fields.text("alert_type").lower() == "success" else Action.TRIGGER
 
 
-def _severity(fields: Fields, state: str, context: Context) -> Severity:
-    given = severity_of(fields.text("alert_priority", "priority"))
+def _severity(fields: Fields, priority: str, state: str, context: Context) -> Severity:
+    given = severity_of(fields.text("alert_priority", "priority") or priority)
     given = given or _ALERT_TYPES.get(fields.text("alert_type").lower())
     if given is None and state.endswith("warn"):
         return Severity.WARNING
     return given or context.severity("")
-
-
-def _time(text: str) -> int:
-    return epoch_ms(int(text)) if text.isdecimal() and len(text) < 20 else epoch_ms(text)
 
 
 PROVIDER = Provider(
@@ -117,8 +120,8 @@ PROVIDER = Provider(
         "but knows a monitor by its title only.",
         "Mention @webhook-<name> in the message of each monitor.",
     ),
-    severity_note="alert_priority or priority P1 to P5; else alert_type: error is critical, warning, info, success "
-    "is info; else a Warn transition is warning, and all others the integration's default.",
+    severity_note="alert_priority, priority or the title's, P1 to P5; else alert_type: error is critical, warning "
+    "is warning, info and success are info; else a Warn transition is warning, all others the integration's default.",
     examples=(
         Example(
             b'{"title":"[Triggered on {host:cache-2}] Memory low","alert_id":"5501","alert_transition":"Triggered",'
@@ -131,6 +134,7 @@ PROVIDER = Provider(
             b'{"title":"[Recovered on {host:cache-2}] Memory low","aggreg_key":"$AGGREG_KEY","snapshot":"null"}',
             ((Action.RESOLVE, "title|Memory low|host:cache-2"),),
         ),
+        Example(b'{"title":"[TEST] [Triggered on {host:cache-2}] Memory low"}', (), silence="test"),
         Example(
             b"title=%5BWarn%5D+Queue+long&alert_id=77&alert_scope=queue%3Amail",
             ((Action.TRIGGER, "monitor|77|queue:mail"),),
