@@ -40,7 +40,7 @@ def test_long_keys_are_hashed_and_never_empty() -> None:
 
 @pytest.mark.parametrize(
     "variable",
-    (
+    [
         "$ALERT_ID",
         "$SERVICEDESC$",
         "{{ x }}",
@@ -52,7 +52,7 @@ def test_long_keys_are_hashed_and_never_empty() -> None:
         "*UNKNOWN*",
         "null",
         " $LINK ",
-    ),
+    ],
 )
 def test_template_variables_left_as_they_were_are_missing(variable: str) -> None:
     """Nothing may be called, or joined by, what a tool did not fill in."""
