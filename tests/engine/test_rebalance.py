@@ -45,8 +45,8 @@ async def test_a_joiner_is_killed_at_full_speed(make_rig: MakeRig, store: str) -
 async def test_a_worker_killed_at_full_speed_is_restarted(make_rig: MakeRig, store: str) -> None:
     """SIGKILL and a start on the same directory, twice."""
     rig = await make_rig()
-    await rig.load(100_000, 100_000)
-    for records in (15_000, 40_000):
+    await rig.load(250_000, 50_000)
+    for records in (15_000, 15_000):
         worker = rig.worker(store=store)
         await worker.busy(records)
         await rig.kill(worker)
@@ -115,7 +115,7 @@ async def test_members_that_join_and_leave_without_pause(make_rig: MakeRig) -> N
 
 
 @pytest.mark.timeout(120)
-async def test_a_broker_killed_in_the_middle_of_flushes(tmp_path: Path, free_ports: FreePorts, store: str) -> None:
+async def test_a_broker_killed_in_the_middle_of_flushes(tmp_path: Path, free_ports: FreePorts) -> None:
     """With the broker away nothing is acknowledged; once it is back everything is counted exactly once."""
     port, controller = free_ports(2)
     kafka = EmbeddedKafka(tmp_path / "kafka", port, controller)
@@ -124,14 +124,14 @@ async def test_a_broker_killed_in_the_middle_of_flushes(tmp_path: Path, free_por
     try:
         await rig.create()
         await rig.load(80_000, 80_000)
-        worker = rig.worker(store=store)
+        worker = rig.worker()
         await worker.busy(10_000)
         kafka.kill()
         processed = worker.processed
         kafka.start()
         assert processed < 80_000
         if not worker.alive:
-            worker = rig.worker(store=store)
+            worker = rig.worker()
         await rig.drained(60)
         await rig.check()
         assert await worker.terminate() == 0

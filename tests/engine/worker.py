@@ -91,6 +91,7 @@ def _interfere(params: Params, directory: Path) -> None:
     send, append = Broker.send, Broker.append
     where, left = params.die_at
     gate = directory / "gate"
+    intrusion = list(params.intrusion)
 
     def pass_by(place: str) -> None:
         nonlocal left
@@ -115,6 +116,9 @@ def _interfere(params: Params, directory: Path) -> None:
                     pass_by("chunk")
                 yield chunk
 
+        if intrusion:
+            await append(self, topic, partition, [[(key, value, ()) for key, value in intrusion]])
+            intrusion.clear()
         result = await append(self, topic, partition, counted())
         pass_by("append")
         return result
