@@ -1,0 +1,99 @@
+"""Bitbucket Cloud build statuses (https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/#Build-status-updated).
+
+Pipelines have no event of their own, they report a build status. A status is known by repository, branch and the
+key that its tool chose. Data Center's test request is answered as well.
+"""
+
+import re
+
+from schemas.alert import Action, Severity
+from schemas.signature import HmacHex
+from streams.providers._contract import (
+    Context,
+    Draft,
+    Example,
+    NoAlert,
+    Provider,
+    as_decoded,
+    first_key,
+    joined_key,
+    make_draft,
+)
+from streams.providers._fields import as_object, link, read_json
+from streams.providers._time import epoch_ms
+
+#: INPROGRESS and STOPPED are neither beginning nor end.
+_STATES = {"FAILED": Action.TRIGGER, "SUCCESSFUL": Action.RESOLVE}
+_UUID = re.compile(r"\{?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?", re.IGNORECASE)
+_NUMBER = re.compile(r"#\d+$")
+
+
+def _decode(body: bytes, context: Context) -> list[Draft]:
+    value, details = read_json(body)
+    fields = as_object(value)
+    event = context.headers.get("x-event-key", "")
+    if event == "diagnostics:ping":
+        raise NoAlert("test")
+    if event and not event.startswith("repo:commit_status_"):
+        raise NoAlert("ignored")
+    status = as_object(fields.get("commit_status"), "commit_status")
+    action = _STATES.get(fields.require("commit_status.state").upper())
+    if action is None:
+        raise NoAlert("ignored")
+    repository, key = fields.require("repository.full_name"), fields.require("commit_status.key")
+    name = status.text("name") or key
+    if _UUID.fullmatch(key):
+        key = _NUMBER.sub("", name).rstrip()  # the id of one run never comes again, its name without the number does
+    branch = status.text("refname")
+    place = ("branch", branch) if branch else ("commit", fields.require("commit_status.commit.hash"))
+    reason = status.text("description") or status.text("state").lower()
+    return [
+        make_draft(
+            dedup_key=joined_key("bitbucket", repository, *place, key),
+            action=action,
+            severity=Severity.ERROR if action is Action.TRIGGER else Severity.INFO,
+            summary=f"{name} on {place[1]} of {repository}: {reason}",
+            source=repository,
+            component=name,
+            class_="build",
+            labels=dict([place]),
+            details=details,
+            links=link(status.text("url"), "Bitbucket"),
+            starts_at=epoch_ms(status.get("created_on")),
+            ends_at=epoch_ms(status.get("updated_on")),
+        )
+    ]
+
+
+PROVIDER = Provider(
+    slug="bitbucket",
+    title="Bitbucket Cloud",
+    docs_url="https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/#Build-status-updated",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=first_key,
+    headers=("x-event-key",),
+    signature=HmacHex(("x-hub-signature",), strict=True),
+    setup=(
+        "In Bitbucket, open Repository settings, Webhooks, Add webhook, with the integration's URL.",
+        "As secret enter signature_secret.",
+        "As triggers choose from the full list: Build status created and Build status updated.",
+    ),
+    severity_note="Failed builds are error.",
+    examples=(
+        Example(
+            b'{"repository":{"full_name":"acme/till"},"commit_status":{"key":"unit","name":"Unit tests",'
+            b'"state":"FAILED","refname":"main","description":"3 of 90 failed","url":"https://bitbucket.org/acme/till/results/5",'
+            b'"created_on":"2026-11-02T08:15:00.123456+00:00","commit":{"hash":"9f1c"},"type":"build"}}',
+            ((Action.TRIGGER, "bitbucket|acme/till|branch|main|unit"),),
+            {"x-event-key": "repo:commit_status_created"},
+        ),
+        Example(
+            b'{"repository":{"full_name":"acme/till"},"commit_status":{"key":"{0d9e8f7a-3b2c-4d5e-8f90-a1b2c3d4e5f6}",'
+            b'"name":"Pipeline #6","state":"SUCCESSFUL","refname":null,"commit":{"hash":"9f1c"}}}',
+            ((Action.RESOLVE, "bitbucket|acme/till|commit|9f1c|Pipeline"),),
+        ),
+        Example(b'{"test":true}', (), {"x-event-key": "diagnostics:ping"}, "test"),
+        Example(b'{"push":{"changes":[]}}', (), {"x-event-key": "repo:push"}, "ignored"),
+    ),
+)

@@ -1,0 +1,205 @@
+"""GitHub webhooks (https://docs.github.com/webhooks/webhook-events-and-payloads): broken builds and security alerts.
+
+A build is known by workflow (or app) and branch, so that the next good run ends what a bad one began, whatever
+its commit. The branch of a fork is another one. A body may be a form with the JSON in `payload`.
+"""
+
+from collections.abc import Callable
+
+from schemas.alert import Action, Severity
+from schemas.signature import HmacHex
+from streams.providers._contract import (
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    NoAlert,
+    Provider,
+    as_decoded,
+    first_key,
+    joined_key,
+    make_draft,
+)
+from streams.providers._fields import Fields, as_object, link, read_json
+from streams.providers._forms import form
+from streams.providers._time import epoch_ms
+
+#: Conclusions of a run. The others (cancelled, skipped, neutral, stale, action_required) say nothing of the code.
+_CONCLUSIONS = {
+    "failure": Action.TRIGGER,
+    "timed_out": Action.TRIGGER,
+    "startup_failure": Action.TRIGGER,
+    "success": Action.RESOLVE,
+}
+#: Actions on security alerts. The others (assignments, validity checks) change neither beginning nor end.
+_ACTIONS = {
+    "created": Action.TRIGGER,
+    "reopened": Action.TRIGGER,
+    "reopened_by_user": Action.TRIGGER,
+    "reintroduced": Action.TRIGGER,
+    "auto_reopened": Action.TRIGGER,
+    "appeared_in_branch": Action.TRIGGER,
+    "publicly_leaked": Action.TRIGGER,
+    "fixed": Action.RESOLVE,
+    "dismissed": Action.RESOLVE,
+    "auto_dismissed": Action.RESOLVE,
+    "closed_by_user": Action.RESOLVE,
+    "resolved": Action.RESOLVE,
+    "revoked": Action.RESOLVE,
+}
+
+
+def _decode(body: bytes, context: Context) -> list[Draft]:
+    values = form(body, context.content_type)
+    if values is not None and not values.get("payload"):
+        raise BadBody("payload", "is required")
+    value, details = read_json(body if values is None else values["payload"].encode())
+    fields = as_object(value)
+    event = context.headers.get("x-github-event")
+    if not event:
+        raise BadBody("X-GitHub-Event", "the header is required")
+    if event == "ping":
+        raise NoAlert("handshake")
+    parse = _EVENTS.get(event)
+    if parse is None:
+        raise NoAlert("ignored")
+    fields.require("repository.full_name")
+    return [parse(fields, details, context)]
+
+
+def _workflow_run(fields: Fields, details: bytes, context: Context) -> Draft:
+    run = fields.object("workflow_run")
+    name = run.text("name") or fields.text("workflow.name") or run.text("path") or "Workflow"
+    return _build(fields, "workflow_run", "workflow_id", name, run.text("html_url"), details)
+
+
+def _check_suite(fields: Fields, details: bytes, context: Context) -> Draft:
+    name = fields.text("check_suite.app.name", "check_suite.app.slug") or "Checks"
+    return _build(fields, "check_suite", "app.id", name, fields.text("repository.html_url"), details)
+
+
+def _build(fields: Fields, event: str, id_path: str, name: str, url: str, details: bytes) -> Draft:
+    run, repository = fields.object(event), fields.text("repository.full_name")
+    action = _CONCLUSIONS.get(run.text("conclusion")) if fields.text("action") == "completed" else None
+    if action is None:
+        raise NoAlert("ignored")
+    branch, fork = run.text("head_branch"), run.text("head_repository.full_name")
+    # The suite of a fork's pull request has no branch: only another run of the same commit is about the same.
+    place = ("branch", branch) if branch else ("commit", fields.require(f"{event}.head_sha"))
+    origin = (fork,) if fork and fork != repository else ()
+    outcome = run.text("conclusion").replace("_", " ")
+    return make_draft(
+        dedup_key=joined_key("github", repository, event, fields.require(f"{event}.{id_path}"), *place, *origin),
+        action=action,
+        severity=Severity.ERROR if action is Action.TRIGGER else Severity.INFO,
+        summary=f"{name} on {place[1]} of {repository}: {outcome}",
+        source=repository,
+        component=name,
+        class_=event,
+        labels=dict([place]),
+        details=details,
+        links=link(url, "GitHub"),
+        starts_at=epoch_ms(run.get("run_started_at") or run.get("created_at")),
+        ends_at=epoch_ms(run.get("updated_at")),
+    )
+
+
+def _dependabot(fields: Fields, details: bytes, context: Context) -> Draft:
+    advisory = fields.object("alert.security_advisory")
+    package = fields.text("alert.dependency.package.name", "alert.security_vulnerability.package.name")
+    title = ": ".join(part for part in (package, advisory.text("summary", "ghsa_id")) if part)
+    severity = context.severity(advisory.text("severity") or fields.text("alert.security_vulnerability.severity"))
+    return _security(fields, "dependabot", title or "Vulnerable dependency", severity, package, details)
+
+
+def _code_scanning(fields: Fields, details: bytes, context: Context) -> Draft:
+    rule, tool = fields.object("alert.rule"), fields.text("alert.tool.name")
+    title = rule.text("description", "name", "id") or "Code scanning alert"
+    severity = context.severity(rule.text("security_severity_level", "severity"))
+    return _security(fields, "code_scanning", title, severity, tool, details)
+
+
+def _secret_scanning(fields: Fields, details: bytes, context: Context) -> Draft:
+    kind = fields.text("alert.secret_type", "alert.secret_type_display_name") or "secret"
+    return _security(fields, "secret_scanning", f"Leaked {kind}", Severity.CRITICAL, kind, details)
+
+
+def _security(fields: Fields, kind: str, title: str, severity: Severity, component: str, details: bytes) -> Draft:
+    number, repository = fields.require("alert.number"), fields.text("repository.full_name")
+    action = _ACTIONS.get(fields.text("action"))
+    if action is None:
+        raise NoAlert("ignored")
+    ends = ("fixed_at", "dismissed_at", "resolved_at", "auto_dismissed_at", "updated_at")
+    alert = fields.object("alert")
+    return make_draft(
+        dedup_key=joined_key("github", repository, kind, number),
+        action=action,
+        severity=severity,
+        summary=f"{title} in {repository}",
+        source=repository,
+        component=component,
+        class_=kind,
+        details=details,
+        links=link(alert.text("html_url"), "GitHub"),
+        starts_at=epoch_ms(alert.get("created_at")),
+        ends_at=epoch_ms(alert.text(*ends)),
+    )
+
+
+_EVENTS: dict[str, Callable[[Fields, bytes, Context], Draft]] = {
+    "workflow_run": _workflow_run,
+    "check_suite": _check_suite,
+    "dependabot_alert": _dependabot,
+    "code_scanning_alert": _code_scanning,
+    "secret_scanning_alert": _secret_scanning,
+}
+
+PROVIDER = Provider(
+    slug="github",
+    title="GitHub",
+    docs_url="https://docs.github.com/webhooks/webhook-events-and-payloads",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=first_key,
+    headers=("x-github-event", "content-type"),
+    signature=HmacHex(("x-hub-signature-256",), strict=True),
+    setup=(
+        "On GitHub, open the repository's or organisation's Settings, Webhooks, Add webhook, with the integration's "
+        "URL as payload URL and application/json as content type.",
+        "As secret enter signature_secret.",
+        "Select individual events: Workflow runs (or Check suites, not both, which would alert twice), Dependabot "
+        "alerts, Code scanning alerts, Secret scanning alerts.",
+    ),
+    severity_note="Broken builds are error, leaked secrets critical. Vulnerabilities: critical, high is error, "
+    "medium is warning, low is info; code scanning without a security severity: error, warning, note is info.",
+    examples=(
+        Example(
+            b'{"action":"completed","workflow_run":{"id":71,"name":"deploy","head_branch":"main","workflow_id":3300,'
+            b'"conclusion":"failure","html_url":"https://github.com/acme/till/actions/runs/71","head_repository":'
+            b'{"full_name":"acme/till"},"run_started_at":"2026-11-02T08:15:00Z"},"repository":{"full_name":"acme/till"}}',
+            ((Action.TRIGGER, "github|acme/till|workflow_run|3300|branch|main"),),
+            {"x-github-event": "workflow_run"},
+        ),
+        Example(
+            b"payload=%7B%22action%22%3A%22completed%22%2C%22check_suite%22%3A%7B%22conclusion%22%3A%22success%22%2C"
+            b"%22head_branch%22%3Anull%2C%22head_sha%22%3A%229f1c%22%2C%22app%22%3A%7B%22id%22%3A12%7D%7D%2C"
+            b"%22repository%22%3A%7B%22full_name%22%3A%22acme%2Ftill%22%7D%7D",
+            ((Action.RESOLVE, "github|acme/till|check_suite|12|commit|9f1c"),),
+            {"x-github-event": "check_suite", "content-type": "application/x-www-form-urlencoded"},
+        ),
+        Example(
+            b'{"action":"created","alert":{"number":8,"security_advisory":{"severity":"high","summary":"parser loops"},'
+            b'"dependency":{"package":{"name":"yamlish"}}},"repository":{"full_name":"acme/till"}}',
+            ((Action.TRIGGER, "github|acme/till|dependabot|8"),),
+            {"x-github-event": "dependabot_alert"},
+        ),
+        Example(
+            b'{"action":"resolved","alert":{"number":2,"secret_type":"some_token"},"repository":'
+            b'{"full_name":"acme/till"}}',
+            ((Action.RESOLVE, "github|acme/till|secret_scanning|2"),),
+            {"x-github-event": "secret_scanning_alert"},
+        ),
+        Example(b'{"zen":"Keep it simple.","hook_id":5}', (), {"x-github-event": "ping"}, "handshake"),
+        Example(b'{"action":"opened","issue":{"number":1}}', (), {"x-github-event": "issues"}, "ignored"),
+    ),
+)

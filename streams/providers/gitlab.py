@@ -1,0 +1,211 @@
+"""GitLab webhooks (https://docs.gitlab.com/user/project/integrations/webhook_events/): pipelines, jobs and alerts.
+
+The kind of event is in the body, the header says nothing more. The format of GitLab's own alert endpoint, which
+tools that know GitLab send (https://docs.gitlab.com/operations/incident_management/integrations/), is read as well.
+"""
+
+from schemas.alert import Action, Severity
+from schemas.signature import PlainToken
+from streams.providers._contract import (
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    NoAlert,
+    Provider,
+    as_decoded,
+    first_key,
+    joined_key,
+    make_draft,
+)
+from streams.providers._fields import Fields, as_object, link, read_json, text
+from streams.providers._time import epoch_ms
+
+#: Of a pipeline or a job. The others (created, running, canceled, skipped, manual) are no end.
+_RUNS = {"failed": Action.TRIGGER, "success": Action.RESOLVE}
+_ALERTS = {"triggered": Action.TRIGGER, "acknowledged": Action.ACKNOWLEDGE, "resolved": Action.RESOLVE}
+
+
+def _decode(body: bytes, context: Context) -> list[Draft]:
+    value, details = read_json(body)
+    fields = as_object(value)
+    match fields.text("object_kind"):
+        case "pipeline":
+            return [_pipeline(fields, details)]
+        case "build":
+            return [_job(fields, details)]
+        case "alert":
+            return [_alert(fields, details, context)]
+        case "":
+            return [_endpoint(fields, details, context)]
+    raise NoAlert("ignored")
+
+
+def _pipeline(fields: Fields, details: bytes) -> Draft:
+    run = fields.object("object_attributes")
+    project = fields.text("project.path_with_namespace", "project.name") or fields.require("project.id")
+    failed = [f"{job.text('name')} failed" for job in fields.objects("builds") if job.text("status") == "failed"]
+    return _run(
+        fields,
+        details,
+        status=run.text("status"),
+        severity=Severity.ERROR,
+        key=("pipeline", fields.require("project.id"), *_ref(run, "object_attributes"), *_merge_request(fields)),
+        name=f"Pipeline of {project} on {run.text('ref')}",
+        reason=", ".join(failed),
+        project=project,
+        url=run.text("url"),
+        starts=run.get("created_at"),
+        ends=run.get("finished_at"),
+    )
+
+
+def _job(fields: Fields, details: bytes) -> Draft:
+    project = fields.text("project.path_with_namespace", "project_name") or fields.require("project_id")
+    name = fields.require("build_name")
+    home = fields.text("project.web_url", "repository.homepage")
+    reason = fields.text("build_failure_reason")
+    return _run(
+        fields,
+        details,
+        status=fields.text("build_status"),
+        severity=Severity.WARNING if fields.get("build_allow_failure") is True else Severity.ERROR,
+        key=("job", fields.require("project_id", "project.id"), *_ref(fields, ""), name),
+        name=f"Job {name} of {project} on {fields.text('ref')}",
+        reason="" if reason == "unknown_failure" else reason,  # which good jobs have as well
+        project=project,
+        url=f"{home}/-/jobs/{fields.text('build_id')}" if home else "",
+        starts=fields.get("build_started_at"),
+        ends=fields.get("build_finished_at"),
+    )
+
+
+def _ref(run: Fields, path: str) -> tuple[str, str]:
+    """A branch or a tag; one name may be both."""
+    ref = run.text("ref")
+    if not ref:
+        raise BadBody(f"{path}.ref".removeprefix("."), "is required")
+    return ("tag" if run.get("tag") is True else "branch", ref)
+
+
+def _merge_request(fields: Fields) -> tuple[str, ...]:
+    number = fields.text("merge_request.iid", "merge_request.id")
+    return ("merge_request", number) if number else ()
+
+
+def _run(
+    fields: Fields,
+    details: bytes,
+    *,
+    status: str,
+    severity: Severity,
+    key: tuple[str, ...],
+    name: str,
+    reason: str,
+    project: str,
+    url: str,
+    starts: object,
+    ends: object,
+) -> Draft:
+    action = _RUNS.get(status)
+    if action is None:
+        raise NoAlert("ignored")
+    return make_draft(
+        dedup_key=joined_key("gitlab", *key),
+        action=action,
+        severity=severity if action is Action.TRIGGER else Severity.INFO,
+        summary=f"{name}: {reason or status}",
+        source=project,
+        component=fields.text("build_name"),
+        class_=key[0],
+        details=details,
+        links=link(url, "GitLab"),
+        starts_at=epoch_ms(starts),
+        ends_at=epoch_ms(ends),
+    )
+
+
+def _alert(fields: Fields, details: bytes, context: Context) -> Draft:
+    alert = fields.object("object_attributes")
+    url = fields.require("object_attributes.url")  # there is no id
+    status = fields.require("object_attributes.status").lower()
+    if status == "ignored":
+        raise NoAlert("ignored")
+    if status not in _ALERTS:
+        raise BadBody("object_attributes.status", "is not triggered, acknowledged, resolved or ignored")
+    title = alert.text("title") or "GitLab alert"
+    return make_draft(
+        dedup_key=joined_key("gitlab", "alert", url),
+        action=_ALERTS[status],
+        severity=context.severity(alert.text("severity")),
+        summary=title,
+        source=fields.text("project.path_with_namespace") or "gitlab",
+        class_="alert",
+        details=details,
+        links=link(url, "GitLab"),
+        starts_at=epoch_ms(alert.get("started_at")),
+        ends_at=epoch_ms(alert.get("ended_at")),
+    )
+
+
+def _endpoint(fields: Fields, details: bytes, context: Context) -> Draft:
+    title, service, tool = fields.require("title"), fields.text("service"), fields.text("monitoring_tool")
+    hosts = fields.get("hosts")
+    host = ", ".join(filter(None, map(text, hosts))) if isinstance(hosts, list) else text(hosts)
+    given = fields.text("fingerprint")
+    return make_draft(
+        dedup_key=joined_key("gitlab", *(("fingerprint", given) if given else ("title", title, service, tool, host))),
+        action=Action.RESOLVE if fields.text("end_time") else Action.TRIGGER,
+        severity=context.severity(fields.text("severity")),
+        summary=title,
+        source=host or service or tool or "gitlab",
+        component=service,
+        group=fields.text("gitlab_environment_name"),
+        class_=tool,
+        details=details,
+        starts_at=epoch_ms(fields.text("start_time")),
+        ends_at=epoch_ms(fields.text("end_time")),
+    )
+
+
+PROVIDER = Provider(
+    slug="gitlab",
+    title="GitLab",
+    docs_url="https://docs.gitlab.com/user/project/integrations/webhook_events/",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=first_key,
+    signature=PlainToken(("x-gitlab-token",)),
+    setup=(
+        "In GitLab, open the project's or group's Settings, Webhooks, and add one with the integration's URL.",
+        "As secret token enter signature_secret.",
+        "Select Pipeline events (or Job events, not both, which would alert twice).",
+    ),
+    severity_note="Failed pipelines and jobs are error, jobs that may fail warning. Alerts: critical, high is error, "
+    "medium and unknown are warning, low is info.",
+    examples=(
+        Example(
+            b'{"object_kind":"pipeline","object_attributes":{"id":88,"ref":"main","tag":false,"status":"failed",'
+            b'"created_at":"2026-11-02 08:15:00 UTC","url":"https://git.example.com/acme/till/-/pipelines/88"},'
+            b'"merge_request":null,"project":{"id":41,"path_with_namespace":"acme/till"},"builds":[{"name":"lint",'
+            b'"status":"failed"},{"name":"unit","status":"success"}]}',
+            ((Action.TRIGGER, "gitlab|pipeline|41|branch|main"),),
+        ),
+        Example(
+            b'{"object_kind":"build","ref":"v1","tag":true,"build_id":9,"build_name":"publish","build_status":"success",'
+            b'"project_id":41,"project_name":"Acme / Till","repository":{"homepage":"https://git.example.com/acme/till"}}',
+            ((Action.RESOLVE, "gitlab|job|41|tag|v1|publish"),),
+        ),
+        Example(
+            b'{"object_kind":"alert","object_attributes":{"title":"Till offline","severity":"high","status":'
+            b'"acknowledged","url":"https://git.example.com/acme/till/-/alert_management/3/details"}}',
+            ((Action.ACKNOWLEDGE, "gitlab|alert|https://git.example.com/acme/till/-/alert_management/3/details"),),
+        ),
+        Example(
+            b'{"title":"Disk full","severity":"low","hosts":["db-2"],"fingerprint":"f00d","start_time":'
+            b'"2026-11-02T08:15:00Z","end_time":"2026-11-02T08:20:00Z"}',
+            ((Action.RESOLVE, "gitlab|fingerprint|f00d"),),
+        ),
+        Example(b'{"object_kind":"push","ref":"refs/heads/main"}', (), silence="ignored"),
+    ),
+)

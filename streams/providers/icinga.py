@@ -1,0 +1,81 @@
+"""Icinga 2 notifications (https://icinga.com/docs/icinga-2/latest/doc/03-monitoring-basics/#notification-commands).
+
+A notification command posts host, service and check result as nested JSON. A service's full name is
+`host!service`; a host's notification has no service.
+"""
+
+from schemas.alert import Action
+from streams.providers._contract import (
+    Context,
+    Draft,
+    Example,
+    Provider,
+    as_decoded,
+    first_key,
+    joined_key,
+    make_draft,
+)
+from streams.providers._fields import as_object, read_json
+from streams.providers._time import epoch_ms
+from streams.providers.nagios import notification_action, state_word
+
+
+def _decode(body: bytes, context: Context) -> list[Draft]:
+    value, details = read_json(body)
+    fields = as_object(value)
+    host, state = fields.require("host.name"), fields.require("check_result.state")
+    service = fields.text("service.name").removeprefix(f"{host}!")
+    action = notification_action(fields, state)
+    what, output = fields.text("service.display_name") or service or "Host", fields.text("check_result.output")
+    at = epoch_ms(fields.get("check_result.execution_end"))
+    return [
+        make_draft(
+            dedup_key=joined_key("icinga", "service", host, service) if service else joined_key("icinga", "host", host),
+            action=action,
+            severity=context.severity(state_word(state)),
+            summary=f"{what} on {host} is {state}" + (f": {output}" if output else ""),
+            source=host,
+            component=service,
+            class_=fields.text("service.check_command", "host.check_command"),
+            labels={"address": address} if (address := fields.text("host.address")) else {},
+            details=details,
+            starts_at=at if action is Action.TRIGGER else 0,
+            ends_at=at,
+        )
+    ]
+
+
+PROVIDER = Provider(
+    slug="icinga",
+    title="Icinga",
+    docs_url="https://icinga.com/docs/icinga-2/latest/doc/03-monitoring-basics/#notification-commands",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=first_key,
+    setup=(
+        "In Icinga 2, define a NotificationCommand whose script posts JSON to the integration's URL: "
+        '{"notification_type": "$notification.type$", "host": {"name": "$host.name$", "address": "$host.address$"}, '
+        '"service": {"name": "$service.name$"}, "check_result": {"state": "$service.state$", "output": '
+        '"$service.output$"}}; let the script escape the output (jq does).',
+        "For hosts the same without service, with $host.state$ and $host.output$.",
+        "Apply Notification objects with this command to your hosts and services.",
+    ),
+    severity_note="CRITICAL and DOWN are critical, UNREACHABLE error, WARNING and UNKNOWN are warning, OK and UP info.",
+    examples=(
+        Example(
+            b'{"notification_type":"PROBLEM","host":{"name":"db-2","address":"192.0.2.7"},"service":{"name":"db-2!disk",'
+            b'"display_name":"Disk"},"check_result":{"state":"UNKNOWN","output":"no data","execution_end":'
+            b"1793954578.25}}",
+            ((Action.TRIGGER, "icinga|service|db-2|disk"),),
+        ),
+        Example(
+            b'{"notification_type":"RECOVERY","host":{"name":"db-2"},"check_result":{"state":"UP","output":"PING OK"}}',
+            ((Action.RESOLVE, "icinga|host|db-2"),),
+        ),
+        Example(
+            b'{"notification_type":"FLAPPINGSTART","host":{"name":"db-2"},"check_result":{"state":"UP"}}',
+            (),
+            silence="ignored",
+        ),
+    ),
+)

@@ -1,0 +1,117 @@
+"""UptimeRobot alert contacts (https://help.uptimerobot.com/en/articles/11360880-how-to-set-up-webhook-notifications).
+
+The default is a GET with everything in the query; a form or JSON in the body come before it. Every value is text,
+and a variable without a value stays `*name*`. The expiry of a certificate or domain is another thing than the
+monitor being down, and has no end.
+"""
+
+from schemas.alert import Action, Severity
+from streams.providers._contract import (
+    QUERY,
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    NoAlert,
+    Provider,
+    as_decoded,
+    first_key,
+    joined_key,
+    make_draft,
+)
+from streams.providers._fields import Fields, link, read
+from streams.providers._json import encode
+from streams.providers._time import epoch_ms
+
+_TYPES = {
+    "1": ("Down", Action.TRIGGER, Severity.CRITICAL),
+    "2": ("Up", Action.RESOLVE, Severity.INFO),
+    "3": ("Expiry", Action.TRIGGER, Severity.WARNING),
+}
+#: A monitor was started or paused.
+_SILENT_TYPES = {"98", "99"}
+#: What is kept of a query, which holds the integration's key too.
+_NAMES = (
+    "monitorID",
+    "monitorURL",
+    "monitorFriendlyName",
+    "alertType",
+    "alertTypeFriendlyName",
+    "alertDetails",
+    "alertDuration",
+    "alertFriendlyDuration",
+    "alertDateTime",
+    "monitorAlertContacts",
+    "sslExpiryDate",
+    "sslExpiryDaysLeft",
+)
+
+
+def _decode(body: bytes, context: Context) -> list[Draft]:
+    if body.strip():
+        fields, details = read(body, context)
+    else:
+        query = context.query
+        values = {name: query[name] for name in _NAMES if name in query}
+        fields, details = Fields(values), encode(values)
+    monitor, kind = fields.require("monitorID"), fields.require("alertType")
+    if kind in _SILENT_TYPES:
+        raise NoAlert("ignored")
+    if kind not in _TYPES:
+        raise BadBody("alertType", "is not 1 (down), 2 (up) or 3 (expiry)")
+    word, action, severity = _TYPES[kind]
+    name = fields.text("monitorFriendlyName", "monitorURL") or f"Monitor {monitor}"
+    url = fields.text("monitorURL")
+    title = f"{name} is {word.lower()}" if kind != "3" else f"{name}: certificate or domain expires"
+    at = epoch_ms(fields.text("alertDateTime"))
+    return [
+        make_draft(
+            dedup_key=joined_key("uptimerobot", monitor, *(("expiry",) if kind == "3" else ())),
+            action=action,
+            severity=severity,
+            summary=f"{title} ({reason})" if (reason := fields.text("alertDetails")) else title,
+            source=url or name,
+            component=name,
+            class_=word,
+            details=details,
+            links=link(url, name),
+            starts_at=at if action is Action.TRIGGER else 0,
+            ends_at=at,
+        )
+    ]
+
+
+PROVIDER = Provider(
+    slug="uptimerobot",
+    title="UptimeRobot",
+    docs_url="https://help.uptimerobot.com/en/articles/11360880-how-to-set-up-webhook-notifications",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=first_key,
+    headers=("content-type", QUERY),
+    setup=(
+        "In UptimeRobot, open Integrations & API, add a webhook, and enter the integration's URL followed by &.",
+        'As POST value: {"monitorID": "*monitorID*", "monitorURL": "*monitorURL*", "monitorFriendlyName": '
+        '"*monitorFriendlyName*", "alertType": "*alertType*", "alertDetails": "*alertDetails*", "alertDateTime": '
+        '"*alertDateTime*"}, and tick Send as JSON. The default, everything in the query, works as well.',
+        "Select the webhook in each monitor.",
+    ),
+    severity_note="Down is critical, the expiry of a certificate or domain is warning.",
+    examples=(
+        Example(
+            b'{"monitorID":"5501","monitorURL":"https://till.example.com","monitorFriendlyName":"Till","alertType":"1",'
+            b'"alertDetails":"No response","alertDuration":"*alertDuration*","alertDateTime":"1793954578"}',
+            ((Action.TRIGGER, "uptimerobot|5501"),),
+        ),
+        Example(
+            b"monitorID=5501&monitorFriendlyName=Till&alertType=2&alertDateTime=1793954999",
+            ((Action.RESOLVE, "uptimerobot|5501"),),
+            {"content-type": "application/x-www-form-urlencoded"},
+        ),
+        Example(
+            b"",
+            ((Action.TRIGGER, "uptimerobot|5501|expiry"),),
+            {QUERY: "integrationId=0&monitorID=5501&monitorFriendlyName=Till&alertType=3&sslExpiryDaysLeft=7"},
+        ),
+    ),
+)

@@ -1,0 +1,121 @@
+"""Zabbix, media type webhook (https://www.zabbix.com/documentation/current/en/manual/config/notifications/media/webhook).
+
+A script inside Zabbix builds the body, so the names are those of the parameters of Zabbix's own PagerDuty media
+type, in its older and its newer spelling. All values are text. The event id is the problem's on recovery too.
+Discovery, autoregistration and internal events only trigger. Times are the server's, without a zone, so not used.
+"""
+
+from schemas.alert import Action, Severity
+from streams.providers._contract import (
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    NoAlert,
+    Provider,
+    as_decoded,
+    first_key,
+    joined_key,
+    make_draft,
+)
+from streams.providers._fields import Fields, labels_of, link, read
+from streams.providers._json import encode
+
+#: Zabbix's own numbers; its words (Average, High, Disaster) are known to everyone.
+_SEVERITIES = {
+    "0": Severity.INFO,
+    "1": Severity.INFO,
+    "2": Severity.WARNING,
+    "3": Severity.WARNING,
+    "4": Severity.ERROR,
+    "5": Severity.CRITICAL,
+}
+_TRIGGER_ONLY = {"1": "Discovery", "2": "Autoregistration", "3": "Internal event"}
+#: Parameters of the media type that are keys of the receiver.
+_SECRETS = ("token", "api_token")
+
+
+def _decode(body: bytes, context: Context) -> list[Draft]:
+    fields, details = read(body, context)
+    if any(name in fields.values for name in _SECRETS):
+        details = encode({name: value for name, value in fields.values.items() if name not in _SECRETS})
+    event = fields.require("eventid", "event_id")
+    action = _action(fields)
+    name = fields.text("eventname", "event_name", "alert_subject", "trigger_name") or f"Zabbix event {event}"
+    origin = _TRIGGER_ONLY.get(fields.text("event_source"), "")
+    host, address = fields.text("hostname", "host_name", "host"), fields.text("hostip", "host_ip")
+    severity = fields.text("severity", "event_nseverity", "event_severity")
+    return [
+        make_draft(
+            dedup_key=joined_key("zabbix", event),
+            action=action,
+            severity=_SEVERITIES.get(severity) or context.severity(severity),
+            summary=name,
+            source=host or address or origin or "zabbix",
+            class_=origin,
+            labels=labels_of(fields.text("eventtags", "event_tags")),
+            details=details,
+            links=_links(fields, event),
+        )
+    ]
+
+
+def _action(fields: Fields) -> Action:
+    if fields.text("event_source") in _TRIGGER_ONLY:
+        return Action.TRIGGER
+    value, update = fields.require("eventvalue", "event_value"), fields.text("eventupdate", "event_update_status")
+    if value == "0":
+        return Action.RESOLVE
+    if value != "1":
+        raise BadBody("eventvalue", "is not 0 or 1")
+    if update != "1":
+        return Action.TRIGGER
+    if fields.text("eventack", "event_ack").lower() == "yes":
+        return Action.ACKNOWLEDGE
+    raise NoAlert("ignored")  # a comment or another severity, before anyone took it
+
+
+def _links(fields: Fields, event: str) -> list[dict[str, str]]:
+    url, trigger = fields.text("url", "zabbix_url").rstrip("/"), fields.text("triggerid", "trigger_id")
+    if trigger.isdecimal() and event.isdecimal():
+        return link(f"{url}/tr_events.php?triggerid={trigger}&eventid={event}", "Zabbix")
+    return link(url, "Zabbix")
+
+
+PROVIDER = Provider(
+    slug="zabbix",
+    title="Zabbix",
+    docs_url="https://www.zabbix.com/documentation/current/en/manual/config/notifications/media/webhook",
+    decode=_decode,
+    parse=as_decoded,
+    order_key=first_key,
+    headers=("content-type",),
+    setup=(
+        "In Zabbix, open Alerts, Media types, and create one of type Webhook with these parameters: event_source "
+        "{EVENT.SOURCE}, eventid {EVENT.ID}, eventname {EVENT.NAME}, eventvalue {EVENT.VALUE}, eventupdate "
+        "{EVENT.UPDATE.STATUS}, eventack {EVENT.ACK.STATUS}, severity {EVENT.NSEVERITY}, hostname {HOST.NAME}, hostip "
+        "{HOST.IP}, triggerid {TRIGGER.ID}, triggeropdata {EVENT.OPDATA}, eventtags {EVENT.TAGS}, url {$ZABBIX.URL}, "
+        "and endpoint with the integration's URL.",
+        "As script: var p = JSON.parse(value), r = new HttpRequest(), u = p.endpoint; delete p.endpoint; "
+        "r.addHeader('Content-Type: application/json'); var a = r.post(u, JSON.stringify(p)); "
+        "if (r.getStatus() >= 300) throw a; return 'OK';",
+        "Give a user this media type, and add the user to a trigger action with problem, recovery and update "
+        "operations.",
+    ),
+    severity_note="Disaster is critical, High error, Average and Warning are warning, the others info.",
+    examples=(
+        Example(
+            b'{"event_source":"0","eventid":"5501","eventname":"Disk full","eventvalue":"1","eventupdate":"0",'
+            b'"eventack":"No","severity":"4","hostname":"db-2","hostip":"192.0.2.7","triggerid":"77","eventtags":'
+            b'"team:shop, disk","url":"https://zabbix.example.com/","eventtime":"08:15:00"}',
+            ((Action.TRIGGER, "zabbix|5501"),),
+        ),
+        Example(
+            b'{"event_source":"0","event_id":"5501","event_value":"1","event_update_status":"1","event_ack":"Yes",'
+            b'"event_nseverity":"4","host_name":"db-2","api_token":"not kept"}',
+            ((Action.ACKNOWLEDGE, "zabbix|5501"),),
+        ),
+        Example(b'{"eventid":5501,"eventvalue":0,"hostname":"db-2"}', ((Action.RESOLVE, "zabbix|5501"),)),
+        Example(b'{"eventid":"5501","eventvalue":"1","eventupdate":"1","eventack":"No"}', (), silence="ignored"),
+    ),
+)
