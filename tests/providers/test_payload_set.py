@@ -128,13 +128,12 @@ def fits(draft: Draft, wanted: dict[str, Any]) -> bool:
     """Whether an alert is the one the set describes, its dedup key aside."""
     severity = wanted.get("severity")
     severities = [severity] if isinstance(severity, str) else severity
-    anywhere = f"{draft.source} {draft.component}"
     return (
         draft.action.name.lower() == wanted["action"]
         and (severities is None or draft.severity.name.lower() in severities)
         and all(words in draft.summary for words in wanted.get("summary_contains", ()))
         and any(words in draft.summary for words in wanted.get("summary_contains_any", ("",)))
-        and any(words in anywhere for words in wanted.get("source_contains_any") or ("",))
+        and any(words in draft.source for words in wanted.get("source_contains_any") or ("",))
     )
 
 
