@@ -8,6 +8,7 @@ partitions before it seeks them, then clears the queues the fetcher has begun to
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from time import monotonic
 from typing import Any, NamedTuple, Protocol, cast
 
 import aiokafka
@@ -16,7 +17,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from streams.engine.lane import Lane, Record
+from streams.engine.lane import LITTLE, MUCH, Lane, Record
 
 
 class Feeds(Protocol):
@@ -35,6 +36,9 @@ class Feeds(Protocol):
 #: Faust's 1500 ms starve busy partitions: one fetch is in flight per broker, and while every partition with
 #: data is buffered it asks only for the quiet ones, and the broker holds it that long.
 FETCH_MAX_WAIT_MS = 50
+#: Fetches are this far apart, seconds, while they return more than LITTLE and less than MUCH: each crosses to the
+#: consumer thread and back, and every partition in it costs an event.
+FETCH_INTERVAL = 0.02
 #: Records of one event; the stage holds the event loop for about 10 microseconds each.
 MAX_BATCH_RECORDS = 2_000
 
@@ -82,6 +86,7 @@ class EngineConsumer(Consumer):
     async def _drain_messages(self, fetcher: Any) -> None:
         """One event per (partition, fetch); partitions whose lane is full are left out of the fetch."""
         engine = self.engine
+        last = 0.0
         try:
             while not (self.should_stop or fetcher.should_stop):
                 if not self.flow_active:
@@ -94,15 +99,19 @@ class EngineConsumer(Consumer):
                     await asyncio.sleep(0.01)
                     continue
                 fetched = await self._getmany(set(ready), timeout=0.25 if all_ready else 0.02)
+                arrived, count = monotonic(), 0
                 for tp, records in fetched.items():
                     lane = lanes.get(tp)
                     if lane is None or lane.closed or not records:
                         continue
                     lane.reserve(len(records))
+                    count += len(records)
                     for start in range(0, len(records), MAX_BATCH_RECORDS):
                         await self.callback(self._batch(tp, lane, records[start : start + MAX_BATCH_RECORDS]))
-                # A fetch that is always ready must still let timers and commits run.
-                await asyncio.sleep(0)
+                # Even a fetch that is always ready must let timers and commits run.
+                pause = last + FETCH_INTERVAL - arrived if LITTLE < count < MUCH else 0
+                last = arrived
+                await asyncio.sleep(max(0.0, pause))
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
