@@ -116,7 +116,7 @@ PROVIDER = Provider(
     setup=(
         "In Amazon SNS, create a standard topic and a subscription to it: protocol HTTPS, endpoint the integration's "
         "URL. Leave raw message delivery off, so that messages are signed.",
-        "The subscription confirms itself; if it stays pending, open the SubscribeURL from the gateway's log.",
+        "Its status is pending until the gateway has confirmed it.",
         "In CloudWatch, add the topic to each alarm as action for In alarm and for OK.",
     ),
     severity_note="ALARM is critical, INSUFFICIENT_DATA is warning; other messages get the integration's default.",

@@ -90,7 +90,7 @@ PROVIDER = Provider(
     order_key=first_key,
     headers=("content-type", QUERY),
     setup=(
-        "In UptimeRobot, open Integrations & API, add a webhook, and enter the integration's URL followed by &.",
+        "In UptimeRobot, open Integrations & API, add a webhook, and enter the integration's URL.",
         'As POST value: {"monitorID": "*monitorID*", "monitorURL": "*monitorURL*", "monitorFriendlyName": '
         '"*monitorFriendlyName*", "alertType": "*alertType*", "alertDetails": "*alertDetails*", "alertDateTime": '
         '"*alertDateTime*"}, and tick Send as JSON. The default, everything in the query, works as well.',
