@@ -4,7 +4,6 @@ Arguments: bootstrap, source topic, output topic, number of records, application
 https://faust-streaming.github.io/faust/userguide/tables.html#windowing
 """
 
-import logging
 import os
 import sys
 from datetime import timedelta
@@ -55,7 +54,6 @@ def main(bootstrap: str, source: str, output: str, count: int, name: str, data_d
                 os._exit(0)
 
     app.agent(incoming)(hop)
-    logging.disable(logging.INFO)
     faust.Worker(app, loglevel="error", redirect_stdouts=False, quiet=True).execute_from_commandline()
 
 
