@@ -60,6 +60,7 @@ async def test_a_zombies_flush_that_lands_late_is_ignored_and_written_over(make_
     heir = rig.worker("heir", store="rocksdict")
     await until(lambda: heir.owns(1), 30, "the heir's partition")
     await rig.load(1_000, 100, prefix=b"late")
+    await rig.load(1_000, 100, prefix=b"heir")
     await rig.drained()
     os.unlink(zombie.directory / "gate")
     before = len(await rig.read(rig.changelog))
@@ -80,6 +81,7 @@ async def test_a_zombies_flush_that_lands_late_is_ignored_and_written_over(make_
     for worker in (zombie, heir):
         await rig.kill(worker)
     await rig.load(1_000, 100, prefix=b"late")
+    await rig.load(1_000, 100, prefix=b"heir")
     rig.worker("zombie", store="rocksdict")
     await rig.drained()
     await rig.check()
