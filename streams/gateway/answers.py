@@ -37,8 +37,13 @@ WRONG_METHOD = _refused(405, "method", "only POST is answered here", [("allow", 
 #: The same for a missing, malformed and unknown key, so that nobody learns which keys exist.
 _CHALLENGE = [("www-authenticate", "Token")]
 UNAUTHORIZED = _refused(401, "unauthorized", "unauthorized", _CHALLENGE)
-NO_SIGNATURE = _refused(401, "missing_header", "unauthorized", _CHALLENGE, reason="missing_header")
-BAD_SIGNATURE = _refused(401, "bad_signature", "unauthorized", _CHALLENGE, reason="bad_signature")
+#: The refusal of each reason that schemas.signature.verify gives.
+UNVERIFIED = {
+    reason: _refused(401, reason, "unauthorized", _CHALLENGE, reason=reason)
+    for reason in ("missing_header", "bad_signature", "stale_timestamp")
+}
+#: Change events are understood but have no table yet: saying 2xx would lose them silently.
+NOT_STORED = _refused(501, "not_stored", "change events are not stored by this version")
 DISABLED = _refused(403, "disabled", "the integration is disabled")
 NO_SCOPE = _refused(403, "scope", "the API key lacks the scope events:write")
 UNKNOWN_SERVICE = _refused(404, "service", "no such service", field="service_id")

@@ -154,10 +154,10 @@ class Gateway:
             event = provider.decode(body, context)
         except BadBody as error:
             integration = auth.by_key(self._control, auth.key_in(body) if key is None else key)
-            auth.check_signature(integration, header, body)
+            auth.check_signature(provider, integration, header, body)
             return answers.invalid_event(error.path, error.reason)
         integration = auth.by_key(self._control, event.routing_key if key is None else key)
-        auth.check_signature(integration, header, body)
+        auth.check_signature(provider, integration, header, body)
         dedup_key = provider.order_key(event, context)
         await self._put(provider, integration, event_id, body, dedup_key)
         return answers.processed(dedup_key)
@@ -168,7 +168,7 @@ class Gateway:
         sender: Sender | ApiKey
         if bearer is None:
             sender = auth.by_key(self._control, auth.token(header))
-            auth.check_signature(sender, header, body)
+            auth.check_signature(provider, sender, header, body)
         else:
             sender = auth.by_api_key(self._control, bearer)
         event_id = uuid7()
@@ -192,13 +192,15 @@ class Gateway:
             integration = auth.by_key(self._control, auth.integration_id(scope.query_string))
             if integration.type != provider.slug:
                 return answers.UNAUTHORIZED
-            auth.check_signature(integration, header, body)
+            auth.check_signature(provider, integration, header, body)
             event_id = uuid7()
             headers = _listed(provider, scope, header) if provider.headers else _NO_HEADERS
             context = Context(event_id, headers, integration.mapping)
             try:
                 decoded = provider.decode(body, context)
             except NoAlert as silence:
+                if silence.kind == "change":
+                    return answers.NOT_STORED
                 return answers.no_alert(silence.answer, silence.content_type)
             except BadBody as error:
                 return answers.bad_body(error.path, error.reason)

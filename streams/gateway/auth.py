@@ -1,27 +1,20 @@
 """Who sends this: keys, API keys and signatures. Every failure is a Refusal."""
 
-import hmac
 import re
+import time
 from collections.abc import Callable
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from schemas.control import ApiKey, Control, FieldMapping, Integration
-from streams.gateway.answers import (
-    BAD_SIGNATURE,
-    DISABLED,
-    NO_SCOPE,
-    NO_SIGNATURE,
-    UNAUTHORIZED,
-    UNKNOWN_SERVICE,
-    Refusal,
-)
-from streams.providers import BadBody
+from schemas.signature import HmacHex, verify
+from streams.gateway.answers import DISABLED, NO_SCOPE, UNAUTHORIZED, UNKNOWN_SERVICE, UNVERIFIED, Refusal
+from streams.providers import BadBody, Provider
 
 #: A request's header by its lower-case name, None when it was not sent.
 Header = Callable[[str], str | None]
-SIGNATURE_HEADERS = ("x-signature", "x-webhook-signature", "x-hub-signature-256")
+GENERAL_SIGNATURE = HmacHex(("x-signature", "x-webhook-signature", "x-hub-signature-256"))
 SCOPE = "events:write"
 
 _ROUTING_KEY = re.compile(rb'"routing_key"\s*:\s*"([0-9a-f]{32})"')
@@ -88,17 +81,14 @@ def by_api_key(control: Control, key: str) -> ApiKey:
     return found
 
 
-def check_signature(integration: Integration, header: Header, body: bytes) -> None:
-    """HMAC-SHA256 of the raw body in hexadecimal, any case, `sha256=` optional; only if a secret is set."""
+def check_signature(provider: Provider[Any], integration: Integration, header: Header, body: bytes) -> None:
+    """The provider's own signature, or HMAC-SHA256 in a general header; only if the integration has a secret."""
     secret = integration.signature_secret
     if secret is None:
         return
-    given = next((value for name in SIGNATURE_HEADERS if (value := header(name)) is not None), None)
-    if given is None:
-        raise Refusal(NO_SIGNATURE)
-    wanted = hmac.new(secret.encode(), body, sha256).hexdigest()
-    if not hmac.compare_digest(given.strip().lower().removeprefix("sha256=").encode(), wanted.encode()):
-        raise Refusal(BAD_SIGNATURE)
+    reason = verify(provider.signature or GENERAL_SIGNATURE, secret, header, body, time.time())
+    if reason is not None:
+        raise Refusal(UNVERIFIED[reason])
 
 
 def sender_by_service(control: Control, key: ApiKey, service_id: str | None) -> ApiSender:
