@@ -27,6 +27,7 @@ PORTS = 18_700
 class Sizes(NamedTuple):
     """How much is measured: rounds, scale of the record counts, and seconds of one load."""
 
+    hop_rounds: int
     rounds: int
     path_rounds: int
     scale: float
@@ -35,8 +36,8 @@ class Sizes(NamedTuple):
     latency_s: int
 
 
-FULL = Sizes(rounds=3, path_rounds=2, scale=1, wrk_s=4, path_s=60, latency_s=60)
-QUICK = Sizes(rounds=1, path_rounds=1, scale=0.1, wrk_s=1, path_s=5, latency_s=5)
+FULL = Sizes(hop_rounds=5, rounds=3, path_rounds=2, scale=1, wrk_s=4, path_s=60, latency_s=60)
+QUICK = Sizes(hop_rounds=1, rounds=1, path_rounds=1, scale=0.1, wrk_s=1, path_s=5, latency_s=5)
 
 
 def main() -> int:
@@ -86,9 +87,9 @@ def _measure(
         return []
 
     parts: dict[str, Callable[[], list[Run]]] = {
-        "hop": lambda: hop.measure(bootstrap, scratch, sizes.rounds, sizes.scale, progress),
+        "hop": lambda: hop.measure(bootstrap, scratch, sizes.hop_rounds, sizes.scale, progress),
         "gateway": lambda: gateway.measure(bootstrap, scratch, PORTS + 20, sizes.rounds, sizes.wrk_s, progress),
-        "memory": lambda: memory.measure(bootstrap, scratch, sizes.rounds, sizes.scale, progress),
+        "memory": lambda: memory.measure(bootstrap, scratch, sizes.path_rounds, sizes.scale, progress),
         "path": stacked,
         "latency": stacked,
     }
