@@ -8,13 +8,12 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 
 def digest(*parts: str) -> bytes:
-    """16 bytes, xxh3_128 over each part's UTF-8 preceded by its length and a colon.
+    """16 bytes, xxh3_128 over the UTF-8 of each part preceded by its number of characters and a colon.
 
     >>> digest("a", "bc") == digest("ab", "c")
     False
     """
-    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-    return xxh3_128_digest(b"".join(b"%d:%b" % (len(part), part) for part in encoded))
+    return xxh3_128_digest("".join([f"{len(part)}:{part}" for part in parts]).encode("utf-8", "surrogatepass"))
 
 
 def fingerprint(tenant: str, service: str, dedup_key: str) -> bytes:
