@@ -30,7 +30,7 @@ def _settings(data_dir: Path, free_ports: FreePorts) -> Settings:
     while True:
         base = free_ports(1)[0]
         if 1024 <= base <= 65_000 and all(is_free(base + offset) for offset in PORTS.values()):
-            return Settings(data_dir=data_dir, port_base=base, partitions=2)
+            return Settings(data_dir=data_dir, port_base=base)
 
 
 def _names(directory: Path) -> list[str]:
