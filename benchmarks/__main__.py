@@ -36,7 +36,7 @@ class Sizes(NamedTuple):
     latency_s: int
 
 
-FULL = Sizes(hop_rounds=5, rounds=3, path_rounds=2, scale=1, wrk_s=4, path_s=60, latency_s=60)
+FULL = Sizes(hop_rounds=5, rounds=3, path_rounds=3, scale=1, wrk_s=4, path_s=60, latency_s=60)
 QUICK = Sizes(hop_rounds=1, rounds=1, path_rounds=1, scale=0.1, wrk_s=1, path_s=5, latency_s=5)
 
 
