@@ -247,6 +247,7 @@ class Engine:
         self.lanes = {}
         self._committed = {}
         consumer = cast(EngineConsumer, self.app.consumer)
+        await consumer.fetch_ended()
         committed = await consumer.committed_offsets(tps)
         plain = [tp for tp in tps if self._wirings[tp.topic].table is None]
         for tp in plain:

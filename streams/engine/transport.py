@@ -74,6 +74,12 @@ class EngineConsumerThread(AIOKafkaConsumerThread):
 class EngineConsumer(Consumer):
     """Delivers whole batches, commits what lanes acknowledge, and starts a partition only after its state."""
 
+    #: Held while a fetch is under way.
+    _fetching: asyncio.Lock
+
+    def __post_init__(self) -> None:
+        self._fetching = asyncio.Lock()
+
     def _new_consumer_thread(self) -> EngineConsumerThread:
         return EngineConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -98,7 +104,8 @@ class EngineConsumer(Consumer):
                 if not ready:
                     await asyncio.sleep(0.01)
                     continue
-                fetched = await self._getmany(set(ready), timeout=0.25 if all_ready else 0.02)
+                async with self._fetching:
+                    fetched = await self._getmany(set(ready), timeout=0.25 if all_ready else 0.02)
                 arrived, count = monotonic(), 0
                 for tp, records in fetched.items():
                     lane = lanes.get(tp)
@@ -171,6 +178,15 @@ class EngineConsumer(Consumer):
         await self.engine.close_lanes()
         await super().on_stop()
         await self.engine.release()
+
+    async def fetch_ended(self) -> None:
+        """No fetch of the former assignment is under way: it would move the positions that are sought now.
+
+        aiokafka lets a fetch that waits for records go on after the rebalance. Lanes are closed until the
+        new ones open, so no other fetch begins meanwhile.
+        """
+        async with self._fetching:
+            pass
 
     async def committed_offsets(self, tps: Collection[TP]) -> dict[TP, int | None]:
         """The group's committed offset of each partition, None where it never committed."""

@@ -24,6 +24,8 @@ class Params(msgspec.Struct, kw_only=True, frozen=True):
     die_at: tuple[str, int] = ("never", 0)
     #: Sending waits while a file `gate` exists in the directory.
     gate: bool = False
+    #: While a file `late` exists in the directory, a fetch begins half a second after the next rebalance.
+    late_fetch: bool = False
     #: A flush that somebody else appends to partition 0 just before this process's first.
     intrusion: list[tuple[bytes, bytes]] = []
     stalled_after: float = 60.0

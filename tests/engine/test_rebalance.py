@@ -1,5 +1,6 @@
 """Workers that come and go at full speed: the table stays the sum of the input."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,25 @@ async def test_a_worker_killed_at_full_speed_is_restarted(make_rig: MakeRig, sto
         await worker.busy(records)
         await rig.kill(worker)
     rig.worker(store=store)
+    await rig.drained()
+    await rig.check()
+
+
+async def test_a_fetch_that_ends_after_a_rebalance_takes_nothing_away(make_rig: MakeRig) -> None:
+    """A fetch begun for the old lanes must not take the records that belong to the lanes opened after it."""
+    rig = await make_rig()
+    first = rig.worker("a", late_fetch=True)
+    await until(lambda: first.owns(4), 20, "all partitions")
+    await rig.load(100, 100)
+    await rig.drained()
+    (first.directory / "late").touch()
+    second = rig.worker("b")
+    await until(lambda: "generation 2" in first.log, 20, "the second generation")
+    for _ in range(40):
+        await rig.load(10, 10)
+        await asyncio.sleep(0.02)
+    await until(lambda: first.owns(2) and second.owns(2), 20, "two partitions each")
+    await rig.load(100, 100)
     await rig.drained()
     await rig.check()
 

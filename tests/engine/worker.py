@@ -20,6 +20,7 @@ from prometheus_client import REGISTRY
 from streams.engine import Engine, TableSpec
 from streams.engine.broker import Broker, Groups, Item
 from streams.engine.lane import Lane
+from streams.engine.transport import EngineConsumerThread
 from tests.engine import stages
 from tests.engine.params import Params
 
@@ -123,6 +124,20 @@ def _interfere(params: Params, directory: Path) -> None:
         pass_by("append")
         return result
 
+    fetch = EngineConsumerThread._fetch_records
+
+    async def late_fetch(self: EngineConsumerThread, *args: Any, **options: Any) -> Any:
+        generation = self.app.consumer_generation_id
+        if (directory / "late").exists():
+            while generation == self.app.consumer_generation_id:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            (directory / "late").unlink()
+            await asyncio.sleep(0.5)
+            options["timeout"] = 1.0
+        return await fetch(self, *args, **options)
+
+    if params.late_fetch:
+        EngineConsumerThread._fetch_records = late_fetch
     broker: Any = Broker
     broker.send, broker.append = watched_send, watched_append
 
