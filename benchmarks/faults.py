@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ class Faults:
 
         return await self._act(f"ClickHouse away {away:.0f} s", away + 6, fault)
 
-    async def _act(self, name: str, seconds: float, fault: Callable[[Verdict], Awaitable[None]]) -> Verdict:
+    async def _act(self, name: str, seconds: float, fault: Callable[[Verdict], Coroutine[Any, Any, None]]) -> Verdict:
         verdict = Verdict(name)
         self._progress(f"-- {name}: {RATE:.0f} alerts/s for {seconds:.0f} s")
         alerts = int(RATE * seconds)
@@ -118,7 +118,7 @@ class Faults:
         size = Size(alerts, int(alerts * NEW), SERVICES, self._seed)
         plan = Plan(shape="storm", size=size, via="http", connections=32, rate=RATE, retry=True)
         receiver_before = len(self._received())
-        faulting = asyncio.create_task(fault(verdict))  # type: ignore[arg-type]
+        faulting = asyncio.create_task(fault(verdict))
 
         async def query(sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
             await faulting
