@@ -25,10 +25,6 @@ FLUSH_TIMEOUT_S = 4.0
 CONNECT_TIMEOUT_S = 5.0
 RECONNECT_S = 0.5
 BATCH_BYTES = 512 * 1024
-#: Flushes of more than FEW requests begin on ticks this far apart, seconds, so that all partitions share a request:
-#: an idle gateway answers at once, a busy one spends its time on senders instead of on the broker.
-FLUSH_INTERVAL_S = 0.005
-FEW = 4
 #: What may wait in memory: seconds of the fastest senders, a small part of a container.
 WAITING_BYTES = 64 * 1024 * 1024
 #: Kafka's record batch header (61 bytes) and the record's own lengths, generously.
@@ -116,8 +112,6 @@ class _Link:
             if not queue:
                 filled.clear()
                 await filled.wait()
-            if len(queue[0].waiters) > FEW:
-                await asyncio.sleep(FLUSH_INTERVAL_S - monotonic() % FLUSH_INTERVAL_S)
             self._flying[partition] = flush = queue.popleft()
             try:
                 async with asyncio.timeout(flush.started + FLUSH_TIMEOUT_S - monotonic()):
