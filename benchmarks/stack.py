@@ -20,7 +20,7 @@ from streams.storm.ledger import Range, count_stored, ranges
 _POLL_S = 0.1
 #: CPU microseconds a second of all processes together, below which nothing is under way.
 _QUIET_US = 400_000
-_QUIET_WITHIN_S = 120.0
+_QUIET_WITHIN_S = 600.0
 
 
 class Running:
