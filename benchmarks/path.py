@@ -25,8 +25,8 @@ from streams.storm.sample import sample_records
 from streams.storm.shapes import Size, specs
 
 KEYS, SERVICES = 5_000, 20
-CONNECTIONS = 64
-RULE = "rule/storm-to-receiver"
+CONNECTIONS = 256
+RULE = "rule/default/storm-to-receiver"
 #: Alerts a second to expect, so that a run has about as many as it has time for.
 EXPECTED = {"storm": 20_000, "unique": 10_000}
 _PATIENCE_S = 300.0
