@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 Hook = Callable[[], Awaitable[None]]
 
 TICK_SECONDS = 1.0
+#: How long the consumer may take to tell the ends of its partitions, seconds.
+DEAF_AFTER = 15.0
 #: How long a revoked or stopping lane may finish its commit.
 CLOSE_PATIENCE = 3.0
 
@@ -84,6 +86,7 @@ class Engine:
         self._starts: list[Hook] = []
         self._stops: list[Hook] = []
         self._prepared = asyncio.Event()
+        self._deaf = 0
         self._committed: dict[TP, int] = {}
         self._broker = Broker(bootstrap, group)
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -382,10 +385,16 @@ class Engine:
         if not lanes:
             return
         try:
-            ends = await self.app.consumer.highwaters(*lanes)
-        except KafkaError as error:
+            ends = await asyncio.wait_for(self.app.consumer.highwaters(*lanes), DEAF_AFTER)
+        except (KafkaError, TimeoutError) as error:
             log.warning("the ends of the partitions are unknown: %r", error)
+            # After a broker's death a consumer may never hear the new one (aiokafka #1154): if we can reach it, go.
+            if await self._broker.reachable():
+                self._deaf += 1
+                if self._deaf >= 2:
+                    self._fail(RuntimeError("the broker answers, but not to this consumer"))
             return
+        self._deaf = 0
         for tp, lane in lanes.items():
             # A rebalance may have come in between.
             if lane.closed:
