@@ -5,7 +5,6 @@ Tables live in databases that were created; chdb's `default` is made of files an
 """
 
 import asyncio
-import errno
 import json
 import re
 import time
@@ -33,7 +32,7 @@ from streams.embedded.clickhouse_protocol import (
 )
 from streams.process.admin import AdminServer
 from streams.process.errors import OperatorError
-from streams.process.ports import PortInUseError
+from streams.process.ports import listen
 
 #: Bytes of a request's body, before and after decompression.
 MAX_BODY = 128 * 1024 * 1024
@@ -69,16 +68,7 @@ class ClickHouseServer:
 
     async def start(self) -> None:
         """Listen. Raises PortInUseError."""
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self.host, self.port).start()
-        except OSError as error:
-            await self._runner.cleanup()
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise PortInUseError(
-                f"port {self.port} (clickhouse) is in use on {self.host}: choose other ports with STORMWEIR_PORT_BASE"
-            ) from None
+        await listen(self._runner, self.host, self.port, f"port {self.port} (clickhouse)")
 
     async def stop(self) -> None:
         """Close the port, cancel queries, give inserts `STOP_GRACE_S`, and wait until nothing runs."""

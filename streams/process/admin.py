@@ -1,7 +1,6 @@
 """The admin port answers `/livez`, `/readyz`, `/metrics` and `/version`, and changes nothing."""
 
 import asyncio
-import errno
 import inspect
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -14,7 +13,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from streams.process.installation import stormweir_version
-from streams.process.ports import PortInUseError
+from streams.process.ports import listen
 
 #: None when all is well, else why not, in words without secrets.
 Reason = str | None
@@ -47,16 +46,7 @@ class AdminServer:
 
     async def start(self) -> None:
         """Listen. Raises PortInUseError."""
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self.host, self.port).start()
-        except OSError as error:
-            await self._runner.cleanup()
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise PortInUseError(
-                f"admin port {self.port} is in use on {self.host}: choose other ports with STORMWEIR_PORT_BASE"
-            ) from None
+        await listen(self._runner, self.host, self.port, f"admin port {self.port}")
 
     async def stop(self) -> None:
         """Close the port and its connections."""

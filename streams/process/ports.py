@@ -1,6 +1,9 @@
 """A port is free or the error says which setting moves it."""
 
+import errno
 import socket
+
+from aiohttp import web
 
 from schemas.config import PORTS
 from streams.process.errors import OperatorError
@@ -29,3 +32,15 @@ def require_free(role: str, port: int, host: str = "127.0.0.1") -> None:
             f"port {port} ({role}) is in use on {host}: end what listens there, or choose other ports with "
             f"STORMWEIR_PORT_BASE (now {port - PORTS[role]} + {PORTS[role]})"
         )
+
+
+async def listen(runner: web.AppRunner, host: str, port: int, what: str) -> None:
+    """Have a server that was not set up listen. Raises PortInUseError, in which `what` names the port."""
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise PortInUseError(f"{what} is in use on {host}: choose other ports with STORMWEIR_PORT_BASE") from None
