@@ -12,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, fie
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 SeverityName = Literal["info", "warning", "error", "critical"]
+SignaturePolicy = Literal["required", "if_secret_set", "off"]
+#: Requests a minute.
+RateLimit = Annotated[int, Field(ge=1, le=10_000_000)] | Literal["unlimited"]
+DEFAULT_RATE_LIMIT = 120
 DEFAULT_TENANT = "default"
 DEFAULT_WINDOW_S = 60
 MAX_DEFAULTS = 10_000
@@ -77,8 +81,20 @@ class FieldMapping(Record):
         return {word.strip().lower(): severity for word, severity in words.items()}
 
 
+class Tenant(Record):
+    """A customer of this installation. All of its integrations together may send `rate_limit` requests a minute."""
+
+    id: Name
+    name: str = Field(default="", max_length=200)
+    rate_limit: RateLimit = "unlimited"
+
+
 class Integration(Record):
-    """A sender. `id` is its key: 32 hex characters, in the URL, the Token header or `routing_key`."""
+    """A sender. `id` is its key: 32 hex characters, in the URL, the Token header or `routing_key`.
+
+    `signature` says when a request must be signed; None is the default of the route it comes in by.
+    `rate_limit` counts requests a minute. `topic_arns` are the SNS topics it may be subscribed to; empty: any.
+    """
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
     tenant: Name = DEFAULT_TENANT
@@ -86,7 +102,10 @@ class Integration(Record):
     type: Name
     service: Name
     enabled: bool = True
+    signature: SignaturePolicy | None = None
     signature_secret: str | None = Field(default=None, min_length=8, repr=False)
+    rate_limit: RateLimit = DEFAULT_RATE_LIMIT
+    topic_arns: tuple[str, ...] = Field(default=(), max_length=50)
     mapping: FieldMapping = FieldMapping()
 
 
@@ -129,28 +148,37 @@ class Rule(Record):
 
 
 class ApiKey(Record):
-    """A Bearer key for `/api/events`. Only the SHA-256 of the key is stored."""
+    """A tenant's key for `/api/events` (Bearer), `/v2/alerts` (GenieKey) and `/v1/webhooks` (X-API-Key).
+
+    Only the SHA-256 of the key is stored, and `prefix`, its first characters, for people to know it by.
+    `webhook_secret` signs what is sent to `/v1/webhooks` with this key. Two keys may live at once (rotation);
+    deleting the record revokes one.
+    """
 
     id: Name
     tenant: Name = DEFAULT_TENANT
+    name: str = Field(default="", max_length=200)
+    prefix: str = Field(default="", max_length=12)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     scopes: tuple[Literal["events:write"], ...] = ("events:write",)
+    webhook_secret: str | None = Field(default=None, min_length=8, repr=False)
 
 
 KINDS: Mapping[str, type[Record]] = {
+    "tenant": Tenant,
     "service": Service,
     "integration": Integration,
     "destination": Destination,
     "rule": Rule,
     "apikey": ApiKey,
 }
-AnyRecord = Service | Integration | Destination | Rule | ApiKey
+AnyRecord = Tenant | Service | Integration | Destination | Rule | ApiKey
 
 
 def control_key(record: AnyRecord) -> str:
     """The record's key on the topic, `kind/id`; services, destinations and rules are per tenant."""
     kind = next(kind for kind, model in KINDS.items() if type(record) is model)
-    scope = "" if kind in {"integration", "apikey"} else f"{record.tenant}/"
+    scope = "" if isinstance(record, Tenant | Integration | ApiKey) else f"{record.tenant}/"
     return f"{kind}/{scope}{record.id}"
 
 
@@ -163,6 +191,7 @@ class Control:
     """The followed state. `apply` returns an error text instead of raising; `version` counts changes."""
 
     def __init__(self) -> None:
+        self.tenants: dict[str, Tenant] = {}
         self.services: dict[tuple[str, str], Service] = {}
         self.integrations: dict[str, Integration] = {}
         self.destinations: dict[tuple[str, str], Destination] = {}
@@ -207,6 +236,8 @@ class Control:
 
     def _index(self, record: AnyRecord) -> None:
         match record:
+            case Tenant():
+                self.tenants[record.id] = record
             case Service():
                 self.services[record.tenant, record.id] = record
             case Integration():
@@ -220,6 +251,8 @@ class Control:
 
     def _unindex(self, record: AnyRecord) -> None:
         match record:
+            case Tenant():
+                self.tenants.pop(record.id, None)
             case Service():
                 self.services.pop((record.tenant, record.id), None)
             case Integration():
