@@ -14,6 +14,8 @@ from streams.engine.lane import TableSpec
 from streams.engine.store import Store
 
 log = logging.getLogger(__name__)
+#: Fetched records are large objects for a moment: more at once would stay in the process as unused memory.
+MAX_RECORDS = 10_000
 _decode_owner = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
 
 
@@ -51,7 +53,7 @@ async def restore(
                 done(spec, tp.partition, replays[tp])
             if not reading:
                 break
-            for tp, records in (await consumer.getmany(*reading, timeout_ms=200)).items():
+            for tp, records in (await consumer.getmany(*reading, timeout_ms=200, max_records=MAX_RECORDS)).items():
                 replays[tp].read(records)
                 # A recovery of millions of keys must not starve heartbeats and health checks.
                 await asyncio.sleep(0)
@@ -115,5 +117,5 @@ def _reader(bootstrap: str) -> AIOKafkaConsumer:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=50,
-        max_partition_fetch_bytes=4_000_000,
+        max_partition_fetch_bytes=1_000_000,
     )
