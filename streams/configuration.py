@@ -1,7 +1,7 @@
 """`stormweir.yaml`: what a file declares, whether it holds together, and what it would change.
 
-The file has lists under `services`, `destinations`, `integrations`, `rules` and `apikeys`; their entries are
-the records of schemas.control. Every problem is reported with its path (`integrations.2.service`).
+The file has lists under `tenants`, `services`, `destinations`, `integrations`, `rules` and `apikeys`; their
+entries are the records of schemas.control. Every problem is reported with its path (`integrations.2.service`).
 """
 
 import json
@@ -17,9 +17,9 @@ from streams.control import masked
 from streams.process.errors import OperatorError
 
 #: The file's lists in the order they are written to the topic: what is referred to comes first.
-SECTIONS = ("services", "destinations", "integrations", "rules", "apikeys")
+SECTIONS = ("tenants", "services", "destinations", "integrations", "rules", "apikeys")
 SECRET = "***"  # noqa: S105 - what is shown instead of one
-_SECRETS = frozenset({"signature_secret", "secret", "headers", "sha256"})
+_SECRETS = frozenset({"signature_secret", "secret", "webhook_secret", "headers", "sha256"})
 
 
 class ConfigurationError(OperatorError):

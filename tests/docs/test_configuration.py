@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from schemas.control import ApiKey, Control, Destination, FieldMapping, Integration, Rule, Service
+from schemas.control import ApiKey, Control, Destination, FieldMapping, Integration, Rule, Service, Tenant
 from schemas.severity import _SEVERITY_OF, SEVERITY_NAMES, severity_of
 from streams import configuration
 from streams.gateway.app import Gateway
@@ -19,6 +19,7 @@ from tests.docs.page import blocks, codes, read, section, table
 
 PAGE = read("docs/configuration.md")
 MODELS: dict[str, type[BaseModel]] = {
+    "tenants": Tenant,
     "services": Service,
     "integrations": Integration,
     "Field mapping": FieldMapping,
