@@ -3,9 +3,11 @@
 import msgspec
 
 from schemas.alert import Alert, RawEvent, UniqueAlert
+from schemas.change import ChangeEvent
 from schemas.incident import Incident, IncidentEvent
 from schemas.notification import Delivery, Notification
 from schemas.rows import HistoryBlock
+from schemas.verdict import ReplyTo, Verdict
 
 #: Raised by every decoder below for bytes that are not such a value.
 DecodeError = msgspec.DecodeError
@@ -19,3 +21,6 @@ decode_incident = msgspec.msgpack.Decoder(Incident).decode
 decode_incident_event = msgspec.msgpack.Decoder(IncidentEvent).decode
 decode_notification = msgspec.msgpack.Decoder(Notification).decode
 decode_delivery = msgspec.msgpack.Decoder(Delivery).decode
+decode_change = msgspec.msgpack.Decoder(ChangeEvent).decode
+decode_reply_to = msgspec.msgpack.Decoder(ReplyTo).decode
+decode_verdict = msgspec.msgpack.Decoder(Verdict).decode

@@ -132,6 +132,25 @@ class DeliveryRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     kafka_offset: int
 
 
+class ChangeRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Table `change_events`; `links` is JSON text."""
+
+    tenant: str
+    received_at: int
+    at: int
+    event_id: Ext
+    provider: str
+    integration: str
+    service: str
+    summary: str
+    source: str
+    details: bytes
+    links: str
+    kafka_topic: str
+    kafka_partition: int
+    kafka_offset: int
+
+
 class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Table `dead_letters`; topic, partition and offset are the failed record's."""
 
@@ -146,7 +165,7 @@ class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     kafka_offset: int
 
 
-Row = AlertRow | IncidentRow | IncidentEventRow | DeliveryRow | DeadLetterRow
+Row = AlertRow | IncidentRow | IncidentEventRow | DeliveryRow | ChangeRow | DeadLetterRow
 
 
 def pack_row(row: Row) -> bytes:

@@ -6,7 +6,8 @@ outsiders with any partitioner, so nothing relies on where its records lie.
 
 from dataclasses import dataclass
 
-HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 
@@ -48,6 +49,8 @@ INCIDENTS = Topic("incidents", key="incident id", compact=True)
 INCIDENTS_EVENTS = Topic("incidents.events", key="incident id", retention_ms=3 * DAY_MS)
 NOTIFICATIONS = Topic("notifications", key="destination and incident id")
 NOTIFICATIONS_RESULTS = Topic("notifications.results", key="notification id", retention_ms=3 * DAY_MS)
+CHANGES = Topic("changes", key="tenant and service")
+REPLIES = Topic("replies", key="the waiting gateway's address", retention_ms=5 * MINUTE_MS)
 DEADLETTERS = Topic("deadletters", key="as the failed record")
 CONTROL = Topic("control", key="kind/id", compact=True, single=True)
 
@@ -60,7 +63,7 @@ def writer_table(source: Topic) -> Table:
     return Table(f"writer.{source.name}", source=source)
 
 
-WRITTEN_TOPICS = (ALERTS_HISTORY, INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS_RESULTS, DEADLETTERS)
+WRITTEN_TOPICS = (ALERTS_HISTORY, INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS_RESULTS, CHANGES, DEADLETTERS)
 WRITER_TABLES = tuple(writer_table(topic) for topic in WRITTEN_TOPICS)
 
 TOPICS = (
@@ -73,6 +76,8 @@ TOPICS = (
     INCIDENTS_EVENTS,
     NOTIFICATIONS,
     NOTIFICATIONS_RESULTS,
+    CHANGES,
+    REPLIES,
     DEADLETTERS,
     CONTROL,
     *(table.changelog for table in (DEDUP, CORRELATION, *WRITER_TABLES)),

@@ -59,3 +59,16 @@ WHERE tenant = {tenant:String} AND received_at >= fromUnixTimestamp64Milli({sinc
 GROUP BY service
 ORDER BY alerts DESC, service
 """
+
+#: tenant, incident_id, hours -> what was changed in its service in the hours before it opened, newest first
+CHANGES_BEFORE = """
+SELECT at, summary, source, links, dateDiff('second', at, incident.opened_at) AS seconds_before
+FROM change_events
+INNER JOIN (
+    SELECT service, opened_at FROM incidents FINAL
+    WHERE tenant = {tenant:String} AND incident_id = {incident_id:UUID}
+) AS incident ON change_events.service = incident.service
+WHERE tenant = {tenant:String}
+    AND at BETWEEN incident.opened_at - toIntervalHour({hours:UInt32}) AND incident.opened_at
+ORDER BY at DESC
+"""

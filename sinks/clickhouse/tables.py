@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 from msgspec.msgpack import Ext
 
 from schemas import codec, topics
@@ -14,6 +15,7 @@ from schemas.deadletter import DeadLetter
 from schemas.records import Record
 from schemas.rows import (
     AlertRow,
+    ChangeRow,
     DeadLetterRow,
     DeliveryRow,
     IncidentEventRow,
@@ -134,6 +136,28 @@ def _deliveries(record: Record) -> Rows:
     )
 
 
+def _changes(record: Record) -> Rows:
+    change = codec.decode_change(record.value or b"")
+    return _one(
+        ChangeRow(
+            tenant=change.tenant,
+            received_at=change.received_at,
+            at=change.at,
+            event_id=_uuid(change.event_id),
+            provider=change.provider,
+            integration=change.integration,
+            service=change.service,
+            summary=change.summary,
+            source=change.source,
+            details=change.details,
+            links=msgspec.json.encode(change.links).decode() if change.links else "",
+            kafka_topic=record.topic,
+            kafka_partition=record.partition,
+            kafka_offset=record.offset,
+        )
+    )
+
+
 def _dead_letters(record: Record) -> Rows:
     letter = DeadLetter.read(record.key, record.value, list(record.headers))
     # without our headers the letter was written by hand: its own place keeps it apart from others
@@ -190,6 +214,7 @@ TABLES: Mapping[str, Table] = {
         _table("incidents", topics.INCIDENTS, IncidentRow, _incidents),
         _table("incident_events", topics.INCIDENTS_EVENTS, IncidentEventRow, _incident_events),
         _table("deliveries", topics.NOTIFICATIONS_RESULTS, DeliveryRow, _deliveries),
+        _table("change_events", topics.CHANGES, ChangeRow, _changes),
         _table("dead_letters", topics.DEADLETTERS, DeadLetterRow, _dead_letters),
     )
 }

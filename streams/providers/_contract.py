@@ -38,20 +38,40 @@ class BadBody(ValueError):  # noqa: N818 - it is the body that is bad
 Silence = Literal["test", "ignored", "handshake", "change"]
 
 
-class NoAlert(Exception):  # noqa: N818 - the request is right, there is just nothing in it to store
+class Change(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What was changed, as its provider tells it: `schemas.change.ChangeEvent` without identity.
+
+    `summary` has 1 to 1024 characters; `details` is JSON text or empty; `at` is milliseconds UTC, 0 for none.
+    """
+
+    summary: str
+    source: str
+    details: bytes = b""
+    links: list[dict[str, str]] = []
+    at: int = 0
+
+
+class NoAlert(Exception):  # noqa: N818 - the request is right, there is just no alert in it
     """Raised by `decode` for a right request without an alert. `answer` is the body to answer with.
 
     `callback` is the URL somebody must visit to finish a handshake, already checked by the provider, or "".
+    `change` is what a request of the kind `change` tells, to be stored before it is answered.
     """
 
     def __init__(
-        self, kind: Silence, answer: bytes = b"", content_type: str = "application/json", callback: str = ""
+        self,
+        kind: Silence,
+        answer: bytes = b"",
+        content_type: str = "application/json",
+        callback: str = "",
+        change: Change | None = None,
     ) -> None:
         super().__init__(kind)
         self.kind: Silence = kind
         self.answer = answer or b'{"status":"%b"}' % kind.encode()
         self.content_type = content_type
         self.callback = callback
+        self.change = change
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -132,6 +152,7 @@ class Provider(Generic[T]):
     parse: Callable[[T, Context], list[Draft]]
     order_key: Callable[[T, Context], str]
     headers: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("POST",)
     batch: bool = False
     signature: Signature | None = None
     setup: tuple[str, ...] = ()

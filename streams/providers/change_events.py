@@ -1,14 +1,26 @@
 """PagerDuty change events (https://developer.pagerduty.com/docs/send-change-event): what was deployed or changed.
 
-They never open an alert: a right one is NoAlert of the kind `change`.
+They never open an alert: a right one is NoAlert of the kind `change`, and carries the change.
 """
 
 from typing import Any, NoReturn
 
 import msgspec
 
-from streams.providers._contract import BadBody, Context, Example, NoAlert, Provider, as_decoded, first_key
-from streams.providers._json import decode
+from streams.providers._contract import (
+    SUMMARY_LIMIT,
+    BadBody,
+    Change,
+    Context,
+    Example,
+    NoAlert,
+    Provider,
+    as_decoded,
+    first_key,
+)
+from streams.providers._fields import link, text
+from streams.providers._json import decode, encode
+from streams.providers._time import epoch_ms
 
 
 class Payload(msgspec.Struct, gc=False):
@@ -20,20 +32,30 @@ class Payload(msgspec.Struct, gc=False):
     custom_details: dict[str, Any] | None = None
 
 
-class Change(msgspec.Struct, gc=False):
-    """The body, as far as it is checked."""
+class Body(msgspec.Struct, gc=False):
+    """The body, as far as it is read. The routing key is the gateway's."""
 
     payload: Payload
-    routing_key: str | None = None
+    links: list[dict[str, Any]] | None = None
 
 
-_decoder = msgspec.json.Decoder(Change)
+_decoder = msgspec.json.Decoder(Body)
 
 
 def _decode(body: bytes, context: Context) -> NoReturn:
-    if not decode(_decoder, body).payload.summary.strip():
+    found = decode(_decoder, body)
+    payload = found.payload
+    summary = payload.summary.strip()
+    if not summary:
         raise BadBody("payload.summary", "is required")
-    raise NoAlert("change", b'{"status":"success","message":"Change event processed"}')
+    change = Change(
+        summary=summary[:SUMMARY_LIMIT],
+        source=(payload.source or "").strip(),
+        details=encode(payload.custom_details) if payload.custom_details else b"",
+        links=[one for each in found.links or () for one in link(text(each.get("href")), text(each.get("text")))],
+        at=epoch_ms(payload.timestamp),
+    )
+    raise NoAlert("change", b'{"status":"success","message":"Change event processed"}', change=change)
 
 
 PROVIDER = Provider(

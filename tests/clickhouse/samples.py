@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.alert import Action, Severity
+from schemas.change import ChangeEvent
 from schemas.codec import encode
 from schemas.incident import Incident, IncidentEvent, Status
 from schemas.notification import Delivery, Outcome, Transition
@@ -128,3 +129,19 @@ def delivery(attempt: int = 1, error: str = "") -> Delivery:
         http_status=503 if error else 200,
         error=error,
     )
+
+
+def change(**changes: Any) -> ChangeEvent:
+    """A deployment to the service of `incident`."""
+    values: dict[str, Any] = {
+        "tenant": "default",
+        "service": "payments",
+        "integration": "c" * 32,
+        "provider": "change_events",
+        "event_id": UUID.bytes,
+        "received_at": NOW,
+        "at": NOW - 60_000,
+        "summary": "payments 4.7.1 went live",
+        "source": "deployer",
+    }
+    return ChangeEvent(**(values | changes))

@@ -10,6 +10,7 @@ from schemas.deadletter import DeadLetter
 from schemas.rows import pack_row
 from schemas.topics import (
     ALERTS_HISTORY,
+    CHANGES,
     DEADLETTERS,
     INCIDENTS,
     INCIDENTS_EVENTS,
@@ -18,7 +19,7 @@ from schemas.topics import (
 )
 from sinks.clickhouse.batches import form
 from sinks.clickhouse.tables import TABLES
-from tests.clickhouse.samples import NOW, Record, alert_row, delivery, history, incident, incident_event
+from tests.clickhouse.samples import NOW, Record, alert_row, change, delivery, history, incident, incident_event
 
 ALERTS = TABLES[ALERTS_HISTORY.name]
 
@@ -41,6 +42,7 @@ def test_every_written_topic_has_a_table() -> None:
         (INCIDENTS.name, encode(incident()), "incidents"),
         (INCIDENTS_EVENTS.name, encode(incident_event()), "incident_events"),
         (NOTIFICATIONS_RESULTS.name, encode(delivery()), "deliveries"),
+        (CHANGES.name, encode(change(links=[{"href": "https://example.com/", "text": "build"}])), "change_events"),
     ],
 )
 def test_a_record_becomes_one_row_with_its_place(topic: str, value: bytes, name: str) -> None:

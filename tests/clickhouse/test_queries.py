@@ -5,12 +5,12 @@ from typing import Any
 from schemas.codec import encode
 from schemas.incident import Status
 from schemas.rows import AlertOutcome, AlertRow, uuid_column
-from schemas.topics import ALERTS_HISTORY, INCIDENTS, INCIDENTS_EVENTS
+from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS
 from sinks.clickhouse import queries
 from sinks.clickhouse.batches import form
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES
-from tests.clickhouse.samples import NOW, UUID, Record, alert_row, history, incident, incident_event
+from tests.clickhouse.samples import NOW, UUID, Record, alert_row, change, history, incident, incident_event
 
 
 async def write(client: ClickHouse, topic: str, values: list[Any]) -> None:
@@ -88,3 +88,21 @@ async def test_timeline_is_in_order_and_once(clickhouse: ClickHouse) -> None:
     )
     rows = await clickhouse.query(queries.TIMELINE, {"tenant": "default", "incident_id": str(UUID)})
     assert [(row["version"], row["note"]) for row in rows] == [(1, "a"), (2, "b")]
+
+
+async def test_changes_before_an_incident_are_those_of_its_service(clickhouse: ClickHouse) -> None:
+    """Newest first, within the hours asked for; not those after it, of another service or of another tenant."""
+    changes = [
+        change(summary="an hour before", at=NOW - 3_600_000),
+        change(summary="just before", at=NOW - 1_000, links=[{"href": "https://example.com/1", "text": "build"}]),
+        change(summary="after", at=NOW + 1_000),
+        change(summary="long before", at=NOW - 3 * 3_600_000),
+        change(summary="elsewhere", service="cart"),
+        change(summary="of another", tenant="another"),
+    ]
+    await write(clickhouse, CHANGES.name, changes)
+    await write(clickhouse, INCIDENTS.name, [incident(version=1), incident(version=2)])
+    scope = {"tenant": "default", "incident_id": str(UUID), "hours": 2}
+    rows = await clickhouse.query(queries.CHANGES_BEFORE, scope)
+    assert [(row["summary"], row["seconds_before"]) for row in rows] == [("just before", 1), ("an hour before", 3600)]
+    assert rows[0]["links"] == '[{"href":"https://example.com/1","text":"build"}]'

@@ -15,6 +15,7 @@ from schemas.incident import Status
 from schemas.rows import (
     AlertOutcome,
     AlertRow,
+    ChangeRow,
     DeadLetterRow,
     DeliveryRow,
     IncidentEventRow,
@@ -35,6 +36,7 @@ STRUCTS: dict[str, type[Row]] = {
     "incidents": IncidentRow,
     "incident_events": IncidentEventRow,
     "deliveries": DeliveryRow,
+    "change_events": ChangeRow,
     "dead_letters": DeadLetterRow,
 }
 ENUMS = {Severity, Action, AlertOutcome, Status}
