@@ -4,6 +4,7 @@ Takes `alerts.unique` (key: correlation key). Gives incidents (their newest vers
 notification per transition and routed destination, and the history row of every alert that ends here.
 An alert joins the newest incident of its key while that one's rolling window is open; without grouping
 the key is the fingerprint and the window never ends. An incident resolves when its last open member does.
+A request that waits for one of the alerts hears here what became of it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from schemas.rows import AlertOutcome
 from schemas.topics import INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS
 from streams import incidents
 from streams.history import History
+from streams.replies import reply
 from streams.rules import Rules
 
 TRANSITIONS = frozenset(Transition)
@@ -28,6 +30,9 @@ TRANSITIONS = frozenset(Transition)
 MEMBER = b"member:"
 #: Timeline lines for members that join, per incident; all are counted, all have their own history row.
 MAX_JOINED_LINES = 100
+
+#: What became of a record, for the verdict: whether its alert is a duplicate, and its incident, empty for none.
+Ended = tuple[bool, bytes]
 
 
 class Open(msgspec.Struct, array_like=True, gc=False):
@@ -138,11 +143,13 @@ class Correlate:
             opens = _decode(value) if value is not None else []
             members = _Members(state, key, opens)
             if unique.alert is None:
-                _count(members, unique, batch, now)
+                ended = _count(members, unique, batch, now)
             elif unique.alert.action == Action.TRIGGER:
-                self._trigger(opens, members, key, unique, unique.alert, record.offset, batch, now)
+                ended = self._trigger(opens, members, key, unique, unique.alert, record.offset, batch, now)
             else:
-                _end(opens, members, unique, unique.alert, record.offset, batch, now)
+                ended = _end(opens, members, unique, unique.alert, record.offset, batch, now)
+            if record.headers:
+                batch.outputs += reply(record.headers, *ended)
             if opens:
                 state.put(key, encode(opens))
             elif value is not None:
@@ -159,13 +166,13 @@ class Correlate:
         offset: int,
         batch: _Batch,
         now: int,
-    ) -> None:
+    ) -> Ended:
         decision = self._rules.decide(alert)
         rule = ",".join(decision.rules)
         member = members.find(alert.fingerprint)
         if decision.suppress and member is None:
             batch.history.add(offset, alert, AlertOutcome.SUPPRESSED, severity=decision.severity, rule=rule)
-            return
+            return unique.repeats > 0, b""
         correlation = self._control.service(alert.tenant, alert.service).correlation
         if member is not None:
             outcome = AlertOutcome.DEDUPLICATED
@@ -196,29 +203,31 @@ class Correlate:
             offset, alert, outcome,
             severity=decision.severity, incident_id=found.incident.incident_id, rule=rule,
         )  # fmt: skip
+        return member is not None, found.incident.incident_id
 
 
-def _count(members: _Members, unique: UniqueAlert, batch: _Batch, now: int) -> None:
+def _count(members: _Members, unique: UniqueAlert, batch: _Batch, now: int) -> Ended:
     """Folded repeats: a total, so what is known already adds nothing."""
     member = members.find(unique.fingerprint)
     if member is None:
-        return
+        return True, b""
     found, repeats = member
     if unique.repeats > repeats:
         members.keep(unique.fingerprint, found, unique.repeats)
         new = unique.repeats - repeats
         found.incident, event = incidents.repeat(found.incident, new, unique.last_seen, unique.severity)
         batch.change(found.incident, event, found.routes, now)
+    return True, found.incident.incident_id
 
 
 def _end(
     opens: list[Open], members: _Members, unique: UniqueAlert, alert: Alert, offset: int, batch: _Batch, now: int
-) -> None:
+) -> Ended:
     """An acknowledge or a resolve of a member."""
     member = members.find(alert.fingerprint)
     if member is None:
         batch.history.add(offset, alert, AlertOutcome.UNMATCHED)
-        return
+        return False, b""
     _count(members, unique, batch, now)
     found, _ = member
     incident_id = found.incident.incident_id
@@ -227,7 +236,7 @@ def _end(
             found.incident, event = incidents.acknowledge(found.incident, alert)
             batch.change(found.incident, event, found.routes, now)
         batch.history.add(offset, alert, AlertOutcome.ACKNOWLEDGED, incident_id=incident_id)
-        return
+        return False, incident_id
     members.drop(alert.fingerprint)
     found.open_members -= 1
     if not found.open_members:
@@ -235,3 +244,4 @@ def _end(
         batch.change(found.incident, event, found.routes, now)
         opens.remove(found)
     batch.history.add(offset, alert, AlertOutcome.RESOLVED, incident_id=incident_id)
+    return False, incident_id

@@ -3,6 +3,7 @@
 Takes `alerts.normalized` (key: fingerprint). Gives `alerts.unique` (key: correlation key) for what is new,
 resolves, is raised in severity or repeats after its window, and the history row of every alert that
 ends here (a repeat, a stale or unmatched one). The count of folded repeats follows when the window ends.
+A request that waits hears at once: of a repeat from correlation, which knows its incident, else from here.
 A copy of a record that a crashed worker sent twice is known by its origin and dropped.
 """
 
@@ -18,6 +19,7 @@ from schemas.records import Output, Record, State
 from schemas.rows import AlertOutcome
 from schemas.topics import ALERTS_UNIQUE
 from streams.history import History
+from streams.replies import reply
 from streams.rules import field
 
 OPEN, CLOSED = 1, 2
@@ -95,6 +97,8 @@ class Dedup:
                 passed = self._end(state, alert, record.offset, history)
             if passed is not None:
                 yield _forward(passed, alert, record)
+            elif record.headers:
+                yield from _answer(state, alert, record)
         yield from history.blocks(records[0].partition if records else 0)
         yield from _expire(state, now)
 
@@ -183,7 +187,23 @@ def _forward(entry: Entry, alert: Alert, record: Record) -> Output:
         record.partition, record.offset, alert.fingerprint, entry.repeats, entry.last_seen,
         Severity(entry.severity), alert,
     )  # fmt: skip
-    return Output(ALERTS_UNIQUE.name, entry.correlation_key, encode(unique))
+    return Output(ALERTS_UNIQUE.name, entry.correlation_key, encode(unique), None, record.headers)
+
+
+def _answer(state: State, alert: Alert, record: Record) -> Iterator[Output]:
+    """The verdict on an alert that ended here, if somebody waits for it."""
+    value = state.get(alert.fingerprint)
+    if alert.action != Action.TRIGGER or value is None or value[0] == CLOSED:
+        yield from reply(record.headers, deduplicated=False)
+        return
+    entry = unpack(value, alert.fingerprint)
+    # The repeats that went downstream before: counting these changes nothing, the fold stays folded.
+    yield _counts(entry._replace(repeats=entry.told), alert.fingerprint, record.headers)
+
+
+def _counts(entry: Entry, fingerprint: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> Output:
+    unique = UniqueAlert(0, -1, fingerprint, entry.repeats, entry.last_seen, Severity(entry.severity))
+    return Output(ALERTS_UNIQUE.name, entry.correlation_key, encode(unique), None, headers)
 
 
 def _expire(state: State, now: int) -> Iterator[Output]:
@@ -199,7 +219,6 @@ def _expire(state: State, now: int) -> Iterator[Output]:
         elif entry.repeats > entry.told and entry.window_end <= now:
             told = entry._replace(told=entry.repeats)
             state.put(fingerprint, told.pack(fingerprint))
-            counts = UniqueAlert(0, -1, fingerprint, entry.repeats, entry.last_seen, Severity(entry.severity))
-            yield Output(ALERTS_UNIQUE.name, entry.correlation_key, encode(counts))
+            yield _counts(told, fingerprint)
         elif entry.repeats > entry.told:
             state.schedule(fingerprint, entry.window_end)

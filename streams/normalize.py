@@ -17,6 +17,7 @@ from schemas.fingerprint import derived_uuid, fingerprint
 from schemas.records import Output, Record
 from schemas.topics import ALERTS_NORMALIZED, DEADLETTERS
 from streams.providers import BadBody, Draft, find
+from streams.replies import readdress
 
 #: A sender's clock may be ahead of ours by this much; what is later is set to the time of arrival.
 CLOCK_SKEW_MS = 300_000
@@ -46,7 +47,8 @@ class Normalize:
                 continue
             for index, draft in enumerate(drafts):
                 alert = _from_draft(raw, draft, record, index)
-                yield Output(ALERTS_NORMALIZED.name, alert.fingerprint, encode(alert))
+                headers = record.headers and readdress(record.headers, index, len(drafts), alert.dedup_key)
+                yield Output(ALERTS_NORMALIZED.name, alert.fingerprint, encode(alert), None, headers)
 
     def events(self, state: object, records: Sequence[Record], now: int) -> Iterator[Output]:
         """`alerts.events` -> alerts. The time of arrival is the record's, the event id derives from its place."""

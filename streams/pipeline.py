@@ -21,6 +21,7 @@ OUTPUTS = (
     topics.INCIDENTS,
     topics.INCIDENTS_EVENTS,
     topics.NOTIFICATIONS,
+    topics.REPLIES,
     topics.DEADLETTERS,
 )
 

@@ -118,6 +118,8 @@ def _configs(topic: Topic, replication: int) -> dict[str, str]:
         configs["segment.bytes"] = str(_COMPACT_SEGMENT_BYTES)
     else:
         configs["retention.ms"] = str(topic.retention_ms)
+        # Kafka deletes whole segments, and one that is written to keeps its oldest records with the newest.
+        configs["segment.ms"] = str(topic.retention_ms)
     return configs
 
 

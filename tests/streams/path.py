@@ -9,7 +9,14 @@ import msgspec
 
 from schemas import topics
 from schemas.alert import RawEvent
-from schemas.codec import decode_block, decode_incident, decode_incident_event, decode_notification, encode
+from schemas.codec import (
+    decode_block,
+    decode_incident,
+    decode_incident_event,
+    decode_notification,
+    decode_verdict,
+    encode,
+)
 from schemas.control import Control
 from schemas.deadletter import DeadLetter
 from schemas.fingerprint import uuid7
@@ -17,6 +24,7 @@ from schemas.incident import Incident, IncidentEvent
 from schemas.notification import Notification
 from schemas.records import Output
 from schemas.rows import AlertOutcome
+from schemas.verdict import REPLY, ReplyTo, Verdict
 from streams.correlate import Correlate
 from streams.dedup import Dedup, deadline
 from streams.engine.state import PartitionState
@@ -59,13 +67,28 @@ class Path:
         self.logs[topic].append(record)
         return record
 
-    def push(self, action: str, key: str, severity: str = "error", *, service: str = "web", **payload: Any) -> None:
-        """One Events API request, through all stages."""
+    def push(
+        self,
+        action: str,
+        key: str,
+        severity: str = "error",
+        *,
+        service: str = "web",
+        waits: bool = False,
+        **payload: Any,
+    ) -> None:
+        """One Events API request, through all stages; one that `waits` has a reply address."""
         body: dict[str, Any] = {"event_action": action, "dedup_key": key}
         if action == "trigger":
             body["payload"] = {"summary": f"{key} is broken", "source": "host-1", "severity": severity, **payload}
-        raw = RawEvent("default", service, "0" * 32, "events_v2", uuid7(self.now), self.now, msgspec.json.encode(body))
-        self.append(topics.ALERTS_RAW.name, encode(raw))
+        self.request("events_v2", body, service=service, waits=waits)
+
+    def request(self, provider: str, body: Any, *, service: str = "web", waits: bool = False) -> None:
+        """One request in a provider's format, through all stages."""
+        request = uuid7(self.now)
+        raw = RawEvent("default", service, "0" * 32, provider, request, self.now, msgspec.json.encode(body))
+        headers = [(REPLY, encode(ReplyTo(b"gateway", request)))] if waits else []
+        self.append(topics.ALERTS_RAW.name, encode(raw), headers=headers)
         self.run()
 
     def run(self) -> None:
@@ -134,6 +157,11 @@ class Path:
     def notifications(self) -> list[Notification]:
         """What people would hear."""
         return [decode_notification(record.value or b"") for record in self.logs[topics.NOTIFICATIONS.name]]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What those who wait hear."""
+        return [decode_verdict(record.value or b"") for record in self.logs[topics.REPLIES.name]]
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
