@@ -48,8 +48,10 @@ async def create_topics(
         await admin.close()
 
 
-async def check_topics(bootstrap: str, topics: Sequence[Topic] = TOPICS) -> None:
-    """Raise TopicsError naming the topics that do not exist, or when Kafka does not answer."""
+async def check_topics(bootstrap: str, topics: Sequence[Topic] = TOPICS) -> dict[str, int]:
+    """The partitions of every topic there is. Raises TopicsError naming those of `topics` that do not exist,
+    or when Kafka does not answer.
+    """
     admin = await _connect(bootstrap)
     try:
         existing = await _partitions(admin)
@@ -58,6 +60,7 @@ async def check_topics(bootstrap: str, topics: Sequence[Topic] = TOPICS) -> None
     missing = sorted(topic.name for topic in topics if topic.name not in existing)
     if missing:
         raise TopicsError(f"Kafka at {bootstrap} has no topic {', '.join(missing)}: run `stormweir topics`")
+    return existing
 
 
 async def _connect(bootstrap: str) -> AIOKafkaAdminClient:

@@ -8,6 +8,7 @@ skip a batch); a new one is made in the background, and until then `put` refuses
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from time import monotonic
 
 import structlog
@@ -29,6 +30,9 @@ BATCH_BYTES = 512 * 1024
 WAITING_BYTES = 64 * 1024 * 1024
 #: Kafka's record batch header (61 bytes) and the record's own lengths, generously.
 RECORD_OVERHEAD = 256
+
+Headers = Sequence[tuple[str, bytes]]
+_NO_HEADERS: Headers = []
 
 
 class UnavailableError(Exception):
@@ -87,7 +91,7 @@ class _Link:
                 raise
         return cls(producer, topic, len(partitions), limit - RECORD_OVERHEAD)
 
-    def put(self, key: bytes, value: bytes, at: int) -> asyncio.Future[None]:
+    def put(self, key: bytes, value: bytes, at: int, headers: Headers = _NO_HEADERS) -> asyncio.Future[None]:
         size = len(value)
         if size + len(key) > self._max_record:
             raise TooLargeError
@@ -95,9 +99,9 @@ class _Link:
             raise UnavailableError
         partition = partition_for(key, len(self._queues))
         queue = self._queues[partition]
-        if not queue or queue[-1].batch.append(key=key, value=value, timestamp=at) is None:
+        if not queue or queue[-1].batch.append(key=key, value=value, timestamp=at, headers=headers) is None:
             queue.append(_Flush(self._producer.create_batch()))
-            queue[-1].batch.append(key=key, value=value, timestamp=at)
+            queue[-1].batch.append(key=key, value=value, timestamp=at, headers=headers)
             self._filled[partition].set()
         flush = queue[-1]
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -174,7 +178,7 @@ class Lanes:
         self._link = await self._connect()
         self._keeper = asyncio.create_task(self._keep(self._link), name="lanes")
 
-    def put(self, key: bytes, value: bytes, at: int) -> asyncio.Future[None]:
+    def put(self, key: bytes, value: bytes, at: int, headers: Headers = _NO_HEADERS) -> asyncio.Future[None]:
         """Queue a record, `at` in ms; the future ends when the broker has it, or in UnavailableError.
 
         Raises UnavailableError at once while Kafka is away or too much waits, TooLargeError for a record
@@ -182,7 +186,7 @@ class Lanes:
         """
         if self._link is None:
             raise UnavailableError
-        return self._link.put(key, value, at)
+        return self._link.put(key, value, at, headers)
 
     def pending_since(self) -> float | None:
         """The monotonic time since which something has not ended that must end within seconds, or None."""

@@ -1,0 +1,152 @@
+"""A request may wait until the stream says whether its alerts are duplicates (schemas.verdict).
+
+Each gateway reads one partition of `replies`, without a group and from its end: what was answered before it
+started is for nobody here. Nothing depends on a verdict: late, or never, the request is as accepted as ever.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from os import urandom
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from prometheus_client import Counter
+
+from schemas.codec import decode_verdict, encode
+from schemas.fingerprint import partition_for
+from schemas.topics import REPLIES
+from schemas.verdict import REPLY, ReplyTo, Verdict
+from streams.topics import check_topics
+
+log = structlog.get_logger(__name__)
+
+#: How long a request waits where waiting is the default, seconds, and the longest that one may ask for.
+BUDGET_S = 2
+MAX_WAIT_S = 10
+#: Requests that wait at once; more are answered without a verdict. Far below the number of requests that may be
+#: open (server.CONCURRENCY), so that without a worker those that wait do not keep others out.
+MAX_WAITING = 256
+_CONNECT_TIMEOUT_S = 10.0
+_RETRY_S = 5.0
+_WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:[;,]|$)', re.IGNORECASE | re.ASCII)
+
+_VERDICTS = Counter("stormweir_verdicts_total", "Requests that wanted a verdict, by what they got", ["verdict"])
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+def preference(prefer: str | None) -> int | None:
+    """The seconds of `Prefer: wait=N` (RFC 7240, section 4.3), at most 10; None where it asks for none.
+
+    >>> preference("respond-async, wait=5"), preference("wait=3600"), preference("wait=soon")
+    (5, 10, None)
+    """
+    found = _WAIT.search(prefer) if prefer else None
+    return None if found is None else min(int(found[1]), MAX_WAIT_S)
+
+
+class _Question:
+    """A request that waits, and which of its alerts are known to be duplicates."""
+
+    __slots__ = ("answer", "duplicates")
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[Verdict | None] = asyncio.get_running_loop().create_future()
+        self.duplicates: set[int] = set()
+
+
+class Verdicts:
+    """Asks for verdicts and follows the answers. Used on one event loop."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._address = b""
+        self._waiting: dict[bytes, _Question] = {}
+        self._tried = asyncio.Event()
+        self._released = False
+        self._follower: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return once answers are followed, or could not be: then nobody waits until they are."""
+        self._follower = asyncio.create_task(self._run(), name="verdicts")
+        await self._tried.wait()
+
+    async def of(self, request: bytes, seconds: float, put: Callable[[Headers], Awaitable[None]]) -> Verdict | None:
+        """Have `put` store the request with these headers, and wait up to `seconds` in all; None is too late.
+
+        A request of several alerts is a duplicate if each of them is one. Raises what `put` raises.
+        """
+        if not self._address or self._released or len(self._waiting) >= MAX_WAITING:
+            _VERDICTS.labels("not_asked").inc()
+            await put(())
+            return None
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        question = self._waiting[request] = _Question()
+        try:
+            await put([(REPLY, encode(ReplyTo(self._address, request)))])
+            await asyncio.wait({question.answer}, timeout=deadline - loop.time())
+        finally:
+            del self._waiting[request]
+        verdict = question.answer.result() if question.answer.done() else None
+        _VERDICTS.labels("late" if verdict is None else "duplicate" if verdict.deduplicated else "new").inc()
+        return verdict
+
+    def release(self) -> None:
+        """Nobody waits any longer."""
+        self._released = True
+        for question in self._waiting.values():
+            if not question.answer.done():
+                question.answer.set_result(None)
+
+    async def stop(self) -> None:
+        """Release, and stop following."""
+        self.release()
+        if self._follower is not None:
+            self._follower.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._follower
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._follow()
+            except Exception as error:
+                log.warning("verdicts cannot be read, requests do not wait", error=type(error).__name__)
+            self._tried.set()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _follow(self) -> None:
+        address = urandom(8)
+        partitions = (await check_topics(self._bootstrap, [REPLIES]))[REPLIES.name]
+        partition = TopicPartition(REPLIES.name, partition_for(address, partitions))
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="latest"
+        )
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                await consumer.start()
+                consumer.assign([partition])
+                await consumer.seek_to_end(partition)
+                await consumer.position(partition)
+            self._address = address
+            self._tried.set()
+            while True:
+                for records in (await consumer.getmany(timeout_ms=1000)).values():
+                    for record in records:
+                        self._take(decode_verdict(record.value or b""))
+        finally:
+            self._address = b""
+            await consumer.stop()
+
+    def _take(self, verdict: Verdict) -> None:
+        reply_to = verdict.reply_to
+        question = self._waiting.get(reply_to.request)
+        if question is None or question.answer.done():
+            return
+        if verdict.deduplicated:
+            question.duplicates.add(reply_to.index)
+        if not verdict.deduplicated or len(question.duplicates) == reply_to.alerts:
+            question.answer.set_result(verdict)
