@@ -1,8 +1,12 @@
 """What the gateway answers: status, headers and JSON bodies, and the refusals that lead to them."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
+
+if TYPE_CHECKING:
+    from streams.gateway.auth import Sender
 
 Headers = list[tuple[str, str]]
 _JSON = ("content-type", "application/json")
@@ -11,37 +15,52 @@ RETRY_AFTER_S = 2
 
 
 class Answer(NamedTuple):
-    """One HTTP answer. `reason` is the short code for the metric of rejections, "" for accepted ones."""
+    """One HTTP answer. `reason` is the short code of a refusal, "" for others; `field` what a 400 is about."""
 
     status: int
     body: bytes
     headers: Headers = _HEADERS
     reason: str = ""
+    field: str = ""
 
 
 class Refusal(Exception):  # noqa: N818 - an answer that ends the checks, not an error of ours
-    """The request is not accepted; nothing of it is on Kafka."""
+    """The request is not accepted; nothing of it is on Kafka. `sender` is who was known by then, or None."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, sender: "Sender | None" = None) -> None:
         super().__init__(answer.reason)
         self.answer = answer
+        self.sender = sender
 
 
 def _refused(status: int, code: str, error: str, headers: Headers | None = None, **more: str) -> Answer:
     body = orjson.dumps({"error": error, **more})
-    return Answer(status, body, [_JSON, *(headers or [])], code)
+    return Answer(status, body, [_JSON, *(headers or [])], code, more.get("field", ""))
 
 
 NOT_FOUND = _refused(404, "not_found", "no such route")
-WRONG_METHOD = _refused(405, "method", "only POST is answered here", [("allow", "POST")])
 #: The same for a missing, malformed and unknown key, so that nobody learns which keys exist.
 _CHALLENGE = [("www-authenticate", "Token")]
 UNAUTHORIZED = _refused(401, "unauthorized", "unauthorized", _CHALLENGE)
+#: The key is right, on the route of another provider: it looks like any wrong key, and is told apart in records.
+WRONG_TYPE = UNAUTHORIZED._replace(reason="wrong_type")
 #: The refusal of each reason that schemas.signature.verify gives.
 UNVERIFIED = {
     reason: _refused(401, reason, "unauthorized", _CHALLENGE, reason=reason)
     for reason in ("missing_header", "bad_signature", "stale_timestamp")
 }
+MISSING_SECRET = _refused(
+    401, "missing_secret", "a signature is required, and no secret is set to check it", reason="missing_secret"
+)
+#: What SNS posts with raw message delivery is not signed, and says of no topic that it is from there.
+NOT_SIGNED = _refused(
+    401, "missing_signature", "the message is not signed: turn raw message delivery off", reason="missing_signature"
+)
+OTHER_TOPIC = _refused(403, "topic", "the integration does not list the message's SNS topic", field="TopicArn")
+NO_CERTIFICATE = _refused(
+    503, "no_certificate", "the signer's certificate could not be fetched, send it again",
+    [("retry-after", str(RETRY_AFTER_S))],
+)  # fmt: skip
 #: Change events are understood but have no table yet: saying 2xx would lose them silently.
 NOT_STORED = _refused(501, "not_stored", "change events are not stored by this version")
 DISABLED = _refused(403, "disabled", "the integration is disabled")
@@ -51,6 +70,12 @@ UNAVAILABLE = _refused(
     503, "unavailable", "the alert could not be stored, send it again", [("retry-after", str(RETRY_AFTER_S))]
 )
 FAILED = _refused(500, "failed", "internal error")
+
+
+def wrong_method(methods: Iterable[str]) -> Answer:
+    """405 with the methods that are answered."""
+    allowed = ", ".join(methods)
+    return _refused(405, "method", f"only {allowed} is answered here", [("allow", allowed)])
 
 
 def too_large(limit: int) -> Answer:
@@ -73,7 +98,7 @@ def invalid_event(path: str, reason: str) -> Answer:
         "error": error,
         "field": path,
     }
-    return Answer(400, orjson.dumps(value), reason="bad_body")
+    return Answer(400, orjson.dumps(value), reason="bad_body", field=path)
 
 
 def processed(dedup_key: str) -> Answer:
@@ -87,6 +112,33 @@ def accepted(event_id: str, dedup_key: str | None) -> Answer:
     if dedup_key is not None:
         value["dedup_key"] = dedup_key
     return Answer(202, orjson.dumps(value))
+
+
+def will_be_processed(request_id: str, took: float) -> Answer:
+    """202 as Opsgenie's Alert API answers it (https://docs.opsgenie.com/docs/alert-api); `took` in seconds."""
+    value = {"result": "Request will be processed", "took": round(took, 3), "requestId": request_id}
+    return Answer(202, orjson.dumps(value))
+
+
+def as_opsgenie(answer: Answer, request_id: str, took: float) -> Answer:
+    """A refusal with what Opsgenie's clients read: `message`, `took`, `requestId`, and `errors` by field.
+
+    A field that is wrong in readable JSON is 422 there (https://docs.opsgenie.com/docs/response#error-handling).
+    """
+    value = orjson.loads(answer.body)
+    value |= {"message": value["error"], "took": round(took, 3), "requestId": request_id}
+    if answer.field:
+        value["errors"] = {answer.field: value["error"].removeprefix(f"{answer.field}: ")}
+    unprocessable = answer.status == 400 and answer.field not in ("", "body")
+    return answer._replace(status=422 if unprocessable else answer.status, body=orjson.dumps(value))
+
+
+def allowed_origin(origin: str, rate: str) -> Answer:
+    """200 to a sender that asks before it sends; `rate` is requests a minute, or `*`.
+
+    https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md#42-validation-response
+    """
+    return Answer(200, b"", [("webhook-allowed-origin", origin), ("webhook-allowed-rate", rate), ("allow", "POST")])
 
 
 def no_alert(body: bytes, content_type: str) -> Answer:

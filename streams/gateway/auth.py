@@ -1,50 +1,131 @@
 """Who sends this: keys, API keys and signatures. Every failure is a Refusal."""
 
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
-from schemas.control import ApiKey, Control, FieldMapping, Integration
-from schemas.signature import HmacHex, verify
-from streams.gateway.answers import DISABLED, NO_SCOPE, UNAUTHORIZED, UNKNOWN_SERVICE, UNVERIFIED, Refusal
-from streams.providers import BadBody, Provider
+import msgspec
 
-#: A request's header by its lower-case name, None when it was not sent.
-Header = Callable[[str], str | None]
+from schemas.control import DEFAULT_RATE_LIMIT, ApiKey, Control, FieldMapping, Integration, RateLimit, SignaturePolicy
+from schemas.signature import Header, HmacHex, Signature, verify
+from streams.gateway.answers import MISSING_SECRET, NO_SCOPE, UNAUTHORIZED, UNVERIFIED, Refusal
+
 GENERAL_SIGNATURE = HmacHex(("x-signature", "x-webhook-signature", "x-hub-signature-256"))
 SCOPE = "events:write"
-
-_ROUTING_KEY = re.compile(rb'"routing_key"\s*:\s*"([0-9a-f]{32})"')
 NO_MAPPING = FieldMapping()
 
 
 class ApiSender(NamedTuple):
-    """For whom a request with an API key counts. `id` is `apikey/<its id>`, never the key itself."""
+    """The sender behind an API key, as an Integration is one behind its key.
 
+    With `integration`, the tenant's own of the provider, it is that integration who sends; without, `id` is
+    `apikey/<its id>`, never the key itself.
+    """
+
+    key: ApiKey
     tenant: str
     service: str
     id: str
+    integration: Integration | None = None
+    enabled: bool = True
+    mapping: FieldMapping = NO_MAPPING
+    signature: SignaturePolicy | None = None
+    signature_secret: str | None = None
+    rate_limit: RateLimit = DEFAULT_RATE_LIMIT
 
 
 #: For whom an accepted request counts; `id` is what its record names as integration.
 Sender = Integration | ApiSender
+#: How a request may prove itself: a scheme and its secret.
+Proof = tuple[Signature, str]
+
+
+class Directory:
+    """Finds senders in the followed control state, by what they present."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._by_type: dict[tuple[str, str], Integration] = {}
+        self._version = -1
+
+    def find(self, key: str) -> Integration | None:
+        """The integration of this key, enabled or not, or None."""
+        return self._control.integrations.get(key)
+
+    def integration(self, key: str | None) -> Integration:
+        """The integration of this key, enabled or not. Refuses with 401."""
+        found = self.find(key) if key else None
+        if found is None:
+            raise Refusal(UNAUTHORIZED)
+        return found
+
+    def api_key(self, key: str, tenant: str | None = None) -> ApiSender:
+        """The sender of an API key that may write events, without a service yet. Refuses with 401 or 403.
+
+        With `tenant` a key of any other tenant is as wrong as one that does not exist.
+        """
+        found = self._control.apikeys.get(sha256(key.encode("utf-8", "surrogatepass")).hexdigest())
+        if found is None or tenant not in (None, found.tenant):
+            raise Refusal(UNAUTHORIZED)
+        sender = ApiSender(found, found.tenant, "", f"apikey/{found.id}")
+        if SCOPE not in found.scopes:
+            raise Refusal(NO_SCOPE, sender)
+        return sender
+
+    def sender_for(self, sender: ApiSender, slug: str) -> ApiSender:
+        """An API key's sender of a provider: its tenant's integration of that type, if there is one.
+
+        Of several it is the one with the lowest id, an enabled one first. Without any, the service is the slug.
+        """
+        found = self._integration_of(sender.tenant, slug)
+        if found is None:
+            return sender._replace(service=slug)
+        return ApiSender(
+            key=sender.key,
+            tenant=sender.tenant,
+            service=found.service,
+            id=found.id,
+            integration=found,
+            enabled=found.enabled,
+            mapping=found.mapping,
+            signature=found.signature,
+            signature_secret=found.signature_secret,
+            rate_limit=found.rate_limit,
+        )
+
+    def has_service(self, tenant: str, service_id: str) -> bool:
+        """Whether somebody declared this service."""
+        return (tenant, service_id) in self._control.services
+
+    def _integration_of(self, tenant: str, slug: str) -> Integration | None:
+        if self._version != self._control.version:
+            self._version = self._control.version
+            # The best comes last, and stays.
+            every = sorted(self._control.integrations.values(), key=lambda i: (not i.enabled, i.id), reverse=True)
+            self._by_type = {(found.tenant, found.type): found for found in every}
+        return self._by_type.get((tenant, slug))
+
+
+class _Routed(msgspec.Struct):
+    routing_key: str | None = None
+
+
+_routed = msgspec.json.Decoder(_Routed)
+_ROUTING_KEY = re.compile(rb'"routing_key"\s*:\s*"([0-9a-f]{32})"')
+
+
+def authorization(header: Header, scheme: str) -> str | None:
+    """What follows the scheme (lower case, with its space) in the header Authorization; None if it is another."""
+    value = header("authorization")
+    return value[len(scheme) :].strip() if value is not None and value[: len(scheme)].lower() == scheme else None
 
 
 def token(header: Header) -> str | None:
     """The key of `Authorization: Token token=<key>`, None without such a header."""
-    value = header("authorization")
-    if value is None or value[:6].lower() != "token ":
-        return None
-    return value[6:].strip().removeprefix("token=").strip('"')
-
-
-def bearer(header: Header) -> str | None:
-    """The key of `Authorization: Bearer <key>`, None without such a header."""
-    value = header("authorization")
-    return value[7:].strip() if value is not None and value[:7].lower() == "bearer " else None
+    found = authorization(header, "token ")
+    return None if found is None else found.removeprefix("token=").strip('"')
 
 
 def integration_id(query: str) -> str | None:
@@ -56,45 +137,18 @@ def integration_id(query: str) -> str | None:
 
 
 def key_in(body: bytes) -> str | None:
-    """The routing key in a body that is no event, so that its owner hears why instead of 401."""
-    found = _ROUTING_KEY.search(body)
-    return found[1].decode() if found else None
+    """The routing key in a body that its provider did not take, so that its owner hears why instead of 401."""
+    try:
+        return _routed.decode(body).routing_key
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        found = _ROUTING_KEY.search(body)
+        return found[1].decode() if found else None
 
 
-def by_key(control: Control, key: str | None) -> Integration:
-    """The enabled integration of this key. Refuses with 401, or 403 when it is disabled."""
-    found = control.integrations.get(key) if key else None
-    if found is None:
-        raise Refusal(UNAUTHORIZED)
-    if not found.enabled:
-        raise Refusal(DISABLED)
-    return found
-
-
-def by_api_key(control: Control, key: str) -> ApiKey:
-    """The API key's record, if it may write events. Refuses with 401 or 403."""
-    found = control.apikeys.get(sha256(key.encode("utf-8", "surrogatepass")).hexdigest())
-    if found is None:
-        raise Refusal(UNAUTHORIZED)
-    if SCOPE not in found.scopes:
-        raise Refusal(NO_SCOPE)
-    return found
-
-
-def check_signature(provider: Provider[Any], integration: Integration, header: Header, body: bytes) -> None:
-    """The provider's own signature, or HMAC-SHA256 in a general header; only if the integration has a secret."""
-    secret = integration.signature_secret
-    if secret is None:
+def check_signature(proofs: Sequence[Proof], header: Header, body: bytes, now: float) -> None:
+    """One of the proofs must hold at `now`, Unix seconds. Refuses with 401 and the reason of the best try."""
+    reasons = [verify(scheme, secret, header, body, now) for scheme, secret in proofs]
+    if None in reasons:
         return
-    reason = verify(provider.signature or GENERAL_SIGNATURE, secret, header, body, time.time())
-    if reason is not None:
-        raise Refusal(UNVERIFIED[reason])
-
-
-def sender_by_service(control: Control, key: ApiKey, service_id: str | None) -> ApiSender:
-    """The sender behind an API key: the body names the service. BadBody without it, 404 if unknown."""
-    if not service_id:
-        raise BadBody("service_id", "is required with an API key")
-    if (key.tenant, service_id) not in control.services:
-        raise Refusal(UNKNOWN_SERVICE)
-    return ApiSender(key.tenant, service_id, f"apikey/{key.id}")
+    wrong = next((reason for reason in reasons if reason not in (None, "missing_header")), None)
+    raise Refusal(UNVERIFIED[wrong or "missing_header"] if reasons else MISSING_SECRET)

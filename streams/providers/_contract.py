@@ -133,6 +133,13 @@ class Example(NamedTuple):
     silence: Silence | None = None
 
 
+class Address(NamedTuple):
+    """A path that the vendor's own clients know, and the header they send the key in, as far as the key."""
+
+    path: str
+    key_header: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider(Generic[T]):
     """Everything about one sender of alerts.
@@ -142,7 +149,8 @@ class Provider(Generic[T]):
     the group of a `batch` (one request, many alerts). `slug` is its name in URLs, records and files, for ever.
     `headers` are what the two functions need of the request, in lower case, QUERY and PATH among them.
     `signature` is how the vendor proves itself once a secret is set; `setup` what to click in the tool, step
-    by step; `severity_note` how its severities become ours.
+    by step; `severity_note` how its severities become ours. `methods` are those it sends by; OPTIONS is the
+    question of a CloudEvents sender whether its events are wanted.
     """
 
     slug: str
@@ -155,7 +163,9 @@ class Provider(Generic[T]):
     methods: tuple[str, ...] = ("POST",)
     batch: bool = False
     signature: Signature | None = None
+    addresses: tuple[Address, ...] = ()
     setup: tuple[str, ...] = ()
+    fields: tuple[tuple[str, str], ...] = ()
     severity_note: str = ""
     examples: tuple[Example, ...] = ()
 

@@ -168,11 +168,42 @@ PROVIDER = Provider(
     decode=_decode,
     parse=as_decoded,
     order_key=first_key,
+    methods=("POST", "OPTIONS"),
     setup=(
         "In the Azure portal, open Monitor, Alerts, Action groups, and add an action of type Webhook with the "
         "integration's URL.",
         "Switch on the common alert schema for it.",
         "Add the action group to each alert rule, and let the rule resolve alerts by itself.",
+    ),
+    fields=(
+        (
+            "dedup_key",
+            "`essentials.alertId`; older: `context.id` and `context.resourceId`; log and activity alerts: rule or "
+            "operation and resource",
+        ),
+        (
+            "action",
+            "`essentials.monitorCondition` (Fired, Resolved); older: `status` (Activated, Deactivated); log and "
+            "activity alerts always trigger",
+        ),
+        ("severity", "`essentials.severity`; older: `context.severity`, `Severity`, `level`"),
+        (
+            "summary",
+            "`essentials.alertRule` and `essentials.description`; older: name and description of the rule or "
+            "operation",
+        ),
+        (
+            "source",
+            "`essentials.configurationItems.0`, the last part of `essentials.alertTargetIDs.0`; older: the "
+            "resource's name",
+        ),
+        ("component", "`essentials.monitoringService`; older: `resourceType`"),
+        ("group", "older: `resourceGroupName`"),
+        ("class", "`essentials.signalType`; older: Metric, Log, `eventSource`"),
+        ("labels", "`customProperties`; older: `properties`"),
+        ("links", "`essentials.investigationLink`; older: `portalLink`, `LinkToSearchResults`"),
+        ("starts_at", "`essentials.firedDateTime`; older: `timestamp`, `SearchIntervalEndtimeUtc`, `eventTimestamp`"),
+        ("ends_at", "`essentials.resolvedDateTime`; older: `timestamp` of an end"),
     ),
     severity_note="Sev0 is critical, Sev1 error, Sev2 warning, Sev3 and Sev4 info; without one the integration's "
     "default.",

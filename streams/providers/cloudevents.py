@@ -147,6 +147,7 @@ PROVIDER = Provider(
     decode=_decode,
     parse=as_decoded,
     order_key=_order_key,
+    methods=("POST", "OPTIONS"),
     batch=True,
     headers=("content-type", *(f"ce-{name}" for name in _ATTRIBUTES)),
     setup=(
@@ -154,6 +155,20 @@ PROVIDER = Provider(
         "Give what the event is about as subject: source and subject join an alert and its end.",
         "Say the action in data.status or as the last word of the type (com.example.disk.resolved); without either it "
         "is a trigger. data.summary, data.severity and data.host are used when they are there.",
+    ),
+    fields=(
+        ("dedup_key", "`source` and `subject`; without a subject `source` and `type` without its last word"),
+        ("action", "`data.status`, `data.state`, `data.action`, else the last word of `type`, else trigger"),
+        ("severity", "`data.severity`, `severitytext`, `severitynumber`"),
+        ("summary", "`data.summary`, `data.title`, `data.message`, `data.description`, `subject`, `type`"),
+        ("source", "`data.host`, `data.hostname`, `data.instance`, `data.source`, `source`"),
+        ("component", "`data.component`, `data.service`, `subject`"),
+        ("group", "`data.group`, `data.cluster`"),
+        ("class", "`type`"),
+        ("labels", "`data.labels`"),
+        ("links", "`data.url`, `data.link`"),
+        ("starts_at", "`time`"),
+        ("ends_at", "`time` of an end"),
     ),
     severity_note="data.severity, then severitytext, in the words everyone knows; then severitynumber: 21 to 24 "
     "critical, 17 to 20 error, 13 to 16 warning, 1 to 12 info; else the integration's default.",

@@ -136,6 +136,7 @@ PROVIDER = Provider(
     decode=_decode,
     parse=as_decoded,
     order_key=batch_key,
+    methods=("POST", "PUT"),
     batch=True,
     setup=(
         "In Kibana, open Stack Management, Connectors, and add a webhook: POST to the integration's URL.",
@@ -145,6 +146,28 @@ PROVIDER = Provider(
         "Tag the rule severity:critical, severity:warning and so on.",
         'In Watcher, add a webhook action with {"watch_id": "{{ctx.watch_id}}", "status": "active", "metadata": '
         '{"name": "{{ctx.metadata.name}}", "severity": "high"}}, and a second watch or condition with "recovered".',
+    ),
+    fields=(
+        (
+            "dedup_key",
+            "`rule.id` and `alert.id`; `watch_id`; `kibana.alert.rule.uuid` and the alert's instance id or "
+            "`kibana.alert.uuid`",
+        ),
+        (
+            "action",
+            "`alert.actionGroup`, `status`, `state`, `kibana.alert.status`: recovered, resolved, closed and ok "
+            "resolve, all others trigger",
+        ),
+        ("severity", "`severity`, the tag `severity`, `metadata.severity`, `kibana.alert.severity`"),
+        ("summary", "`rule.name` and `context.reason` (or `message`, `title`); `metadata.name`; `kibana.alert.reason`"),
+        ("source", "`host`, `source`, `alert.id`; `metadata.host`, `watch_id`; `host.name`"),
+        ("component", "`alert.id` of a grouped rule"),
+        ("group", "`rule.spaceId`"),
+        ("class", "`rule.name`, `rule.type`; `watch_id`; `kibana.alert.rule.name`"),
+        ("labels", "`rule.tags`"),
+        ("links", "`context.alertDetailsUrl`, `context.link`, `rule.url`; `kibana.alert.url`"),
+        ("starts_at", "`context.timestamp`, `date`; `execution_time`; `kibana.alert.start`, `@timestamp`"),
+        ("ends_at", "`date`; `execution_time`; `kibana.alert.end`"),
     ),
     severity_note="The field severity, the tag severity:<word>, Watcher's metadata.severity or kibana.alert.severity "
     "in the words everyone knows; without one the integration's default.",

@@ -134,6 +134,7 @@ PROVIDER = Provider(
     decode=_decode,
     parse=_parse,
     order_key=_order_key,
+    methods=("POST", "PUT"),
     batch=True,
     signature=TimestampedHmac(
         ("x-grafana-alerting-signature", "x-grafana-signature"), timestamp_header="x-grafana-alerting-timestamp"
@@ -144,6 +145,30 @@ PROVIDER = Provider(
         "To sign, set the HMAC secret there and signature_secret here; as timestamp header, give "
         "X-Grafana-Alerting-Timestamp, so that old requests cannot be played again.",
         "Press Test (it is answered, and opens nothing), and route alerts to the contact point.",
+    ),
+    fields=(
+        ("dedup_key", "`fingerprint`, else the labels; legacy: `orgId` and `ruleId`"),
+        (
+            "action",
+            "`status` of each alert: firing triggers, resolved resolves; legacy: `state` alerting and no_data "
+            "trigger, ok resolves",
+        ),
+        ("severity", "the label or tag `severity`"),
+        (
+            "summary",
+            "the annotation `summary`, the label `alertname`, the annotation `description`; legacy: `ruleName`",
+        ),
+        (
+            "source",
+            "the labels `instance`, `service`, `job`; legacy: the first `evalMatches`' tag `instance` or `host`",
+        ),
+        ("component", "the labels `job`, `service`"),
+        ("group", "the labels `grafana_folder`, `cluster`"),
+        ("class", "the label `alertname`; legacy: `ruleName`"),
+        ("labels", "`labels`; legacy: `tags`"),
+        ("links", "`generatorURL`, `dashboardURL`, `panelURL`; legacy: `ruleUrl`"),
+        ("starts_at", "`startsAt`"),
+        ("ends_at", "`endsAt` of a resolved alert"),
     ),
     severity_note="The label severity (legacy: the tag severity) in the words everyone knows; without it the "
     "integration's default.",

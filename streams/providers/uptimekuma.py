@@ -123,11 +123,25 @@ PROVIDER = Provider(
     parse=as_decoded,
     order_key=first_key,
     headers=("content-type", QUERY),
+    methods=("POST", "GET"),
     setup=(
         "In Uptime Kuma, open Settings, Notifications, Setup Notification, type Webhook, with the integration's URL "
         "and the preset application/json.",
         "Press Test: the answer is 200 and nothing is stored.",
         "Switch the notification on in each monitor, or apply it to all existing ones.",
+    ),
+    fields=(
+        ("dedup_key", "`monitor.id`, `heartbeat.monitorID`; of a certificate's warning its text without the days"),
+        ("action", "`heartbeat.status`: 0 triggers, 1 resolves, 2 and 3 are answered and ignored"),
+        ("severity", "`heartbeat.status`"),
+        ("summary", "`monitor.name`, state and `heartbeat.msg`; of a warning `msg`"),
+        ("source", "`monitor.url`, `monitor.hostname` and `monitor.port`, `monitor.name`"),
+        ("component", "`monitor.pathName`, `monitor.name`"),
+        ("class", "`monitor.type`"),
+        ("labels", "`monitor.tags`"),
+        ("links", "`monitor.url`"),
+        ("starts_at", "`heartbeat.time`"),
+        ("ends_at", "`heartbeat.time` of an end"),
     ),
     severity_note="Down is critical, an expiring certificate or domain is warning.",
     examples=(

@@ -89,12 +89,25 @@ PROVIDER = Provider(
     parse=as_decoded,
     order_key=first_key,
     headers=("content-type", QUERY),
+    methods=("POST", "GET"),
     setup=(
         "In UptimeRobot, open Integrations & API, add a webhook, and enter the integration's URL.",
         'As POST value: {"monitorID": "*monitorID*", "monitorURL": "*monitorURL*", "monitorFriendlyName": '
         '"*monitorFriendlyName*", "alertType": "*alertType*", "alertDetails": "*alertDetails*", "alertDateTime": '
         '"*alertDateTime*"}, and tick Send as JSON. The default, everything in the query, works as well.',
         "Select the webhook in each monitor.",
+    ),
+    fields=(
+        ("dedup_key", "`monitorID`; the expiry of its certificate or domain has a key of its own"),
+        ("action", "`alertType`: 1 (down) and 3 (expiry) trigger, 2 (up) resolves, 98 and 99 are answered and ignored"),
+        ("severity", "`alertType`"),
+        ("summary", "`monitorFriendlyName` (else `monitorURL`), state and `alertDetails`"),
+        ("source", "`monitorURL`, `monitorFriendlyName`"),
+        ("component", "`monitorFriendlyName`"),
+        ("class", "Down, Up or Expiry"),
+        ("links", "`monitorURL`"),
+        ("starts_at", "`alertDateTime`"),
+        ("ends_at", "`alertDateTime` of an end"),
     ),
     severity_note="Down is critical, the expiry of a certificate or domain is warning.",
     examples=(

@@ -116,6 +116,7 @@ PROVIDER = Provider(
     decode=_decode,
     parse=_parse,
     order_key=_key,
+    methods=("POST", "PUT"),
     signature=HmacHex(("x-signature", "x-webhook-signature")),
     setup=(
         "In the tool, add a webhook that posts JSON to the integration's URL.",
@@ -123,6 +124,13 @@ PROVIDER = Provider(
         "and source, and the values that trigger, acknowledge and resolve.",
         "If the tool can sign, set signature_secret here and the same secret there: HMAC-SHA256 of the body in "
         "hexadecimal, in X-Signature or X-Webhook-Signature.",
+    ),
+    fields=(
+        ("dedup_key", "the mapping's `dedup_key`, else a hash of summary and source"),
+        ("action", "the mapping's `action` and its lists of values; none is a trigger"),
+        ("severity", "the mapping's `severity`"),
+        ("summary", "the mapping's `summary`"),
+        ("source", "the mapping's `source`"),
     ),
     severity_note="The mapping's severity_map, then the words everyone knows, then its default_severity.",
     examples=(

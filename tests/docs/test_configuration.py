@@ -111,5 +111,5 @@ async def test_the_routes_are_the_gateways() -> None:
     gateway = Gateway(Control(), Lanes("127.0.0.1:1", "none"), 1024, GatewayMetrics())
     rows = table("| Type |" + PAGE.partition("\n| Type |")[2].partition("\n\n")[0])
     listed = {codes(row[1])[0]: codes(row[0])[0] for row in rows}
-    routes = {path: slug for path, (slug, _) in gateway._routes.items()}
+    routes = {path: route.provider.slug for path, route in gateway.routes.fixed.items()}
     assert listed == routes

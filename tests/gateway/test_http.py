@@ -214,11 +214,14 @@ async def test_a_missing_and_an_unknown_key_look_alike(http: aiohttp.ClientSessi
         assert await missing.read() == await unknown.read()
 
 
-@pytest.mark.parametrize("path", [V2, EVENTS, WEBHOOK])
-async def test_other_methods_are_refused(http: aiohttp.ClientSession, path: str) -> None:
-    """405 names the method that is answered."""
-    async with http.get(path) as answer:
-        assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [(V2, "POST"), (EVENTS, "POST"), (WEBHOOK, "POST, PUT"), ("/api/integrations/uptimerobot", "POST, GET")],
+)
+async def test_other_methods_are_refused(http: aiohttp.ClientSession, path: str, allowed: str) -> None:
+    """405 names the methods that are answered."""
+    async with http.delete(path) as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, allowed)
 
 
 @pytest.mark.usefixtures("untouched")

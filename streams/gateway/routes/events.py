@@ -1,0 +1,73 @@
+"""PagerDuty's Events API: `/v2/enqueue` and `/v2/change/enqueue` as the vendor has them, and `/api/events`."""
+
+from typing import Any
+
+from streams.gateway import answers
+from streams.gateway.answers import UNKNOWN_SERVICE, Answer, Refusal
+from streams.gateway.auth import ApiSender, Sender, authorization, key_in, token
+from streams.gateway.routes.route import Request, Route
+from streams.providers import BadBody, NoAlert
+
+
+class Enqueue(Route):
+    """The key is in the Token header or, as the vendor has it, the body's `routing_key`.
+
+    https://developer.pagerduty.com/docs/send-alert-event
+    """
+
+    def identify(self, request: Request) -> Sender:
+        """The integration of the key."""
+        key = token(request.header)
+        try:
+            event = request.decoded = self.provider.decode(request.body, request.context)
+        except (BadBody, NoAlert) as nothing:
+            request.decoded = nothing
+            return self._directory.integration(key_in(request.body) if key is None else key)
+        return self._directory.integration(event.routing_key if key is None else key)
+
+    def decode(self, request: Request) -> Any:
+        """The event, which `identify` has read."""
+        if isinstance(request.decoded, Exception):
+            raise request.decoded
+        return request.decoded
+
+    def accepted(self, request: Request, order_key: str) -> Answer:
+        """202 with the dedup key."""
+        return answers.processed(order_key)
+
+    def silent(self, request: Request, silence: NoAlert) -> Answer:
+        """202, as the vendor answers change events."""
+        return Answer(202, silence.answer)
+
+    def bad_body(self, error: BadBody) -> Answer:
+        """400 with `invalid event`."""
+        return answers.invalid_event(error.path, error.reason)
+
+
+class Events(Route):
+    """An integration's key (Token), or an API key (Bearer) and `service_id` in the body. `dedup_key` is required."""
+
+    def identify(self, request: Request) -> Sender:
+        """The integration of the key, or the API key's sender, whose service the body names."""
+        key = authorization(request.header, "bearer ")
+        if key is None:
+            return self._directory.integration(token(request.header))
+        return self._directory.api_key(key)
+
+    def decode(self, request: Request) -> Any:
+        """The event. Refuses with 404 for a service that nobody declared."""
+        event = self.provider.decode(request.body, request.context)
+        if not event.dedup_key:
+            raise BadBody("dedup_key", "is required")
+        sender = request.sender
+        if isinstance(sender, ApiSender):
+            if not event.service_id:
+                raise BadBody("service_id", "is required with an API key")
+            if not self._directory.has_service(sender.tenant, event.service_id):
+                raise Refusal(UNKNOWN_SERVICE, sender)
+            request.sender = sender._replace(service=event.service_id)
+        return event
+
+    def accepted(self, request: Request, order_key: str) -> Answer:
+        """202 with the dedup key."""
+        return answers.processed(order_key)

@@ -1,0 +1,125 @@
+"""What a route is, and a request on its way through the checks."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from schemas.control import SignaturePolicy
+from schemas.fingerprint import uuid7, uuid_text
+from schemas.signature import Header
+from streams.gateway import answers
+from streams.gateway.answers import Answer
+from streams.gateway.auth import GENERAL_SIGNATURE, NO_MAPPING, Directory, Proof, Sender
+from streams.gateway.rsgi import Scope
+from streams.providers import PATH, QUERY, BadBody, Context, NoAlert, Provider
+
+#: The parameter of a URL that is a credential.
+INTEGRATION_ID = "integrationId"
+NO_HEADERS: dict[str, str] = {}
+
+
+class Request:
+    """What is known of a request so far: its body once it was read, its sender once it has identified itself.
+
+    `headers` are what its provider wants to know besides the body, and `context` has them for it; `decoded` is
+    what a route that finds the key in the body has of it already, or the exception.
+    """
+
+    __slots__ = ("body", "context", "decoded", "event_id", "header", "headers", "scope", "sender", "started")
+
+    def __init__(self, scope: Scope) -> None:
+        self.started = time.perf_counter()
+        self.scope = scope
+        self.header: Header = scope.headers.get
+        self.event_id = uuid7()
+        self.headers = NO_HEADERS
+        self.context = Context(self.event_id, NO_HEADERS, NO_MAPPING)
+        self.body = b""
+        self.sender: Sender | None = None
+        self.decoded: Any = None
+
+    @property
+    def id(self) -> str:
+        """The event id as text."""
+        return uuid_text(self.event_id)
+
+    @property
+    def took(self) -> float:
+        """Seconds since it came."""
+        return time.perf_counter() - self.started
+
+
+class Route(ABC):
+    """How requests of one provider at one address identify themselves, are read, and are answered.
+
+    `policy` is when they must be signed, unless their integration says otherwise.
+    """
+
+    policy: SignaturePolicy = "if_secret_set"
+
+    def __init__(self, provider: Provider[Any], directory: Directory) -> None:
+        self.provider = provider
+        self.wrong_method = answers.wrong_method(provider.methods)
+        self._directory = directory
+        self._scheme = provider.signature or GENERAL_SIGNATURE
+
+    @abstractmethod
+    def identify(self, request: Request) -> Sender:
+        """Who sends this. Refuses with 401, or 403 without the scope."""
+
+    def proofs(self, sender: Sender) -> Sequence[Proof]:
+        """What may sign a request of this sender; none where no secret is set."""
+        secret = sender.signature_secret
+        return () if secret is None else ((self._scheme, secret),)
+
+    def decode(self, request: Request) -> Any:
+        """The body as the provider reads it; sets the request's context. Raises BadBody and NoAlert."""
+        assert request.sender is not None
+        if self.provider.headers:
+            request.headers = self._listed(request)
+        request.context = Context(request.event_id, request.headers, request.sender.mapping)
+        return self.provider.decode(request.body, request.context)
+
+    def accepted(self, request: Request, order_key: str) -> Answer:
+        """The answer once Kafka has it."""
+        return answers.accepted(request.id, None if self.provider.batch else order_key)
+
+    def silent(self, request: Request, silence: NoAlert) -> Answer:
+        """The answer to a right request without an alert."""
+        return answers.no_alert(silence.answer, silence.content_type)
+
+    def bad_body(self, error: BadBody) -> Answer:
+        """The answer to a body that its provider would not send."""
+        return answers.bad_body(error.path, error.reason)
+
+    def refused(self, request: Request, answer: Answer) -> Answer:
+        """Any refusal, in the shape that this route's clients read."""
+        return answer
+
+    def path(self, request: Request) -> str:
+        """The path that the provider reads, percent-encoded as it was sent."""
+        return request.scope.path
+
+    def _listed(self, request: Request) -> dict[str, str]:
+        """What the provider wants to know of a request besides its body. A key in the query is not kept."""
+        found: dict[str, str] = {}
+        for name in self.provider.headers:
+            if name == QUERY:
+                found[name] = without_key(request.scope.query_string)
+            elif name == PATH:
+                found[name] = self.path(request)
+            elif (value := request.header(name)) is not None:
+                found[name] = value
+        return found
+
+
+def without_key(query: str) -> str:
+    """A query string without the integration's key.
+
+    >>> without_key("a=1&integrationId=5&b=2")
+    'a=1&b=2'
+    """
+    parts = query.split("&")
+    return "&".join([part for part in parts if unquote(part.partition("=")[0]) != INTEGRATION_ID])

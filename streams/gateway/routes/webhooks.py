@@ -1,0 +1,59 @@
+"""Webhooks in a provider's own format: by the integration's URL, or by the tenant's with an API key."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from schemas.control import SignaturePolicy
+from schemas.signature import HmacHex, SnsCertificate
+from streams.gateway.answers import UNAUTHORIZED, WRONG_TYPE, Refusal
+from streams.gateway.auth import ApiSender, Directory, Proof, Sender, integration_id
+from streams.gateway.routes.route import Request, Route
+from streams.providers import Provider
+
+TENANTS = "/v1/webhooks/"
+WEBHOOK_SIGNATURE = HmacHex(("x-webhook-signature",))
+#: These cannot sign: they need the API key only, until their integration's policy says otherwise.
+_UNSIGNED = {"datadog"}
+
+
+class IntegrationWebhook(Route):
+    """`/api/integrations/{slug}?integrationId=<key>`: the URL is the credential."""
+
+    def identify(self, request: Request) -> Sender:
+        """The integration of the key, which must be of this provider."""
+        found = self._directory.integration(integration_id(request.scope.query_string))
+        if found.type != self.provider.slug:
+            raise Refusal(WRONG_TYPE, found)
+        return found
+
+
+class TenantWebhook(Route):
+    """`/v1/webhooks/{tenant}/{slug}`: an API key of the tenant in `X-API-Key`, and `X-Webhook-Signature`.
+
+    The signature is HMAC-SHA256 of the body with the API key's webhook secret or that of the tenant's integration
+    of this provider; the vendor's own signature with the latter counts as well.
+    """
+
+    def __init__(self, provider: Provider[Any], directory: Directory) -> None:
+        super().__init__(provider, directory)
+        self.policy: SignaturePolicy = "off" if provider.slug in _UNSIGNED else "required"
+
+    def identify(self, request: Request) -> Sender:
+        """The API key's sender of this provider. An unknown tenant and a wrong key look alike."""
+        key = request.header("x-api-key")
+        if not key:
+            raise Refusal(UNAUTHORIZED)
+        tenant = request.scope.path[len(TENANTS) :].partition("/")[0]
+        return self._directory.sender_for(self._directory.api_key(key, tenant), self.provider.slug)
+
+    def proofs(self, sender: Sender) -> Sequence[Proof]:
+        """The API key's webhook secret, then the integration's."""
+        assert isinstance(sender, ApiSender)
+        found: list[Proof] = []
+        if sender.key.webhook_secret is not None:
+            found.append((WEBHOOK_SIGNATURE, sender.key.webhook_secret))
+        if (secret := sender.signature_secret) is not None:
+            found.append((self._scheme, secret))
+            if not isinstance(self._scheme, SnsCertificate):  # a certificate is no secret, whoever has it could sign
+                found.append((WEBHOOK_SIGNATURE, secret))
+        return found

@@ -1,0 +1,31 @@
+"""What is used of RSGI (https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md), as types."""
+
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, Protocol
+
+from streams.gateway.answers import Headers
+
+
+class RequestHeaders(Protocol):
+    """Granian's headers; `get` gives None for a value that is not ASCII."""
+
+    def get(self, key: str, default: Any = None) -> Any: ...
+
+
+class Scope(Protocol):
+    """A request without its body. `path` is percent-decoded, `query_string` is as it was sent."""
+
+    method: str
+    path: str
+    query_string: str
+
+    @property
+    def headers(self) -> RequestHeaders: ...
+
+
+class Exchange(Protocol):
+    """Call it for the body, iterate it for the body's pieces, and answer once."""
+
+    def __call__(self) -> Awaitable[bytes]: ...
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None: ...
