@@ -24,6 +24,9 @@ from streams.topics import create_topics
 
 LOCK = "stormweir.lock"
 PROCESSES = ("writer", "worker", "notifier", "gateway")
+#: Where all share a few cores, history yields to the path of a notification: Kafka keeps what it has not written.
+_HISTORY = frozenset({"clickhouse", "writer"})
+_YIELDING = ("nice", "-n", "5")
 #: What stops together, and after how many seconds what still runs is killed: all is over in ten.
 _STOP = (
     (("gateway",), 2.0),
@@ -177,7 +180,7 @@ class Stack:
         )
         return Command(
             name,
-            [sys.executable, "-m", "streams.cli", name],
+            [*(_YIELDING if name in _HISTORY else ()), sys.executable, "-m", "streams.cli", name],
             # One process of each kind, so each may have a fixed name in its group.
             environ={**inherited, **settings.environ(), f"{PREFIX}INSTANCE": settings.instance or "stack"},
             ready_url=f"http://{host}:{address}",
