@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, Protocol
 
 #: A request's header by its lower-case name, None when it was not sent.
 Header = Callable[[str], str | None]
@@ -51,24 +51,45 @@ class PlainToken:
     headers: tuple[str, ...]
 
 
+class SignedMessage(Protocol):
+    """A message that has its signature inside. `topic` is where it was published, as it says itself."""
+
+    @property
+    def topic(self) -> str: ...
+
+    @property
+    def confirms(self) -> bool:
+        """Whether acting on it makes a subscription, which nobody but its vendor may ask for."""
+
+    @property
+    def certificate_url(self) -> str | None:
+        """The address of the signer's certificate, None if it is not one of the vendor's."""
+
+    def signed_with(self, pem: str) -> bool:
+        """Whether the key of this certificate (PEM) signed it. Raises nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class SnsCertificate:
-    """A signature inside the body, made with a certificate's key; the secret is that certificate in PEM.
+    """A signature inside the body, made with the key of a certificate that the message names by its address.
 
-    `valid(pem, body)` is the vendor's own check; it raises nothing.
+    `read(body)` is the message, None for a body that is none and so is not signed. A secret, where there is
+    one, is the certificate itself in PEM: nothing is fetched then.
     """
 
-    valid: Callable[[str, bytes], bool]
-
+    read: Callable[[bytes], SignedMessage | None]
 
 Signature = HmacHex | HmacBase64 | TimestampedHmac | PlainToken | SnsCertificate
+#: Of a sender whose vendor has no signature of its own.
+GENERAL = HmacHex(("x-signature", "x-webhook-signature", "x-hub-signature-256"))
 
 
 def verify(scheme: Signature, secret: str, header: Header, body: bytes, now: float) -> Reason | None:
     """Why a request is not from the holder of `secret`, None when it is. `now` is Unix seconds."""
     match scheme:
-        case SnsCertificate(valid):
-            return None if valid(secret, body) else "bad_signature"
+        case SnsCertificate(read):
+            message = read(body)
+            return None if message is not None and message.signed_with(secret) else "bad_signature"
         case HmacBase64(name):
             given = header(name)
             if given is None:

@@ -56,7 +56,7 @@ class BlockedTargetError(OSError):
 
 
 class Outbound:
-    """Posts to public https addresses, and to any scheme and address inside `allowed_networks`."""
+    """Reaches public https addresses, and any scheme and address inside `allowed_networks`."""
 
     def __init__(self, allowed_networks: tuple[IpNetwork, ...], timeout: aiohttp.ClientTimeout = TIMEOUT) -> None:
         self._allowed = allowed_networks
@@ -68,16 +68,26 @@ class Outbound:
 
         A status that arrived counts, even if the rest of the answer does not; at most 64 KiB are read.
         """
+        answer, _ = await self._request("POST", url, body, headers)
+        return answer
+
+    async def get(self, url: str) -> tuple[Answer, bytes]:
+        """GET once: how it ended, and the body as far as it came, at most 64 KiB. Raises only CancelledError."""
+        return await self._request("GET", url, None, {})
+
+    async def _request(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[Answer, bytes]:
         try:
             # As given: signed URLs are broken by another quoting of the same characters.
             target = URL(url, encoded=True)
-            async with self._session(target.scheme).post(
-                target, data=body, headers=headers, allow_redirects=False
+            async with self._session(target.scheme).request(
+                method, target, data=body, headers=headers, allow_redirects=False
             ) as response:
-                await _drain(response)
-                return Answer(response.status, retry_after(response.headers))
+                content = await _content(response)
+                return Answer(response.status, retry_after(response.headers)), content
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(0, error_code=_code(error))
+            return Answer(0, error_code=_code(error)), b""
 
     async def close(self) -> None:
         """Close every connection; a later post opens new ones."""
@@ -132,14 +142,17 @@ def _guard(allowed: tuple[IpNetwork, ...], public: bool) -> Callable[[aiohttp.Ad
     return open_socket
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
+async def _content(response: aiohttp.ClientResponse) -> bytes:
     # A connection is reused only after its answer was read; what is longer than we read is closed.
+    pieces: list[bytes] = []
     left = MAX_ANSWER
     try:
-        while left > 0 and (chunk := await response.content.read(left)):
-            left -= len(chunk)
+        while left > 0 and (piece := await response.content.read(left)):
+            left -= len(piece)
+            pieces.append(piece)
     except (aiohttp.ClientError, OSError):
         response.close()
+    return b"".join(pieces)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

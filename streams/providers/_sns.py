@@ -37,12 +37,6 @@ _SIGNED: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
-def certificate_url(envelope: Fields) -> str | None:
-    """The address of the certificate that an envelope names, None if it is not one of Amazon SNS's."""
-    url = envelope.get("SigningCertURL")
-    return url if isinstance(url, str) and _CERTIFICATE_URL.fullmatch(url) else None
-
-
 def subscribe_url(envelope: Fields) -> str:
     """The address that confirms a subscription. Raises BadBody for any that does something else."""
     url = envelope.get("SubscribeURL")
@@ -52,30 +46,61 @@ def subscribe_url(envelope: Fields) -> str:
     return found[0]
 
 
-def valid(pem: str, body: bytes) -> bool:
-    """Whether an envelope was signed with the key of this certificate (PEM). Versions 1 (SHA-1) and 2 (SHA-256)."""
+class Envelope:
+    """One message of SNS as it came over HTTP: a schemas.signature.SignedMessage."""
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+        self._type = fields.text("Type")
+        self.topic = fields.text("TopicArn")
+        self.confirms = self._type == "SubscriptionConfirmation"
+
+    @property
+    def certificate_url(self) -> str | None:
+        """The address of the certificate it names, None if it is not one of Amazon SNS's."""
+        url = self._fields.get("SigningCertURL")
+        return url if isinstance(url, str) and _CERTIFICATE_URL.fullmatch(url) else None
+
+    def signed_with(self, pem: str) -> bool:
+        """Whether the key of this certificate signed it, under version 1 (SHA-1) or 2 (SHA-256)."""
+        algorithm = _HASHES.get(self._fields.text("SignatureVersion"))
+        if algorithm is None or self.certificate_url is None:
+            return False
+        try:
+            key = _public_key(pem)
+            signature = b64decode(self._fields.text("Signature"), validate=True)
+        except ValueError:
+            return False
+        return key is not None and any(
+            _verified(key, signature, text, algorithm())
+            for names in _SIGNED[self._type]
+            if (text := self._signed_text(names)) is not None
+        )
+
+    def _signed_text(self, names: tuple[str, ...]) -> bytes | None:
+        """The text that is signed; None if what should be in it is there as something else than text."""
+        given = {name: value for name in names if (value := self._fields.get(name)) is not None}
+        if not all(isinstance(value, str) for value in given.values()):
+            return None
+        return "".join(f"{name}\n{value}\n" for name, value in given.items()).encode()
+
+
+def read(body: bytes) -> Envelope | None:
+    """The message in a body. None for anything else, a bare one (raw message delivery) for example."""
     try:
         value, _ = read_json(body)
-        key = _public_key(pem)
-    except ValueError:
-        return False
-    envelope = Fields(value if isinstance(value, dict) else {})
-    algorithm = _HASHES.get(envelope.text("SignatureVersion"))
-    if key is None or algorithm is None or certificate_url(envelope) is None:
-        return False
-    for names in _SIGNED.get(envelope.text("Type"), ()):
-        try:
-            signature = b64decode(envelope.text("Signature"), validate=True)
-            key.verify(signature, _signed_text(envelope, names), PKCS1v15(), algorithm())
-        except (InvalidSignature, ValueError):
-            continue
-        return True
-    return False
+    except BadBody:
+        return None
+    fields = Fields(value if isinstance(value, dict) else {})
+    return Envelope(fields) if fields.text("Type") in _SIGNED else None
 
 
-def _signed_text(envelope: Fields, names: tuple[str, ...]) -> bytes:
-    given = ((name, envelope.get(name)) for name in names)
-    return "".join(f"{name}\n{value}\n" for name, value in given if isinstance(value, str)).encode()
+def _verified(key: RSAPublicKey, signature: bytes, text: bytes, algorithm: HashAlgorithm) -> bool:
+    try:
+        key.verify(signature, text, PKCS1v15(), algorithm)
+    except InvalidSignature:
+        return False
+    return True
 
 
 @lru_cache(maxsize=64)

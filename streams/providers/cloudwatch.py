@@ -112,12 +112,29 @@ PROVIDER = Provider(
     decode=_decode,
     parse=as_decoded,
     order_key=first_key,
-    signature=SnsCertificate(_sns.valid),
+    signature=SnsCertificate(_sns.read),
     setup=(
         "In Amazon SNS, create a standard topic and a subscription to it: protocol HTTPS, endpoint the integration's "
         "URL. Leave raw message delivery off, so that messages are signed.",
         "Its status is pending until the gateway has confirmed it.",
         "In CloudWatch, add the topic to each alarm as action for In alarm and for OK.",
+    ),
+    fields=(
+        (
+            "dedup_key",
+            "region and account (`AlarmArn`, `AWSAccountId`, `TopicArn`) and `AlarmName`; of other messages "
+            "`TopicArn` and `Subject`",
+        ),
+        ("action", "`NewStateValue`: ALARM and INSUFFICIENT_DATA trigger, OK resolves; other messages trigger"),
+        ("severity", "`NewStateValue`"),
+        ("summary", "`AlarmName` and `NewStateReason`; of other messages `Subject`"),
+        ("source", "the dimension `InstanceId`, the first dimension, `AlarmName`"),
+        ("component", "`Trigger.Namespace`"),
+        ("group", "`AWSAccountId`"),
+        ("class", "`Trigger.MetricName`"),
+        ("labels", "`Trigger.Dimensions`, region, account; of other messages `TopicArn` as `topic`"),
+        ("starts_at", "`StateChangeTime`, `Timestamp`"),
+        ("ends_at", "`StateChangeTime` of an end"),
     ),
     severity_note="ALARM is critical, INSUFFICIENT_DATA is warning; other messages get the integration's default.",
     examples=(

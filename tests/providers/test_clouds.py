@@ -2,28 +2,31 @@
 
 import base64
 import json
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.alert import Action, Severity
 from schemas.control import FieldMapping
 from schemas.signature import Reason, verify
 from streams.providers import PROVIDERS, BadBody, Context, NoAlert
+from tests.providers.amazon import (
+    CONFIRMATION,
+    CONFIRMING,
+    NAMES,
+    NOTIFICATION,
+    SUBSCRIBE_URL,
+    TOPIC,
+    WITH_SUBJECT,
+    certificate,
+    rsa_key,
+    signed,
+)
 from tests.providers.test_examples import drafts, refused
 from tests.providers.test_vendors import silence
-
-TOPIC = "arn:aws:sns:eu-north-1:210987654321:ops"
-CERTIFICATE_URL = "https://sns.eu-north-1.amazonaws.com/SimpleNotificationService-1f.pem"
-SUBSCRIBE_URL = f"https://sns.eu-north-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token=77"
-NOTIFICATION = {"Type": "Notification", "MessageId": "5", "TopicArn": TOPIC, "Message": "m", "Timestamp": "2026"}
-CONFIRMATION = {**NOTIFICATION, "Type": "SubscriptionConfirmation", "SubscribeURL": SUBSCRIBE_URL, "Token": "77"}
-HASHES: dict[str, HashAlgorithm] = {"1": SHA1(), "2": SHA256()}
 
 ALARM = {
     "AlarmName": "disk",
@@ -34,41 +37,11 @@ ALARM = {
 }
 
 
-@lru_cache
-def rsa_key() -> rsa.RSAPrivateKey:
-    """The key that signs for SNS in these tests."""
-    return rsa.generate_private_key(65537, 2048)
-
-
-def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
-    """A self-signed certificate of a key, in PEM."""
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sns.amazonaws.com")])
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(start).not_valid_after(start + timedelta(days=365))
-    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
-
-
-def signed(envelope: dict[str, str], version: str, names: str, **changed: str) -> bytes:
-    """The envelope, signed over these names, and changed afterwards."""
-    text = "".join(f"{name}\n{envelope[name]}\n" for name in names.split())
-    signature = rsa_key().sign(text.encode(), padding.PKCS1v15(), HASHES[version])
-    given = {"SigningCertURL": CERTIFICATE_URL, "SignatureVersion": version}
-    return json.dumps(
-        {**envelope, **given, "Signature": base64.b64encode(signature).decode(), **changed}, indent=1
-    ).encode()
-
-
 def reason(body: bytes, pem: str | None = None) -> Reason | None:
     """Why an SNS message is refused."""
     scheme = PROVIDERS["cloudwatch"].signature
     assert scheme is not None
     return verify(scheme, certificate(rsa_key()) if pem is None else pem, {}.get, body, 0.0)
-
-
-NAMES = "Message MessageId Timestamp TopicArn Type"
-WITH_SUBJECT = "Message MessageId Subject Timestamp TopicArn Type"
-CONFIRMING = "Message MessageId SubscribeURL Timestamp Token TopicArn Type"
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
@@ -95,6 +68,7 @@ def test_sns_signatures_of_every_type_and_version_hold(envelope: dict[str, str],
     [
         {"Message": "other"},
         {"Subject": "added"},
+        {"Subject": 5},
         {"SignatureVersion": "1"},
         {"SignatureVersion": "3"},
         {"Type": "SubscriptionConfirmation"},
@@ -108,9 +82,26 @@ def test_sns_signatures_of_every_type_and_version_hold(envelope: dict[str, str],
         {"SigningCertURL": "https://sns.eu-north-1.amazonaws.com/../a.pem"},
     ],
 )
-def test_sns_messages_that_were_changed_are_refused(changed: dict[str, str]) -> None:
+def test_sns_messages_that_were_changed_are_refused(changed: dict[str, Any]) -> None:
     """What is signed cannot be changed, and a certificate from anywhere but Amazon SNS signs nothing."""
     assert reason(signed(NOTIFICATION, "2", NAMES, **changed)) == "bad_signature"
+
+
+@given(
+    st.fixed_dictionaries(
+        dict.fromkeys(("Message", "MessageId", "TopicArn", "Timestamp"), st.text(min_size=1, max_size=40)),
+        optional={"Subject": st.text(max_size=40)},
+    ),
+    st.sampled_from(["1", "2"]),
+    st.data(),
+)
+def test_sns_signs_any_text_and_no_other(texts: dict[str, str], version: str, data: st.DataObject) -> None:
+    """Line breaks, any Unicode and empty subjects are signed as documented; one text changed is another message."""
+    envelope = {**texts, "Type": "Notification"}
+    names = WITH_SUBJECT if "Subject" in texts else NAMES
+    assert reason(signed(envelope, version, names)) is None
+    name = data.draw(st.sampled_from(sorted(texts)))
+    assert reason(signed(envelope, version, names, **{name: texts[name] + "\n"})) == "bad_signature"
 
 
 def test_sns_messages_of_another_key_and_no_messages_are_refused() -> None:

@@ -103,7 +103,15 @@ def test_a_time_can_be_neither_added_nor_taken_away() -> None:
 
 
 def test_a_certificate_is_checked_by_its_vendors_rules() -> None:
-    """The scheme carries the check; the secret is the certificate."""
-    scheme = SnsCertificate(lambda pem, body: (pem, body) == ("PEM", BODY))
+    """The scheme reads the message, which checks itself; the secret is the certificate. No message is not signed."""
+
+    class Message:
+        topic, confirms, certificate_url = "ops", False, None
+
+        def signed_with(self, pem: str) -> bool:
+            return pem == "PEM"
+
+    scheme = SnsCertificate(lambda body: Message() if body == BODY else None)
     assert reason(scheme, {}, secret="PEM") is None
     assert reason(scheme, {}, secret="other") == "bad_signature"
+    assert verify(SnsCertificate(lambda body: None), "PEM", {}.get, BODY, NOW) == "bad_signature"
