@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
+from schemas.fingerprint import uuid_text
+from schemas.verdict import Verdict
+
 if TYPE_CHECKING:
     from streams.gateway.auth import Sender
 
@@ -84,8 +87,9 @@ def too_large(limit: int) -> Answer:
 
 
 def bad_body(path: str, reason: str) -> Answer:
-    """400 with the dotted path of the field."""
-    return _refused(400, "bad_body", f"{path}: {reason}", field=path)
+    """400 with the dotted path of the field; 415 when that is the content type."""
+    status = 415 if path == "content-type" else 400
+    return _refused(status, "bad_body", f"{path}: {reason}", field=path)
 
 
 def invalid_event(path: str, reason: str) -> Answer:
@@ -131,6 +135,31 @@ def as_opsgenie(answer: Answer, request_id: str, took: float) -> Answer:
         value["errors"] = {answer.field: value["error"].removeprefix(f"{answer.field}: ")}
     unprocessable = answer.status == 400 and answer.field not in ("", "body")
     return answer._replace(status=422 if unprocessable else answer.status, body=orjson.dumps(value))
+
+
+def judged(answer: Answer, verdict: Verdict) -> Answer:
+    """An answer with what the stream says: whether the alert is a duplicate, and its incident if it has one."""
+    return answer._replace(body=orjson.dumps({**orjson.loads(answer.body), **_told(verdict)}))
+
+
+def duplicate(verdict: Verdict) -> Answer:
+    """409 for an alert that is open already. It is stored and counted, so this is no refusal."""
+    return Answer(409, orjson.dumps({"error": "duplicate", **_told(verdict)}))
+
+
+def _told(verdict: Verdict) -> dict[str, object]:
+    """What is said of a request: of several alerts, which may have an incident each, only if all are duplicates."""
+    told: dict[str, object] = {"deduplicated": verdict.deduplicated}
+    if verdict.reply_to.alerts == 1:
+        told["dedup_key"] = verdict.reply_to.dedup_key
+        if verdict.incident_id:
+            told["incident_id"] = uuid_text(verdict.incident_id)
+    return told
+
+
+def waited(answer: Answer, seconds: int) -> Answer:
+    """An answer to `Prefer: wait=N` (RFC 7240, section 3)."""
+    return answer._replace(headers=[*answer.headers, ("preference-applied", f"wait={seconds}")])
 
 
 def allowed_origin(origin: str, rate: str) -> Answer:

@@ -28,6 +28,8 @@ from streams.providers._json import encode
 from streams.providers._time import epoch_ms
 
 _ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time", "severitytext", "severitynumber")
+#: The type of the binding, and what people send who paste an event into a command.
+_STRUCTURED = {"application/cloudevents+json", "application/json", ""}
 _WORDS = {
     Action.TRIGGER: "triggered trigger firing fired fire alerting alert alarm open opened created active problem",
     Action.ACKNOWLEDGE: "acknowledged acknowledge acked ack",
@@ -47,6 +49,8 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
         drafts = [_draft(as_object(item, str(index)), f"{index}.", context) for index, item in enumerate(events)]
     elif "ce-specversion" in context.headers and not kind.startswith("application/cloudevents"):
         drafts = [_draft(_binary(body, kind, context.headers), "", context)]
+    elif kind not in _STRUCTURED:
+        raise BadBody("content-type", "is none of CloudEvents: structured or batch in JSON, or binary with ce- headers")
     else:
         drafts = [_draft(as_object(read_json(body)[0]), "", context)]
     found = [draft for draft in drafts if draft is not None]

@@ -1,9 +1,9 @@
 """Any tool that posts JSON: the integration's field mapping says where things are.
 
-Fallbacks, in this order: no action is a trigger, while an action in none of the value lists is not an alert
-(nothing comes of it); no or an unknown severity is the mapping's default; no summary is one that names the
-key or source; no dedup key is a hash of summary and source, so a resolve with the same words finds its
-alert, and without those two the event id.
+Fallbacks, in this order: no action is a trigger, while an action in none of the value lists is no alert (it is
+ignored, and the answer says so); no or an unknown severity is the mapping's default; no summary is one that names
+the key or source; no dedup key is a hash of summary and source, so a resolve with the same words finds its alert,
+and without those two the event id.
 """
 
 from functools import lru_cache
@@ -16,22 +16,29 @@ from schemas.control import FieldMapping
 from schemas.fingerprint import digest
 from schemas.severity import SEVERITY_NAMES
 from schemas.signature import HmacHex
-from streams.providers._contract import Context, Draft, Example, Provider, short_key, short_summary
-from streams.providers._json import decode
+from streams.providers._contract import Context, Draft, Example, NoAlert, Provider, short_key, short_summary
+from streams.providers._json import decode, encode
 
 
 class Body(NamedTuple):
-    """A JSON object, and the text it was read from, which becomes the alert's details."""
+    """A JSON object, the text it was read from, which becomes the alert's details, and what it says to do."""
 
     values: dict[str, Any]
     text: bytes
+    action: Action
 
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 def _decode(body: bytes, context: Context) -> Body:
-    return Body(decode(_decoder, body), body)
+    values = decode(_decoder, body)
+    word = _text(values, context.mapping.action).strip().lower()
+    action = _action(word, context.mapping)
+    if action is None:
+        reason = f"the value of {context.mapping.action} neither triggers, acknowledges nor resolves"
+        raise NoAlert("ignored", encode({"status": "ignored", "reason": reason}))
+    return Body(values, body, action)
 
 
 @lru_cache(maxsize=4096)
@@ -39,9 +46,9 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(path.split("."))
 
 
-def _text(body: Body, path: str) -> str:
+def _text(values: dict[str, Any], path: str) -> str:
     """The value at a dotted path as text, "" for none or no scalar; so 991 and "991" are one key."""
-    value: Any = body.values
+    value: Any = values
     for part in _parts(path):
         if isinstance(value, dict):
             value = value.get(part)
@@ -65,41 +72,36 @@ def _action_values(triggers: tuple[str, ...], acks: tuple[str, ...], resolves: t
     return {value.strip().lower(): action for action, values in lists for value in values}
 
 
-def _action(body: Body, mapping: FieldMapping) -> Action | None:
-    word = _text(body, mapping.action).strip().lower()
+def _action(word: str, mapping: FieldMapping) -> Action | None:
     if not word:
         return Action.TRIGGER
-    values = _action_values(mapping.trigger_values, mapping.acknowledge_values, mapping.resolve_values)
-    return values.get(word)
+    return _action_values(mapping.trigger_values, mapping.acknowledge_values, mapping.resolve_values).get(word)
 
 
 def _key(body: Body, context: Context) -> str:
     mapping = context.mapping
-    given = _text(body, mapping.dedup_key)
+    given = _text(body.values, mapping.dedup_key)
     if given:
         return short_key(given)
-    summary, source = _text(body, mapping.summary), _text(body, mapping.source)
+    summary, source = _text(body.values, mapping.summary), _text(body.values, mapping.source)
     return digest(summary, source).hex() if summary or source else context.event_id.hex()
 
 
 def _severity(body: Body, context: Context) -> Severity:
-    word = _text(body, context.mapping.severity)
+    word = _text(body.values, context.mapping.severity)
     mapped = context.mapping.severity_map.get(word.strip().lower())
     return context.severity(word) if mapped is None else SEVERITY_NAMES[mapped]
 
 
 def _parse(body: Body, context: Context) -> list[Draft]:
     mapping = context.mapping
-    action = _action(body, mapping)
-    if action is None:
-        return []
-    source = _text(body, mapping.source)
-    given = _text(body, mapping.summary).strip()
+    source = _text(body.values, mapping.source)
+    given = _text(body.values, mapping.summary).strip()
     summary, labels = short_summary(given or f"Alert {source or _key(body, context)}", {})
     return [
         Draft(
             dedup_key=_key(body, context),
-            action=action,
+            action=body.action,
             severity=_severity(body, context),
             summary=summary,
             source=source or "webhook",
@@ -139,6 +141,6 @@ PROVIDER = Provider(
             ((Action.TRIGGER, "991"),),
         ),
         Example(b'{"summary":"Batch job late","dedup_key":"991","action":"OK"}', ((Action.RESOLVE, "991"),)),
-        Example(b'{"summary":"Batch job late","dedup_key":"991","action":"unresolved"}', ()),
+        Example(b'{"summary":"Batch job late","dedup_key":"991","action":"unresolved"}', (), silence="ignored"),
     ),
 )
