@@ -93,6 +93,23 @@ PROVIDER = Provider(
         "Add a policy that runs this action for health rule violations: started, continues, upgraded, downgraded, "
         "ended and canceled.",
     ),
+    fields=(
+        (
+            "dedup_key",
+            "`application.name`, `healthRule.name` and the entity; without a health rule the type of event "
+            "instead of it",
+        ),
+        ("action", "`eventType`: POLICY_CLOSE and POLICY_CANCELED resolve, all others trigger"),
+        ("severity", "`eventType`, `severity`"),
+        ("summary", "`summaryMessage`, `displayName`, `healthRule.name`"),
+        ("source", "`affectedEntities.*.name`, `node.name`, `tier.name`, `application.name`"),
+        ("component", "`tier.name`, `node.name`"),
+        ("group", "`application.name`"),
+        ("class", "`healthRule.name`, `eventType`"),
+        ("links", "`deepLink`"),
+        ("starts_at", "`eventTime`"),
+        ("ends_at", "`eventTime` of an end"),
+    ),
     severity_note="The end of the event's type: CRITICAL and UPGRADED are critical, WARNING and DOWNGRADED are "
     "warning; else ERROR is critical, WARN is warning and INFO is info.",
     examples=(

@@ -189,8 +189,7 @@ PROVIDER = Provider(
         ("severity", "`essentials.severity`; older: `context.severity`, `Severity`, `level`"),
         (
             "summary",
-            "`essentials.alertRule` and `essentials.description`; older: name and description of the rule or "
-            "operation",
+            "`essentials.alertRule` and `essentials.description`; older: name and description of the rule or operation",
         ),
         (
             "source",

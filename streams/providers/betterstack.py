@@ -63,6 +63,20 @@ PROVIDER = Provider(
         "integration's URL.",
         "Tick incident started, acknowledged and resolved.",
     ),
+    fields=(
+        ("dedup_key", "`data.id`"),
+        ("action", "`event`: started triggers, acknowledged acknowledges, resolved resolves"),
+        ("severity", "none is sent"),
+        ("summary", "`name` (else `url`) and `cause` of `data.attributes`"),
+        ("source", "`url`, `name`"),
+        ("component", "`name`"),
+        ("group", "`team_name`"),
+        ("class", "`cause`"),
+        ("labels", "`team_name` as `team`"),
+        ("links", "`url`, `screenshot_url`"),
+        ("starts_at", "`started_at`"),
+        ("ends_at", "`resolved_at`"),
+    ),
     severity_note="Better Stack sends none: every incident is critical. A rule may lower it.",
     examples=(
         Example(

@@ -79,6 +79,23 @@ PROVIDER = Provider(
         "As secret enter signature_secret.",
         "As triggers choose from the full list: Build status created and Build status updated.",
     ),
+    fields=(
+        (
+            "dedup_key",
+            "`repository.full_name`, `commit_status.refname` (else the commit) and `commit_status.key`; of a "
+            "pipeline's own key, a UUID, its name without the number",
+        ),
+        ("action", "`commit_status.state`: FAILED triggers, SUCCESSFUL resolves, the others are answered and ignored"),
+        ("severity", "error for a failure"),
+        ("summary", "`name` on `refname` of the repository, and `description`"),
+        ("source", "`repository.full_name`"),
+        ("component", "`commit_status.name`, `commit_status.key`"),
+        ("class", "build"),
+        ("labels", "`branch` or `commit`"),
+        ("links", "`commit_status.url`"),
+        ("starts_at", "`commit_status.created_on`"),
+        ("ends_at", "`commit_status.updated_on`"),
+    ),
     severity_note="Failed builds are error.",
     examples=(
         Example(

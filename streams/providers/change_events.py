@@ -9,6 +9,7 @@ import msgspec
 
 from streams.providers._contract import (
     SUMMARY_LIMIT,
+    Address,
     BadBody,
     Change,
     Context,
@@ -65,7 +66,15 @@ PROVIDER = Provider(
     decode=_decode,
     parse=as_decoded,
     order_key=first_key,
+    addresses=(Address("/v2/change/enqueue", "Authorization: Token token="),),
     setup=("Point the tool's change integration at /v2/change/enqueue of this gateway, with the integration's key.",),
+    fields=(
+        ("summary", "`payload.summary`"),
+        ("source", "`payload.source`"),
+        ("details", "`payload.custom_details`"),
+        ("links", "`links`"),
+        ("at", "`payload.timestamp`"),
+    ),
     severity_note="None: a change is not an alert.",
     examples=(
         Example(

@@ -53,6 +53,16 @@ PROVIDER = Provider(
         "Post JSON with title and description to the integration's URL; sourceAlertId makes repeats one alert.",
         "To sign, set signature_secret here and send HMAC-SHA256 of the body in hexadecimal as X-Webhook-Signature.",
     ),
+    fields=(
+        ("dedup_key", "`sourceAlertId`, else `title`, `service` and `environment`"),
+        ("action", "always trigger"),
+        ("severity", "`severity`"),
+        ("summary", "`title` and `description`"),
+        ("source", "`service`, `environment`"),
+        ("component", "`service`"),
+        ("group", "`environment`"),
+        ("labels", "`tags`"),
+    ),
     severity_note="The words everyone knows, critical to info; without one the integration's default.",
     examples=(
         Example(

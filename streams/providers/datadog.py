@@ -120,6 +120,28 @@ PROVIDER = Provider(
         "but knows a monitor by its title only.",
         "Mention @webhook-<name> in the message of each monitor.",
     ),
+    fields=(
+        (
+            "dedup_key",
+            "`aggregation_key`, `aggreg_key`, `alert_cycle_key`, `alert_id` with `alert_scope`, else the title's "
+            "name and scope",
+        ),
+        (
+            "action",
+            "`alert_transition`, `transition`, else the title's prefix: Recovered resolves, all others trigger; "
+            "without one `alert_type` success resolves",
+        ),
+        ("severity", "`alert_priority`, `priority`, the title's, `alert_type`"),
+        ("summary", "`title` (or `event_title`) without its prefix"),
+        ("source", "`hostname`, `host`, the tags `host` and `service`"),
+        ("component", "the tag `service`"),
+        ("group", "the tag `env`"),
+        ("class", "`event_type`"),
+        ("labels", "`tags`, else the scope"),
+        ("links", "`link`, `url`"),
+        ("starts_at", "`date`"),
+        ("ends_at", "`last_updated`"),
+    ),
     severity_note="alert_priority, priority or the title's, P1 to P5; else alert_type: error is critical, warning "
     "is warning, info and success are info; else a Warn transition is warning, all others the integration's default.",
     examples=(

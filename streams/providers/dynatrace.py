@@ -110,6 +110,20 @@ PROVIDER = Provider(
         '"ProblemURL": "{ProblemURL}"}',
         "Send the test notification: it is answered, and opens nothing.",
     ),
+    fields=(
+        ("dedup_key", "`PID`, `problemId`, `ProblemID`, `displayId`"),
+        ("action", "`State`, `status`: OPEN triggers; RESOLVED, CLOSED and MERGED resolve"),
+        ("severity", "`ProblemSeverity`, `severityLevel`"),
+        ("summary", "`ProblemTitle`, `title`"),
+        ("source", "`ImpactedEntityNames`, `NamesOfImpactedEntities`, `ImpactedEntity`, names in `ImpactedEntities`"),
+        ("component", "the same"),
+        ("group", "`ProblemImpact`, `impactLevel`"),
+        ("class", "`ProblemSeverity`, `severityLevel`"),
+        ("labels", "`Tags`"),
+        ("links", "`ProblemURL`"),
+        ("starts_at", "`startTime`"),
+        ("ends_at", "`endTime`"),
+    ),
     severity_note="AVAILABILITY and MONITORING_UNAVAILABLE are critical, ERROR is error, PERFORMANCE and RESOURCE "
     "are warning, CUSTOM is info.",
     examples=(

@@ -10,7 +10,16 @@ import msgspec
 
 from schemas.alert import Action
 from schemas.severity import DEFAULT_SEVERITY, SEVERITY_NAMES
-from streams.providers._contract import BadBody, Context, Draft, Example, Provider, short_key, short_summary
+from streams.providers._contract import (
+    Address,
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    Provider,
+    short_key,
+    short_summary,
+)
 from streams.providers._json import decode, raw_text
 from streams.providers._time import epoch_ms
 
@@ -120,9 +129,25 @@ PROVIDER = Provider(
     decode=_decode,
     parse=_parse,
     order_key=dedup_key,
+    addresses=(
+        Address("/v2/enqueue", "Authorization: Token token="),
+        Address("/api/events", "Authorization: Token token="),
+    ),
     setup=(
         "Point the tool's PagerDuty integration at Stormweir instead: the events URL is /v2/enqueue of this gateway.",
         "Use the integration's 32-character key as routing key (integration key, service key).",
+    ),
+    fields=(
+        ("dedup_key", "`dedup_key`; of a trigger on `/v2/enqueue` without one a new id, which the answer has"),
+        ("action", "`event_action`: trigger, acknowledge, resolve"),
+        ("severity", "`payload.severity`"),
+        ("summary", "`payload.summary`"),
+        ("source", "`payload.source`"),
+        ("component", "`payload.component`"),
+        ("group", "`payload.group`"),
+        ("class", "`payload.class`"),
+        ("links", "`links`, `images`, `client_url`"),
+        ("starts_at", "`payload.timestamp`"),
     ),
     severity_note="critical, error, warning and info as they are; error for a trigger that names none.",
     examples=(

@@ -84,6 +84,24 @@ PROVIDER = Provider(
         "Press Test connection: the answer is 200 and nothing is stored.",
         "Add the channel to each alerting policy, with a severity level.",
     ),
+    fields=(
+        ("dedup_key", "`incident.incident_id`"),
+        ("action", "`incident.state`: open triggers, acknowledged acknowledges, closed resolves"),
+        ("severity", "`incident.severity`, the label `severity`"),
+        ("summary", "`incident.summary`, `incident.condition_name`, `incident.policy_name`"),
+        (
+            "source",
+            "`incident.resource_display_name`, `incident.resource_name`, `incident.resource_id`, "
+            "`incident.scoping_project_id`",
+        ),
+        ("component", "`incident.resource_type_display_name`, `incident.resource.type`"),
+        ("group", "`incident.scoping_project_id`"),
+        ("class", "`incident.condition_name`, `incident.policy_name`"),
+        ("labels", "`incident.resource.labels`, `incident.metric.labels`, `incident.policy_user_labels`"),
+        ("links", "`incident.url`"),
+        ("starts_at", "`incident.started_at`"),
+        ("ends_at", "`incident.ended_at`"),
+    ),
     severity_note="Critical, Error and Warning as they are; without one the policy's label severity, then the "
     "integration's default.",
     examples=(

@@ -170,6 +170,30 @@ PROVIDER = Provider(
         "Select individual events: Workflow runs (or Check suites, not both, which would alert twice), Dependabot "
         "alerts, Code scanning alerts, Secret scanning alerts.",
     ),
+    fields=(
+        (
+            "dedup_key",
+            "repository, workflow (or app) and branch (or commit); of security alerts repository, kind and "
+            "`alert.number`",
+        ),
+        (
+            "action",
+            "`conclusion`: failure, timed_out and startup_failure trigger, success resolves; of security alerts "
+            "`action`",
+        ),
+        (
+            "severity",
+            "error for builds, critical for secrets, `security_advisory.severity`, `rule.security_severity_level`",
+        ),
+        ("summary", "workflow, branch, repository and `conclusion`; or the security alert's title and repository"),
+        ("source", "`repository.full_name`"),
+        ("component", "the workflow, app, package, tool or type of secret"),
+        ("class", "the event: workflow_run, check_suite, dependabot, code_scanning, secret_scanning"),
+        ("labels", "`branch` or `commit`"),
+        ("links", "`html_url`"),
+        ("starts_at", "`run_started_at`, `created_at`"),
+        ("ends_at", "`updated_at`; `fixed_at`, `dismissed_at`, `resolved_at`"),
+    ),
     severity_note="Broken builds are error, leaked secrets critical. Vulnerabilities: critical, high is error, "
     "medium is warning, low is info; code scanning without a security severity: error, warning, note is info.",
     examples=(

@@ -181,6 +181,27 @@ PROVIDER = Provider(
         "As secret token enter signature_secret.",
         "Select Pipeline events (or Job events, not both, which would alert twice).",
     ),
+    fields=(
+        (
+            "dedup_key",
+            "project and branch or tag (and merge request, and job); of alerts `object_attributes.url`, "
+            "`fingerprint`, or title, service, tool and hosts",
+        ),
+        (
+            "action",
+            "`status`, `build_status`: failed triggers, success resolves; of alerts triggered, acknowledged, "
+            "resolved, or an `end_time`",
+        ),
+        ("severity", "error; `build_allow_failure` makes it warning; `severity` of alerts"),
+        ("summary", "pipeline or job, project, ref and reason; `title` of alerts"),
+        ("source", "`project.path_with_namespace`; `hosts`, `service`, `monitoring_tool`"),
+        ("component", "`build_name`, `service`"),
+        ("group", "`gitlab_environment_name`"),
+        ("class", "pipeline, job, alert; `monitoring_tool`"),
+        ("links", "`object_attributes.url`, the job's page"),
+        ("starts_at", "`created_at`, `build_started_at`, `started_at`, `start_time`"),
+        ("ends_at", "`finished_at`, `build_finished_at`, `ended_at`, `end_time`"),
+    ),
     severity_note="Failed pipelines and jobs are error, jobs that may fail warning. Alerts: critical, high is error, "
     "medium and unknown are warning, low is info.",
     examples=(

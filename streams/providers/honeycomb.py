@@ -63,6 +63,17 @@ PROVIDER = Provider(
         "Its shared secret is signature_secret here.",
         "Add the webhook as recipient of each trigger and burn alert.",
     ),
+    fields=(
+        ("dedup_key", "`id`"),
+        ("action", "`status`: TRIGGERED triggers, OK and RESOLVED resolve"),
+        ("severity", "`severity`, if your template has it"),
+        ("summary", "`name` (else `slo.name`, `summary`) and `description`"),
+        ("source", "the group's `host`, `service.name`, `service`, if there is one group"),
+        ("component", "`dataset`, `slo.name`"),
+        ("class", "`name`"),
+        ("labels", "`result_groups_triggered.0.Group`, if there is one group"),
+        ("links", "`result_url`, `trigger_url`"),
+    ),
     severity_note="Honeycomb sends none: the integration's default, or a field severity of your own template.",
     examples=(
         Example(

@@ -60,6 +60,22 @@ PROVIDER = Provider(
         "For hosts the same without service, with $host.state$ and $host.output$.",
         "Apply Notification objects with this command to your hosts and services.",
     ),
+    fields=(
+        ("dedup_key", "`host.name` and `service.name`"),
+        (
+            "action",
+            "`notification_type`: PROBLEM and CUSTOM trigger, ACKNOWLEDGEMENT acknowledges, RECOVERY resolves; "
+            "without one the state",
+        ),
+        ("severity", "`check_result.state`"),
+        ("summary", "`service.display_name` (else `service.name`), host, state and `check_result.output`"),
+        ("source", "`host.name`"),
+        ("component", "`service.name`"),
+        ("class", "`service.check_command`, `host.check_command`"),
+        ("labels", "`host.address` as `address`"),
+        ("starts_at", "`check_result.execution_end`"),
+        ("ends_at", "`check_result.execution_end` of an end"),
+    ),
     severity_note="CRITICAL and DOWN are critical, UNREACHABLE error, WARNING and UNKNOWN are warning, OK and UP info.",
     examples=(
         Example(

@@ -88,6 +88,22 @@ PROVIDER = Provider(
         "Define a second one for hosts, without service_desc and with $HOSTSTATE$ and $HOSTOUTPUT$.",
         "Give them to a contact as service_notification_commands and host_notification_commands.",
     ),
+    fields=(
+        ("dedup_key", "`host_name` and `service_desc`"),
+        (
+            "action",
+            "`notification_type`: PROBLEM and CUSTOM trigger, ACKNOWLEDGEMENT acknowledges, RECOVERY resolves; "
+            "without one the state",
+        ),
+        ("severity", "`state`"),
+        ("summary", "`service_desc`, `host_name`, `state` and `output`"),
+        ("source", "`host_name`"),
+        ("component", "`service_desc`"),
+        ("class", "service or host"),
+        ("labels", "`host_address` as `address`"),
+        ("starts_at", "`timestamp`"),
+        ("ends_at", "`timestamp` of an end"),
+    ),
     severity_note="CRITICAL and DOWN are critical, UNREACHABLE error, WARNING and UNKNOWN are warning, OK and UP info.",
     examples=(
         Example(

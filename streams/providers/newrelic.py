@@ -115,6 +115,24 @@ PROVIDER = Provider(
         "Open Alerts, Workflows, add that destination, and keep the default payload.",
         "Tick activated, acknowledged and closed issues under the events to notify about.",
     ),
+    fields=(
+        ("dedup_key", "`id`, `issueId`; legacy: `account_id` and `incident_id`"),
+        (
+            "action",
+            "`state`: CREATED and ACTIVATED trigger, ACKNOWLEDGED acknowledges, CLOSED resolves; legacy: "
+            "`current_state`",
+        ),
+        ("severity", "`priority`; legacy: `severity`"),
+        ("summary", "`title`; legacy: `condition_name` and `details`"),
+        ("source", "`impactedEntities`; legacy: names of `targets`"),
+        ("component", "the first of them"),
+        ("group", "`alertPolicyNames.0`; legacy: `policy_name`"),
+        ("class", "`alertConditionNames.0`; legacy: `condition_name`"),
+        ("labels", "legacy: `targets.0.labels`"),
+        ("links", "`issueUrl`; legacy: `incident_url`, `runbook_url`"),
+        ("starts_at", "`createdAt`; legacy: `timestamp`"),
+        ("ends_at", "`updatedAt`; legacy: `timestamp` of an end"),
+    ),
     severity_note="CRITICAL is critical, HIGH and MEDIUM are warning, LOW is info, as in New Relic's own templates; "
     "severity of the legacy shape in the words everyone knows.",
     examples=(

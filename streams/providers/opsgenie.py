@@ -12,6 +12,7 @@ from schemas.fingerprint import uuid_text
 from streams.providers._contract import (
     PATH,
     QUERY,
+    Address,
     BadBody,
     Context,
     Draft,
@@ -82,10 +83,21 @@ PROVIDER = Provider(
     parse=as_decoded,
     order_key=first_key,
     headers=(PATH, QUERY),
+    addresses=(Address("/v2/alerts", "Authorization: GenieKey "),),
     setup=(
         "In the tool, set the Opsgenie API URL to this gateway (its alerts are at /v2/alerts), and the API key to the "
         "integration's key (Authorization: GenieKey <key>).",
         "Let it give alerts an alias, by which it closes them.",
+    ),
+    fields=(
+        ("dedup_key", "`alias`, else a new id; of acknowledge and close the identifier in the path"),
+        ("action", "creating triggers; `/acknowledge` acknowledges, `/close` resolves"),
+        ("severity", "`priority`"),
+        ("summary", "`message`; of the others `note`"),
+        ("source", "`entity`, `source`"),
+        ("component", "`entity`"),
+        ("group", "`source`"),
+        ("labels", "`tags`, `details`"),
     ),
     severity_note="P1 is critical, P2 error, P3 warning, P4 and P5 info; P3 for an alert that names none.",
     examples=(

@@ -72,6 +72,22 @@ PROVIDER = Provider(
         "In Pingdom, open Integrations, Add integration, type Webhook, with the integration's URL.",
         "Tick the integration in each check.",
     ),
+    fields=(
+        ("dedup_key", "`check_id`"),
+        (
+            "action",
+            "`current_state`: DOWN and FAILING trigger, UP and SUCCESS resolve, the others are answered and ignored",
+        ),
+        ("severity", "`importance_level`"),
+        ("summary", "`check_name`, state and `description` (else `long_description`)"),
+        ("source", "`check_params.hostname`, `check_params.full_url`, `check_params.url`"),
+        ("component", "`check_name`"),
+        ("class", "`check_type`"),
+        ("labels", "`tags`"),
+        ("links", "`check_params.full_url`, `check_params.url`"),
+        ("starts_at", "`state_changed_timestamp`, `state_changed_utc_time`"),
+        ("ends_at", "the same, of an end"),
+    ),
     severity_note="Importance HIGH is critical, LOW is warning; without one the integration's default.",
     examples=(
         Example(

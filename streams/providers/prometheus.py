@@ -106,6 +106,20 @@ PROVIDER = Provider(
         "Leave send_resolved on, so that what is over is closed here.",
         "Route alerts to that receiver, and reload Alertmanager.",
     ),
+    fields=(
+        ("dedup_key", "`fingerprint`, else the labels"),
+        ("action", "`status` of each alert, never the group's: firing triggers, resolved resolves"),
+        ("severity", "the label `severity`"),
+        ("summary", "the annotation `summary`, the label `alertname`, the annotation `description`"),
+        ("source", "the labels `instance`, `service`, `job`"),
+        ("component", "the labels `job`, `service`"),
+        ("group", "the label `cluster`"),
+        ("class", "the label `alertname`"),
+        ("labels", "`labels`"),
+        ("links", "`generatorURL`"),
+        ("starts_at", "`startsAt`"),
+        ("ends_at", "`endsAt` of a resolved alert"),
+    ),
     severity_note="The label severity in the words everyone knows; without it the integration's default.",
     examples=(
         Example(

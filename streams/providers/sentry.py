@@ -126,6 +126,24 @@ PROVIDER = Provider(
         "Its Client Secret is signature_secret here.",
         "Add the integration as action of alert rules.",
     ),
+    fields=(
+        ("dedup_key", "`issue_id` of an event, `id` of an issue or metric alert"),
+        (
+            "action",
+            "an alert triggers; of an issue `action`: created and unresolved trigger, assigned acknowledges, "
+            "resolved and archived resolve; of a metric alert critical, warning, resolved",
+        ),
+        ("severity", "`level`; of a metric alert `action`"),
+        ("summary", "`title`, `message`, `culprit`; of a metric alert its rule's name and `description_text`"),
+        ("source", "the tag `server_name`, the project"),
+        ("component", "`culprit`"),
+        ("group", "`environment`; of a metric alert `alert_rule.environment`"),
+        ("class", "the project; of a metric alert its rule's name"),
+        ("labels", "`tags`"),
+        ("links", "`web_url`, `url`, `permalink`"),
+        ("starts_at", "`firstSeen`, `datetime`, `received`; `date_started`"),
+        ("ends_at", "`lastSeen`; `date_closed`"),
+    ),
     severity_note="The level: fatal is critical, error, warning, info and debug are what they say; a metric alert's "
     "is its action, critical or warning.",
     examples=(

@@ -79,6 +79,23 @@ PROVIDER = Provider(
         "Its shared secret is signature_secret here.",
         "Add the webhook as recipient of the detectors' rules.",
     ),
+    fields=(
+        ("dedup_key", "`incidentId`"),
+        (
+            "action",
+            "`statusExtended`, `status`: anomalous, too high and too low trigger; ok, manually resolved and "
+            "stopped resolve",
+        ),
+        ("severity", "`severity`"),
+        ("summary", "`rule` and `detector`, `messageTitle`"),
+        ("source", "the dimensions `host`, `host.name`, `service.name`, `service`; `detector`"),
+        ("component", "`detector`"),
+        ("class", "`originatingMetric`"),
+        ("labels", "`dimensions`"),
+        ("links", "`detectorUrl`, `runbookUrl`"),
+        ("starts_at", "`timestamp`"),
+        ("ends_at", "`timestamp` of an end"),
+    ),
     severity_note="Critical is critical, Major is error, Minor and Warning are warning, Info is info.",
     examples=(
         Example(

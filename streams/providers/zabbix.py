@@ -102,6 +102,20 @@ PROVIDER = Provider(
         "Give a user this media type, and add the user to a trigger action with problem, recovery and update "
         "operations.",
     ),
+    fields=(
+        ("dedup_key", "`eventid`, `event_id`"),
+        (
+            "action",
+            "`eventvalue` (1 triggers, 0 resolves), and `eventack` of an update acknowledges; other updates are "
+            "answered and ignored",
+        ),
+        ("severity", "`severity`, `event_nseverity`, `event_severity`"),
+        ("summary", "`eventname`, `event_name`, `alert_subject`, `trigger_name`"),
+        ("source", "`hostname`, `host_name`, `host`, `hostip`"),
+        ("class", "Discovery, Autoregistration or Internal event"),
+        ("labels", "`eventtags`, `event_tags`"),
+        ("links", "`url` with `triggerid` and `eventid`"),
+    ),
     severity_note="Disaster is critical, High error, Average and Warning are warning, the others info.",
     examples=(
         Example(
