@@ -39,13 +39,19 @@ class Settings:
     max_keys: int = 2_000_000
     max_body: int = 1_048_576
     allowed_networks: tuple[IpNetwork, ...] = ()
-    base_url: str = "http://127.0.0.1:8400"
+    #: What links in notifications and the URLs of webhooks begin with; empty: the gateway on this machine.
+    base_url: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
     def bootstrap(self) -> str:
         """Kafka's address: the given one, else the embedded broker's."""
         return self.kafka or f"127.0.0.1:{self.port('kafka')}"
+
+    @property
+    def public_url(self) -> str:
+        """What our own URLs begin with, without a slash at the end."""
+        return (self.base_url or f"http://127.0.0.1:{self.port('gateway')}").rstrip("/")
 
     @property
     def clickhouse_url(self) -> str:
@@ -105,6 +111,8 @@ def _parse(variable: str, name: str, text: str) -> object:
         if not text.isdigit() or not low <= int(text) <= high:
             raise SettingsError(f"{variable}={text!r}: a whole number from {low} to {high} is needed")
         return int(text)
+    if name == "base_url" and text and not text.startswith(("http://", "https://")):
+        raise SettingsError(f"{variable}={text!r}: a URL that begins with https:// or http:// is needed")
     if name in CHOICES:
         if text not in CHOICES[name]:
             raise SettingsError(f"{variable}={text!r}: one of {', '.join(CHOICES[name])} is needed")

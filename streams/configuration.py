@@ -5,8 +5,8 @@ entries are the records of schemas.control. Every problem is reported with its p
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import yaml
@@ -39,6 +39,11 @@ class Changes(NamedTuple):
 
 def load(text: str) -> dict[str, AnyRecord]:
     """The declared records by control key, each valid in itself. Raises ConfigurationError."""
+    return records_of(parse(text))
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The file's lists by name, not yet checked. Raises ConfigurationError for what is no such mapping."""
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -49,6 +54,11 @@ def load(text: str) -> dict[str, AnyRecord]:
         raise ConfigurationError(["the file is nested too deeply"]) from None
     if not isinstance(document, dict):
         raise ConfigurationError([f"the file is a mapping with lists under {', '.join(SECTIONS)}"])
+    return document
+
+
+def records_of(document: Mapping[str, Any]) -> dict[str, AnyRecord]:
+    """The records of the file's lists by control key. Raises ConfigurationError with every problem."""
     problems = [f"{name}: unknown, known are {', '.join(SECTIONS)}" for name in document if name not in SECTIONS]
     records: dict[str, AnyRecord] = {}
     places: dict[str, str] = {}
@@ -89,7 +99,7 @@ def check(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord]) -> 
     problems: list[str] = []
     positions = dict.fromkeys(SECTIONS, 0)
     for key, record in declared.items():
-        section = key.partition("/")[0] + "s"
+        section = _section(key)
         path = f"{section}.{positions[section]}"
         positions[section] += 1
         match record:
@@ -113,8 +123,12 @@ def check(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord]) -> 
         raise ConfigurationError(problems)
 
 
-def plan(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord], prune: bool) -> Changes:
-    """What makes the topic say what the file says; with `prune` what the file does not name goes away."""
+def plan(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord], prune: Collection[str] = ()) -> Changes:
+    """What makes the topic say what the file says.
+
+    In the lists named by `prune` what the file does not name goes away. Other lists keep what they have, so
+    a file without integrations leaves alone those that `stormweir integrations` made.
+    """
     records: list[AnyRecord] = []
     lines: list[str] = []
     for key, record in declared.items():
@@ -124,10 +138,14 @@ def plan(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord], prun
         records.append(record)
         lines.append(f"{'+' if old is None else '~'} {masked(key)}")
         lines += [f"    {line}" for line in _differences(old, record)]
-    deletes = [key for key in known if key not in declared] if prune else []
+    deletes = [key for key in known if key not in declared and _section(key) in prune]
     # The reverse of writing: what refers to others goes first.
-    deletes.sort(key=lambda key: SECTIONS.index(key.partition("/")[0] + "s"), reverse=True)
+    deletes.sort(key=lambda key: SECTIONS.index(_section(key)), reverse=True)
     return Changes(records, deletes, [*lines, *(f"- {masked(key)}" for key in deletes)])
+
+
+def _section(key: str) -> str:
+    return key.partition("/")[0] + "s"
 
 
 def _differences(old: AnyRecord | None, new: AnyRecord) -> Iterable[str]:

@@ -12,7 +12,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from prometheus_client import Counter
 
-from schemas.control import AnyRecord, Control, control_key, dump
+from schemas.control import AnyRecord, Control, control_key, dump, masked_key
 from schemas.topics import CONTROL
 
 log = structlog.get_logger(__name__)
@@ -77,7 +77,7 @@ class ControlReader:
 def masked(key: str) -> str:
     """A control key for people and logs: an integration's id is its credential, so only its start shows."""
     kind, _, name = key.partition("/")
-    return f"{kind}/{name[:6]}..." if kind == "integration" else key
+    return f"{kind}/{masked_key(name)}" if kind == "integration" else key
 
 
 async def read(bootstrap: str) -> Control:

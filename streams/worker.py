@@ -47,7 +47,7 @@ def run_notifier(settings: Settings) -> NoReturn:
     outbound = Outbound(settings.allowed_networks)
     engine.beside(reader.start, reader.stop)
     engine.beside(None, outbound.close)
-    deliverer = Deliverer(reader.control, outbound, settings.base_url, clock=_steady_clock())
+    deliverer = Deliverer(reader.control, outbound, settings.public_url, clock=_steady_clock())
     attach_notifier(engine, deliverer)
     sys.exit(engine.run())
 

@@ -1,6 +1,7 @@
 """`stormweir <command>`: one file of this folder per command, found by listing it.
 
-A file `some_name.py` has a function `command`, whose signature and docstring are the command `some-name`.
+A file `some_name.py` has a function `command`, whose signature and docstring are the command `some-name`, or a
+Typer application `commands` with several of them: `stormweir some-name <command>`.
 """
 
 import sys
@@ -26,8 +27,11 @@ def build() -> typer.Typer:
     app.callback()(_options)
     for module in sorted(iter_modules(__path__), key=lambda module: module.name):
         if not module.name.startswith("_"):
-            command = import_module(f"{__name__}.{module.name}").command
-            app.command(module.name.replace("_", "-"))(command)
+            found, name = import_module(f"{__name__}.{module.name}"), module.name.replace("_", "-")
+            if hasattr(found, "commands"):
+                app.add_typer(found.commands, name=name)
+            else:
+                app.command(name)(found.command)
     return app
 
 

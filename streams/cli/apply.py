@@ -1,18 +1,25 @@
 """`stormweir apply`."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from schemas.control import Control
+    from streams.cli._control import Change
 
 
 def command(
     file: Annotated[Path, typer.Option("--file", "-f", help="The configuration.")] = Path("stormweir.yaml"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, change nothing.")] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Delete what the file does not name.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Delete what the file's lists do not name.")] = False,
 ) -> None:
     """Make the configuration what a file says; running processes follow within a second."""
-    import asyncio
+    from streams import configuration
+    from streams.cli._control import Change, transact
 
     try:
         text = file.read_text()
@@ -20,36 +27,15 @@ def command(
         from streams.process.errors import OperatorError
 
         raise OperatorError(f"{file} cannot be read: {error}") from None
-    asyncio.run(_apply(text, dry_run=dry_run, prune=prune))
+    document = configuration.parse(text)
+    declared = configuration.records_of(document)
 
+    def plan(control: Control) -> tuple[list[str], Change]:
+        known = control.records
+        changes = configuration.plan(declared, known, prune=document if prune else ())
+        configuration.check(declared, {key: known[key] for key in known if key not in changes.deletes})
+        count, done = len(changes.records) + len(changes.deletes), "would change" if dry_run else "changed"
+        total = f"{count} of {len(declared) + len(changes.deletes)} records {done}" if count else "nothing to change"
+        return [*changes.lines, total], Change() if dry_run else Change(changes.records, changes.deletes)
 
-async def _apply(text: str, *, dry_run: bool, prune: bool) -> None:
-    import os
-
-    from aiokafka.errors import KafkaError
-
-    from schemas.config import Settings
-    from schemas.topics import CONTROL
-    from streams import configuration
-    from streams.control import publish, read
-    from streams.process.errors import OperatorError
-    from streams.process.logs import configure_logging
-    from streams.topics import check_topics
-
-    settings = Settings.from_env(os.environ)
-    configure_logging("apply", "warning")
-    declared = configuration.load(text)
-    await check_topics(settings.bootstrap, [CONTROL])
-    try:
-        known = (await read(settings.bootstrap)).records
-        configuration.check(declared, {} if prune else known)
-        changes = configuration.plan(declared, known, prune)
-        for line in changes.lines:
-            print(line)
-        count = len(changes.records) + len(changes.deletes)
-        if count and not dry_run:
-            await publish(settings.bootstrap, changes.records, changes.deletes)
-    except KafkaError as error:
-        raise OperatorError(f"Kafka at {settings.bootstrap} failed: {type(error).__name__}") from None
-    done = "would change" if dry_run else "changed"
-    print(f"{count} of {len(declared) + len(changes.deletes)} records {done}" if count else "nothing to change")
+    print("\n".join(transact(plan)))

@@ -118,7 +118,7 @@ def problems(text: str, known: Control | None = None) -> list[str]:
         (YAML.replace("id: hook,", "id: hook, type: fax,"), "destinations.0.type: 'fax' is none of"),
         (YAML.replace("[hook]", "[hook, none]"), "rules.0.route.1: no destination 'none'"),
         (YAML.replace('severity="critical"', "severity?"), "rules.0.match.0: "),
-        (YAML.replace("secret: S3CRET-S3CRET", "secret: S3CRET"), "integrations.0.signature_secret: "),
+        (YAML.replace("secret: S3CRET-S3CRET", "secret: S3CRE"), "integrations.0.signature_secret: "),
         (YAML.replace("X-A: S3CRET", '"X A": S3CRET'), "destinations.0.headers: "),
     ],
 )
@@ -142,21 +142,23 @@ def test_references_may_lead_to_what_is_already_there() -> None:
 def test_a_plan_names_what_changes_and_masks_secrets() -> None:
     """New, changed and, with prune, unnamed records; equal ones are left; no secret shows."""
     declared = configuration.load(YAML)
-    first = configuration.plan(declared, {}, prune=False)
+    first = configuration.plan(declared, {})
     assert [control_key(record) for record in first.records] == list(declared)
     assert "S3CRET" not in "\n".join(first.lines)
     assert "T0KEN" not in "\n".join(first.lines)
     assert "aaaaaaa" not in "\n".join(first.lines)
 
-    assert configuration.plan(declared, declared, prune=True) == ([], [], [])
+    assert configuration.plan(declared, declared, configuration.SECTIONS) == ([], [], [])
 
     other = Integration(id="b" * 32, name="b", type="webhook", service="old")
     known = {**declared, control_key(other): other, "service/default/old": Service(id="old")}
     changed = configuration.load(YAML.replace("{id: shop}", "{id: shop, name: Shop}"))
-    kept = configuration.plan(changed, known, prune=False)
+    kept = configuration.plan(changed, known)
     assert (kept.deletes, kept.lines) == ([], ["~ service/default/shop", '    name: "" -> "Shop"'])
-    pruned = configuration.plan(changed, known, prune=True)
+    pruned = configuration.plan(changed, known, {"services", "integrations"})
     assert pruned.deletes == [control_key(other), "service/default/old"]
+    # A file without a list of integrations leaves alone those that commands made.
+    assert configuration.plan(changed, known, {"services"}).deletes == ["service/default/old"]
     assert pruned.lines[2:] == ["- integration/bbbbbb...", "- service/default/old"]
 
 
@@ -195,4 +197,4 @@ def test_the_example_is_valid() -> None:
     with open("examples/stormweir.yaml") as file:
         declared = configuration.load(file.read())
     configuration.check(declared, {})
-    assert len(declared) == 9
+    assert len(declared) == 10

@@ -1,0 +1,65 @@
+"""The configuration on Kafka, as commands read and write it."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
+
+from aiokafka.errors import KafkaError
+
+from schemas.config import Settings
+from schemas.control import AnyRecord, Control
+from schemas.topics import CONTROL
+from streams import control
+from streams.process.errors import OperatorError
+from streams.process.logs import configure_logging
+from streams.topics import check_topics
+
+T = TypeVar("T")
+
+
+class Change(NamedTuple):
+    """What a command writes to the topic, and the keys it deletes."""
+
+    records: Iterable[AnyRecord] = ()
+    deletes: Iterable[str] = ()
+
+
+def transact(plan: Callable[[Control], tuple[T, Change]]) -> T:
+    """Read the configuration, write what `plan` wants changed, and return its result once Kafka has it.
+
+    Raises OperatorError when Kafka fails. Two commands at the same time do not exclude each other.
+    """
+    bootstrap = Settings.from_env(os.environ).bootstrap
+    configure_logging("control", "warning")
+
+    async def run() -> T:
+        result, change = plan(await read(bootstrap))
+        records, deletes = list(change.records), list(change.deletes)
+        if records or deletes:
+            await publish(bootstrap, records, deletes)
+        return result
+
+    return asyncio.run(run())
+
+
+async def read(bootstrap: str) -> Control:
+    """The configuration as it is now. Raises OperatorError when Kafka fails or has no topic for it."""
+    await check_topics(bootstrap, [CONTROL])
+    with _kafka(bootstrap):
+        return await control.read(bootstrap)
+
+
+async def publish(bootstrap: str, records: Iterable[AnyRecord], deletes: Iterable[str]) -> None:
+    """Write records, then delete keys; done once Kafka has all of them. Raises OperatorError when it fails."""
+    with _kafka(bootstrap):
+        await control.publish(bootstrap, records, deletes)
+
+
+@contextmanager
+def _kafka(bootstrap: str) -> Iterator[None]:
+    try:
+        yield
+    except KafkaError as error:
+        raise OperatorError(f"Kafka at {bootstrap} failed: {type(error).__name__}") from None

@@ -1,0 +1,182 @@
+"""The page of a provider and the table of all, in Markdown, made of nothing but their declarations."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from schemas.alert import Action
+from schemas.control import FieldMapping
+from streams import catalogue
+from streams.providers import PATH, QUERY, Context, Example, NoAlert, Provider
+
+#: Where pages for everybody say the gateway is.
+BASE_URL = "https://alerts.example.com"
+_EVENT_ID = bytes(range(16))
+_JSON_PART = re.compile(r'(\{".*\})', re.DOTALL)
+_MARKUP = re.compile(r"([\\`*<>$|])")
+_SHOWN = {QUERY: "query", PATH: "path"}
+
+
+def pages(providers: Iterable[Provider[Any]]) -> dict[str, str]:
+    """Every page by its file name, with `README.md`, the table of them."""
+    listed = list(providers)
+    texts = {f"{provider.slug}.md": page(provider, BASE_URL) for provider in listed}
+    return texts | {"README.md": _table(listed)}
+
+
+def page(provider: Provider[Any], base_url: str) -> str:
+    """All about one provider: how to connect it, what becomes what, and an example with its result."""
+    entry = catalogue.entry(provider, base_url)
+    quoted = f'"{provider.title}"'
+    create = f"stormweir integrations create --type {provider.slug} --service <service> --name {quoted}"
+    host = urlsplit(provider.docs_url).hostname
+    about = f"\nWhat it sends is documented at [{host}]({provider.docs_url}).\n" if provider.docs_url else ""
+    rows = [("URL", f"`{entry['webhook_url']}`"), ("Methods", ", ".join(provider.methods))]
+    rows += [("or", f"`{address.replace(' with ', '` with `')}`") for address in entry["addresses"]]
+    rows += [
+        ("Signature", _escaped(catalogue.signature_text(provider.signature))),
+        ("With an API key", f"`{entry['tenant_webhook_url']}`, `X-API-Key`, `X-Webhook-Signature`"),
+    ]
+    steps = "\n".join(f"{number}. {_step(step)}" for number, step in enumerate(provider.setup, 1))
+    fields = "\n".join(f"| `{ours}` | {theirs} |" for ours, theirs in provider.fields)
+    return f"""\
+<!-- Written by `stormweir catalog --docs docs/providers`: change streams/providers/{provider.slug}.py instead. -->
+# {provider.title}
+{about}
+## Connect it
+
+```
+{create}
+```
+
+The command prints the URL with its key. In the tool:
+
+{steps}
+
+| | |
+|---|---|
+{chr(10).join(f"| {name} | {value} |" for name, value in rows)}
+
+## Try it
+
+```
+{entry["test_request"]}
+```
+
+## What becomes what
+
+The first that is there counts. What is not named here is kept in the alert's details.
+
+| Alert | {provider.title} |
+|---|---|
+{fields}
+
+Severity: {_escaped(provider.severity_note)}
+
+## Examples
+{"".join(_example(provider, example) for example in _shown(provider))}
+## When nothing arrives
+
+Ask `stormweir integrations show <key>` for the URL, send the request above, and read its answer:
+[my alerts do not arrive](../not-arriving.md), [every error](../errors.md).
+"""
+
+
+def _table(providers: Iterable[Provider[Any]]) -> str:
+    general = _escaped(catalogue.signature_text(None))
+    rows = "\n".join(
+        f"| [{provider.title}]({provider.slug}.md) | `{provider.slug}` | {', '.join(provider.methods)} "
+        f"| {'in general' if provider.signature is None else _escaped(catalogue.signature_text(provider.signature))} |"
+        for provider in sorted(providers, key=lambda provider: provider.title.lower())
+    )
+    return f"""\
+<!-- Written by `stormweir catalog --docs docs/providers`: change streams/cli/_pages.py instead. -->
+# What can send alerts
+
+Every tool here sends to `{BASE_URL}/api/integrations/<type>?integrationId=<key>`; its page says what to
+click, what becomes what, and has a request to try. `stormweir catalog` lists them too, `GET /integrations/catalog`
+and `stormweir catalog --json` for machines. A tool that is missing sends to the [generic webhook](webhook.md), or, if
+it knows PagerDuty, Opsgenie or CloudEvents, in their formats.
+
+A signature is asked for when the integration has a secret. In general it goes into
+{general}.
+
+| Tool | Type | Methods | Signature |
+|---|---|---|---|
+{rows}
+"""
+
+
+def _shown(provider: Provider[Any]) -> list[Example]:
+    """The first example, and the first that ends something, if that is another."""
+    ends = (each for each in provider.examples if any(action is Action.RESOLVE for action, _ in each.alerts))
+    end = next(ends, None)
+    return [provider.examples[0]] + ([end] if end not in (None, provider.examples[0]) else [])
+
+
+def _example(provider: Provider[Any], example: Example) -> str:
+    headers = "".join(f"{_SHOWN.get(name, name)}: {value}\n" for name, value in example.headers.items())
+    return f"""
+This request
+
+```
+{headers}{_body(example.body)}
+```
+
+becomes
+
+```json
+{_json(_outcome(provider, example))}
+```
+"""
+
+
+def _body(body: bytes) -> str:
+    """The body for people: JSON indented, anything else as it is."""
+    try:
+        return _json(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        return body.decode().replace("\r\n", "\n").rstrip("\n")
+
+
+def _outcome(provider: Provider[Any], example: Example) -> list[dict[str, Any]]:
+    """What comes of an example: alerts, or a change. Raises what the provider does not take."""
+    context = Context(_EVENT_ID, example.headers, FieldMapping())
+    try:
+        drafts = provider.parse(provider.decode(example.body, context), context)
+    except NoAlert as silence:
+        return [_plain(silence.change)] if silence.change is not None else []
+    return [_plain(draft) for draft in drafts]
+
+
+def _plain(outcome: Any) -> dict[str, Any]:
+    """The fields that are there, as people read them; the details, which are the body or a part of it, left out."""
+    fields = {}
+    for name in outcome.__struct_fields__:
+        value = getattr(outcome, name)
+        if name == "details" or not value:
+            continue
+        if name in {"starts_at", "ends_at", "at"}:
+            value = datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        elif name in {"action", "severity"}:
+            value = value.name.lower()
+        fields[name.rstrip("_")] = value
+    return fields
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+
+
+def _step(text: str) -> str:
+    """A step with the templates in it as code, which nothing in them is markup of."""
+    parts = _JSON_PART.split(text)
+    return "".join(f"`{part}`" if place % 2 else _escaped(part) for place, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    return _MARKUP.sub(r"\\\1", text)

@@ -1,0 +1,239 @@
+"""`stormweir integrations`: who may send, as records of the topic `control`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from schemas.control import Control, Integration
+    from streams.cli._control import Change
+
+commands = typer.Typer(no_args_is_help=True, help="List, make and change integrations: who may send alerts.")
+
+Which = Annotated[str, typer.Argument(help="Its key, the first 6 characters of it or more, or its name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+Secret = Annotated[
+    str | None, typer.Option("--secret", help="What the sender signs with; - reads it from the standard input.")
+]
+GenerateSecret = Annotated[bool, typer.Option("--generate-secret", help="Make a secret for signing, and show it once.")]
+Signature = Annotated[str | None, typer.Option(help="When requests must be signed: required, if_secret_set or off.")]
+RateLimit = Annotated[str | None, typer.Option(help="Requests a minute, or unlimited.")]
+TopicArn = Annotated[list[str] | None, typer.Option(help="An SNS topic it may be subscribed to; may be repeated.")]
+Mapping = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="A YAML file with the field mapping of a webhook.")
+]
+
+
+@commands.command("list")
+def list_(tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None, json: AsJson = False) -> None:
+    """Every integration, its key masked."""
+    from streams.cli._console import print_json, print_table
+    from streams.cli._control import Change, transact
+
+    found = transact(lambda control: (list(control.integrations.values()), Change()))
+    found.sort(key=lambda each: (each.tenant, each.service, each.name, each.id))
+    rows = [_row(integration) for integration in found if tenant in (None, integration.tenant)]
+    if json:
+        print_json(rows)
+    else:
+        print_table(("key", "name", "type", "tenant", "service", "enabled", "rate_limit", "signed"), rows)
+
+
+@commands.command()
+def create(
+    slug: Annotated[str, typer.Option("--type", "-t", help="The sender's format; `stormweir catalog` lists them.")],
+    service: Annotated[str, typer.Option("--service", "-s", help="What its alerts are about.")],
+    name: Annotated[str, typer.Option("--name", "-n", help="For people: Production Datadog monitors.")],
+    tenant: Annotated[str, typer.Option(help="Whose it is.")] = "default",
+    secret: Secret = None,
+    generate_secret: GenerateSecret = False,
+    signature: Signature = None,
+    rate_limit: RateLimit = None,
+    topic_arn: TopicArn = None,
+    mapping: Mapping = None,
+    create_service: Annotated[bool, typer.Option("--create-service", help="Make the service if it is new.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Make an integration, and show its webhook URL, its headers and a request to try it with."""
+    from streams import management
+    from streams.cli._control import Change, transact
+
+    options = _options(secret, generate_secret, signature, rate_limit, topic_arn, mapping)
+    values = {"type": slug, "service": service, "name": name, "tenant": tenant, **options}
+
+    def plan(control: Control) -> tuple[Integration, Change]:
+        made, records = management.new_integration(control, values, create_service=create_service)
+        return made, Change(records)
+
+    _show(transact(plan), json=json, secret=generate_secret)
+
+
+@commands.command()
+def show(which: Which, json: AsJson = False) -> None:
+    """An integration's webhook URL, headers, set-up steps and test request; its secret stays hidden."""
+    _show(_find(which), json=json)
+
+
+@commands.command()
+def update(
+    which: Which,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="A new name.")] = None,
+    service: Annotated[str | None, typer.Option("--service", "-s", help="Another service.")] = None,
+    secret: Secret = None,
+    generate_secret: GenerateSecret = False,
+    signature: Signature = None,
+    rate_limit: RateLimit = None,
+    topic_arn: TopicArn = None,
+    mapping: Mapping = None,
+    json: AsJson = False,
+) -> None:
+    """Change what is named, leave the rest; an empty --secret takes the secret away."""
+    options = _options(secret, generate_secret, signature, rate_limit, topic_arn, mapping)
+    named = {field: value for field, value in (("name", name), ("service", service)) if value is not None}
+    _show(_changed(which, {**named, **options}), json=json, secret=generate_secret)
+
+
+@commands.command()
+def enable(which: Which) -> None:
+    """Take its requests again."""
+    print(f"enabled {_title(_changed(which, {'enabled': True}))}")
+
+
+@commands.command()
+def disable(which: Which) -> None:
+    """Answer its requests with 403; nothing of them is stored."""
+    print(f"disabled {_title(_changed(which, {'enabled': False}))}")
+
+
+@commands.command()
+def rotate(which: Which, json: AsJson = False) -> None:
+    """Make its successor with a new key (and secret, if it has one); both are taken until you delete the old one."""
+    from streams import management
+    from streams.cli._control import Change, transact
+
+    def plan(control: Control) -> tuple[tuple[Integration, Integration], Change]:
+        old = management.find_integration(control, which)
+        new = management.rotated_integration(old)
+        return (old, new), Change([new])
+
+    old, new = transact(plan)
+    _show(new, json=json, secret=True)
+    if not json:
+        print(f"\nThe old key works until you run: stormweir integrations delete {old.id[:8]}")
+
+
+@commands.command()
+def delete(which: Which, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Delete an integration: its key is unknown from then on. What it sent stays."""
+    from schemas.control import control_key
+    from streams.cli._control import Change, transact
+
+    found = _find(which)
+    if not yes:
+        typer.confirm(f"Delete {_title(found)}?", abort=True)
+    transact(lambda control: (None, Change(deletes=[control_key(found)])))
+    print(f"deleted {_title(found)}")
+
+
+def _find(which: str) -> Integration:
+    from streams import management
+    from streams.cli._control import Change, transact
+
+    return transact(lambda control: (management.find_integration(control, which), Change()))
+
+
+def _changed(which: str, values: dict[str, Any]) -> Integration:
+    from streams import management
+    from streams.cli._control import Change, transact
+
+    def plan(control: Control) -> tuple[Integration, Change]:
+        old = management.find_integration(control, which)
+        new = management.changed_integration(control, old, values)
+        return new, Change([new] if new != old else [])
+
+    return transact(plan)
+
+
+def _options(
+    secret: str | None,
+    generate_secret: bool,
+    signature: str | None,
+    rate_limit: str | None,
+    topic_arn: list[str] | None,
+    mapping: Path | None,
+) -> dict[str, Any]:
+    """The record's fields out of the options that were given."""
+    import yaml
+
+    from streams import management
+
+    if secret is not None and generate_secret:
+        raise management.FieldError("signature_secret", "either --secret or --generate-secret")
+    if secret == "-":  # noqa: S105 - the word for the standard input
+        secret = typer.get_text_stream("stdin").readline().strip()
+    values: dict[str, Any] = {}
+    if generate_secret:
+        values["signature_secret"] = management.new_secret()
+    elif secret is not None:
+        values["signature_secret"] = secret or None
+    if signature is not None:
+        values["signature"] = signature
+    if rate_limit is not None:
+        values["rate_limit"] = int(rate_limit) if rate_limit.isdecimal() else rate_limit
+    if topic_arn is not None:
+        values["topic_arns"] = topic_arn
+    if mapping is not None:
+        try:
+            values["mapping"] = yaml.safe_load(mapping.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            raise management.FieldError("mapping", f"{mapping} is no readable YAML file") from None
+    return values
+
+
+def _row(integration: Integration) -> dict[str, object]:
+    from schemas.control import masked_key
+
+    return {
+        "key": masked_key(integration.id),
+        "name": integration.name,
+        "type": integration.type,
+        "tenant": integration.tenant,
+        "service": integration.service,
+        "enabled": integration.enabled,
+        "rate_limit": integration.rate_limit,
+        "signed": integration.signature_secret is not None,
+    }
+
+
+def _title(integration: Integration) -> str:
+    from schemas.control import masked_key
+    from streams.cli._console import printable
+
+    return f"{masked_key(integration.id)} {printable(integration.name)}"
+
+
+def _show(integration: Integration, *, json: bool, secret: bool = False) -> None:
+    """All about one integration; with `secret` what it signs with as well."""
+    import os
+
+    from schemas.config import Settings
+    from streams import catalogue
+    from streams.cli._console import print_json, printable
+
+    setup = catalogue.setup(integration, Settings.from_env(os.environ).public_url)
+    row = _row(integration) | {"key": integration.id}
+    if secret:
+        row["signature_secret"] = integration.signature_secret
+    if json:
+        print_json({**row, **setup._asdict()})
+        return
+    for name, value in row.items():
+        print(f"{name.replace('_', ' '):<17}{printable(value)}")
+    print(f"{'webhook url':<17}{setup.webhook_url}")
+    for header in setup.headers:
+        print(f"{'header':<17}{header}")
+    print("\nSet-up:", *(f"  {number}. {step}" for number, step in enumerate(setup.steps, 1)), sep="\n")
+    print(f"\nTry it:\n{setup.test_request}")
