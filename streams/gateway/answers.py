@@ -64,8 +64,6 @@ NO_CERTIFICATE = _refused(
     503, "no_certificate", "the signer's certificate could not be fetched, send it again",
     [("retry-after", str(RETRY_AFTER_S))],
 )  # fmt: skip
-#: Change events are understood but have no table yet: saying 2xx would lose them silently.
-NOT_STORED = _refused(501, "not_stored", "change events are not stored by this version")
 DISABLED = _refused(403, "disabled", "the integration is disabled")
 NO_SCOPE = _refused(403, "scope", "the API key lacks the scope events:write")
 UNKNOWN_SERVICE = _refused(404, "service", "no such service", field="service_id")

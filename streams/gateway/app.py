@@ -8,21 +8,25 @@ route asks for and answers is in streams.gateway.routes.
 import asyncio
 import time
 from contextlib import suppress
+from functools import partial
 
 import structlog
 from granian._granian import RSGIProtocolClosed, RSGIProtocolError  # granian.rsgi has them without types
 
 from schemas.alert import RawEvent
 from schemas.codec import encode
-from schemas.control import Control
+from schemas.control import Control, Integration
 from schemas.fingerprint import digest
-from streams.gateway import answers, auth, body
+from schemas.signature import SignedMessage
+from streams.gateway import answers, auth, body, changes
 from streams.gateway.answers import Answer, Refusal
 from streams.gateway.auth import Directory, Sender
-from streams.gateway.lanes import Lanes, TooLargeError, UnavailableError
+from streams.gateway.lanes import NO_HEADERS, Headers, Lanes, TooLargeError, UnavailableError
 from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.routes import Request, Route, Routes
 from streams.gateway.rsgi import Exchange, Scope
+from streams.gateway.sns import Sns
+from streams.gateway.verdicts import Verdicts, preference
 from streams.providers import BadBody, NoAlert
 
 log = structlog.get_logger(__name__)
@@ -31,9 +35,21 @@ log = structlog.get_logger(__name__)
 class Gateway:
     """`__rsgi__` answers requests; `drain` waits for those that are being answered."""
 
-    def __init__(self, control: Control, lanes: Lanes, max_body: int, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self,
+        control: Control,
+        lanes: Lanes,
+        changes: Lanes,
+        verdicts: Verdicts,
+        sns: Sns,
+        max_body: int,
+        metrics: GatewayMetrics,
+    ) -> None:
         self.routes = Routes(Directory(control))
         self._lanes = lanes
+        self._changes = changes
+        self._verdicts = verdicts
+        self._sns = sns
         self._max_body = max_body
         self._metrics = metrics
         self._busy = 0
@@ -78,6 +94,7 @@ class Gateway:
     async def drain(self, timeout: float) -> None:
         """Refuse new requests with 503, and return when the ones being answered are, or after `timeout` s."""
         self._draining = True
+        self._verdicts.release()
         if self._busy:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), timeout)
@@ -96,26 +113,50 @@ class Gateway:
         # Here the rate limit is asked: after authentication, before anything costly.
         if method == "OPTIONS":
             return _invited(request, sender)
-        proofs, policy = route.proofs(sender), sender.signature or route.policy
-        if policy == "required" or (proofs and policy != "off"):
+        policy, message = sender.signature or route.policy, None
+        if route.certificate is not None and isinstance(sender, Integration):
+            message = await self._sns.check(route.certificate, sender, policy, request.body)
+        elif ((proofs := route.proofs(sender)) and policy != "off") or policy == "required":
             auth.check_signature(proofs, request.header, request.body, time.time())
         try:
             decoded = route.decode(request)
         except NoAlert as silence:
-            # Here a change is stored, and a handshake's callback visited.
-            return answers.NOT_STORED if silence.kind == "change" else route.silent(request, silence)
+            return await self._silent(route, request, silence, message)
         except BadBody as error:
             return route.bad_body(error)
-        order_key = route.provider.order_key(decoded, request.context)
-        await self._put(route, request, order_key)
-        # Here a request that waits gets the stream's verdict.
-        return route.accepted(request, order_key)
+        return await self._deliver(route, request, route.provider.order_key(decoded, request.context))
+
+    async def _silent(self, route: Route, request: Request, silence: NoAlert, message: SignedMessage | None) -> Answer:
+        """There is no alert: a change is on Kafka, what a verified message asks to visit is being visited."""
+        if silence.change is not None:
+            assert request.sender is not None
+            slug = route.provider.slug
+            await changes.put(self._changes, request.sender, slug, request.event_id, silence.change)
+        if silence.callback and message is not None:
+            self._sns.confirm(message, silence.callback)
+        return route.silent(request, silence)
+
+    async def _deliver(self, route: Route, request: Request, order_key: str) -> Answer:
+        """Kafka has it; and the stream has said what became of it, if the request waits and that is in time."""
+        asked = preference(request.header("prefer"))
+        seconds = route.wait if asked is None else asked
+        if not seconds:
+            await self._put(route, request, order_key)
+            return route.accepted(request, order_key)
+        put = partial(self._put, route, request, order_key)
+        verdict = await self._verdicts.of(request.event_id, seconds, put)
+        answer = route.accepted(request, order_key)
+        if verdict is not None:
+            answer = route.judged(answer, verdict)
+        return answer if asked is None else answers.waited(answer, asked)
 
     def _refuse(self, route: Route, request: Request, answer: Answer) -> Answer:
         """A refusal as the route's clients read it. Here it is recorded: `request.sender` is who, if known."""
         return route.refused(request, answer)
 
-    def _put(self, route: Route, request: Request, order_key: str) -> asyncio.Future[None]:
+    def _put(
+        self, route: Route, request: Request, order_key: str, headers: Headers = NO_HEADERS
+    ) -> asyncio.Future[None]:
         """Done once Kafka has the request; everything of a sender with one order key is in one partition."""
         sender, event_id = request.sender, request.event_id
         assert sender is not None
@@ -130,7 +171,7 @@ class Gateway:
             request.body,
             request.headers,
         )
-        return self._lanes.put(digest(sender.id, order_key), encode(event), at)
+        return self._lanes.put(digest(sender.id, order_key), encode(event), at, headers)
 
 
 def _invited(request: Request, sender: Sender) -> Answer:

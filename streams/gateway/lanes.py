@@ -15,7 +15,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, for_code
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from schemas.fingerprint import partition_for
@@ -32,7 +32,7 @@ WAITING_BYTES = 64 * 1024 * 1024
 RECORD_OVERHEAD = 256
 
 Headers = Sequence[tuple[str, bytes]]
-_NO_HEADERS: Headers = []
+NO_HEADERS: Headers = []
 
 
 class UnavailableError(Exception):
@@ -91,7 +91,7 @@ class _Link:
                 raise
         return cls(producer, topic, len(partitions), limit - RECORD_OVERHEAD)
 
-    def put(self, key: bytes, value: bytes, at: int, headers: Headers = _NO_HEADERS) -> asyncio.Future[None]:
+    def put(self, key: bytes, value: bytes, at: int, headers: Headers = NO_HEADERS) -> asyncio.Future[None]:
         size = len(value)
         if size + len(key) > self._max_record:
             raise TooLargeError
@@ -178,7 +178,7 @@ class Lanes:
         self._link = await self._connect()
         self._keeper = asyncio.create_task(self._keep(self._link), name="lanes")
 
-    def put(self, key: bytes, value: bytes, at: int, headers: Headers = _NO_HEADERS) -> asyncio.Future[None]:
+    def put(self, key: bytes, value: bytes, at: int, headers: Headers = NO_HEADERS) -> asyncio.Future[None]:
         """Queue a record, `at` in ms; the future ends when the broker has it, or in UnavailableError.
 
         Raises UnavailableError at once while Kafka is away or too much waits, TooLargeError for a record
@@ -224,13 +224,18 @@ class Lanes:
 
 
 async def _max_message_bytes(bootstrap: str, topic: str) -> int:
-    """The topic's own `max.message.bytes`: a larger batch would end the producer, so it is refused before."""
+    """The topic's own `max.message.bytes`: a larger batch would end the producer, so it is refused before.
+
+    Raises KafkaError, also for a topic that is not there.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="stormweir-gateway")
     try:
         await admin.start()
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": None})
         (answer,) = await admin.describe_configs([resource])
         (found,) = answer.resources
+        if found[0]:
+            raise for_code(found[0])(found[1])
         return int(found[4][0][1])
     finally:
         await admin.close()

@@ -11,11 +11,13 @@ from granian.server.embed import Server
 from prometheus_client import REGISTRY
 
 from schemas.config import Settings
-from schemas.topics import ALERTS_RAW
+from schemas.topics import ALERTS_RAW, CHANGES
 from streams.control import ControlReader
 from streams.gateway.app import Gateway
 from streams.gateway.lanes import Lanes
 from streams.gateway.metrics import GatewayMetrics
+from streams.gateway.sns import Client, Sns
+from streams.gateway.verdicts import Verdicts
 from streams.gateway.watchdog import Watchdog
 from streams.process.admin import AdminServer
 from streams.process.ports import require_free
@@ -30,16 +32,16 @@ CONCURRENCY = 1024
 _RETRY_S = 1.0
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, client: Client) -> None:
     """Run until SIGTERM or SIGINT. While Kafka is away at the start, `/readyz` fails and nothing listens.
 
-    Raises PortInUseError, or RuntimeError when it ends for any other reason.
+    `client` fetches what vendors want fetched; it is the caller's to close. Raises PortInUseError, or RuntimeError when it ends for any other reason.
     """
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     require_free("gateway", settings.port("gateway"), settings.host)
-    process = _Process(settings)
+    process = _Process(settings, client)
     async with AdminServer(settings.host, settings.port("admin.gateway"), ready=process.readiness):
         stop = asyncio.create_task(stopping.wait())
         running = asyncio.create_task(process.run())
@@ -58,12 +60,15 @@ async def serve(settings: Settings) -> None:
 class _Process:
     """The parts of a running gateway."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, client: Client) -> None:
         self._settings = settings
         self._reader: ControlReader | None = None
         self._lanes = Lanes(settings.bootstrap, ALERTS_RAW.name)
+        self._changes = Lanes(settings.bootstrap, CHANGES.name)
+        self._verdicts = Verdicts(settings.bootstrap)
+        self._sns = Sns(client)
         self._metrics = GatewayMetrics()
-        self._watchdog = Watchdog(self._lanes.pending_since)
+        self._watchdog = Watchdog(self._pending_since)
         self._gateway: Gateway | None = None
         self._server: Server | None = None
 
@@ -79,10 +84,20 @@ class _Process:
         """Start, and serve until `stop_serving`."""
         self._reader = await _follow(self._settings.bootstrap)
         await self._lanes.start()
+        await self._changes.start()
+        await self._verdicts.start()
         REGISTRY.register(self._metrics)
         self._watchdog.start()
         host, port = self._settings.host, self._settings.port("gateway")
-        self._gateway = Gateway(self._reader.control, self._lanes, self._settings.max_body, self._metrics)
+        self._gateway = Gateway(
+            self._reader.control,
+            self._lanes,
+            self._changes,
+            self._verdicts,
+            self._sns,
+            self._settings.max_body,
+            self._metrics,
+        )
         self._server = Server(
             self._gateway,
             address=host,
@@ -112,8 +127,15 @@ class _Process:
             await self._gateway.drain(DRAIN_S)
             self._server.stop()  # type: ignore[no-untyped-call]
 
+    def _pending_since(self) -> float | None:
+        since = (self._lanes.pending_since(), self._changes.pending_since())
+        return min((at for at in since if at is not None), default=None)
+
     async def close(self) -> None:
         """End every part that was started."""
+        await self._verdicts.stop()
+        await self._sns.close()
+        await self._changes.stop()
         await self._lanes.stop()
         if self.serving:
             REGISTRY.unregister(self._metrics)

@@ -22,10 +22,11 @@ from schemas.alert import RawEvent
 from schemas.codec import decode_raw
 from schemas.config import Settings
 from schemas.control import ApiKey, FieldMapping, Integration, Service
-from schemas.topics import ALERTS_RAW, CONTROL
+from schemas.topics import ALERTS_RAW, CHANGES, CONTROL, REPLIES
 from streams.control import publish
 from streams.topics import create_topics
 from tests.conftest import FreePorts
+from tests.gateway.senders import UNKNOWN_KEY, records
 
 PARTITIONS = 4
 EVENTS_KEY = "e" * 32
@@ -118,7 +119,7 @@ def prepared(broker: str) -> str:
 
 async def prepare(bootstrap: str) -> None:
     """Create the gateway's topics and publish RECORDS."""
-    await create_topics(bootstrap, PARTITIONS, 1, [ALERTS_RAW, CONTROL])
+    await create_topics(bootstrap, PARTITIONS, 1, [ALERTS_RAW, CHANGES, CONTROL, REPLIES])
     await publish(bootstrap, RECORDS)
 
 
@@ -128,6 +129,24 @@ def gateway(prepared: str, free_ports: FreePorts, tmp_path_factory: pytest.TempP
     with running_gateway(prepared, free_base(free_ports), tmp_path_factory.mktemp("gateway")) as running:
         wait_for(running.ready, "a ready gateway")
         yield running
+
+
+@pytest.fixture(scope="package")
+def senders(gateway: RunningGateway) -> RunningGateway:
+    """The gateway, once it knows all of tests.gateway.senders."""
+    last = UNKNOWN_KEY[1:] + "1"
+    asyncio.run(publish(gateway.bootstrap, [*records(), Integration(id=last, name="l", type="webhook", service="l")]))
+
+    def known() -> bool:
+        url = f"{gateway.url}/api/integrations/webhook?integrationId={last}"
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, data=b"["), timeout=5)
+        except urllib.error.HTTPError as answer:
+            return answer.code == 400
+        raise AssertionError("a body that is no JSON was accepted")
+
+    wait_for(known, "the records of the senders")
+    return gateway
 
 
 def free_base(free_ports: FreePorts) -> int:

@@ -8,7 +8,8 @@ from urllib.parse import unquote
 
 from schemas.control import SignaturePolicy
 from schemas.fingerprint import uuid7, uuid_text
-from schemas.signature import Header
+from schemas.signature import Header, SnsCertificate
+from schemas.verdict import Verdict
 from streams.gateway import answers
 from streams.gateway.answers import Answer
 from streams.gateway.auth import GENERAL_SIGNATURE, NO_MAPPING, Directory, Proof, Sender
@@ -54,10 +55,14 @@ class Request:
 class Route(ABC):
     """How requests of one provider at one address identify themselves, are read, and are answered.
 
-    `policy` is when they must be signed, unless their integration says otherwise.
+    `policy` is when they must be signed, unless their integration says otherwise; `wait` how many seconds they
+    wait for the stream's verdict, unless they say how long (`Prefer: wait=N`).
     """
 
     policy: SignaturePolicy = "if_secret_set"
+    wait = 0
+    #: How a message proves itself that has its signature inside; `proofs` are not asked for then.
+    certificate: SnsCertificate | None = None
 
     def __init__(self, provider: Provider[Any], directory: Directory) -> None:
         self.provider = provider
@@ -85,6 +90,10 @@ class Route(ABC):
     def accepted(self, request: Request, order_key: str) -> Answer:
         """The answer once Kafka has it."""
         return answers.accepted(request.id, None if self.provider.batch else order_key)
+
+    def judged(self, answer: Answer, verdict: Verdict) -> Answer:
+        """The answer `accepted` with the stream's verdict, when that came in time."""
+        return answers.judged(answer, verdict)
 
     def silent(self, request: Request, silence: NoAlert) -> Answer:
         """The answer to a right request without an alert."""

@@ -5,9 +5,12 @@ from typing import Any
 
 from schemas.control import SignaturePolicy
 from schemas.signature import HmacHex, SnsCertificate
-from streams.gateway.answers import UNAUTHORIZED, WRONG_TYPE, Refusal
+from schemas.verdict import Verdict
+from streams.gateway import answers
+from streams.gateway.answers import UNAUTHORIZED, WRONG_TYPE, Answer, Refusal
 from streams.gateway.auth import ApiSender, Directory, Proof, Sender, integration_id
 from streams.gateway.routes.route import Request, Route
+from streams.gateway.verdicts import BUDGET_S
 from streams.providers import Provider
 
 TENANTS = "/v1/webhooks/"
@@ -18,6 +21,11 @@ _UNSIGNED = {"datadog"}
 
 class IntegrationWebhook(Route):
     """`/api/integrations/{slug}?integrationId=<key>`: the URL is the credential."""
+
+    def __init__(self, provider: Provider[Any], directory: Directory) -> None:
+        super().__init__(provider, directory)
+        if isinstance(self._scheme, SnsCertificate):
+            self.certificate = self._scheme
 
     def identify(self, request: Request) -> Sender:
         """The integration of the key, which must be of this provider."""
@@ -31,8 +39,10 @@ class TenantWebhook(Route):
     """`/v1/webhooks/{tenant}/{slug}`: an API key of the tenant in `X-API-Key`, and `X-Webhook-Signature`.
 
     The signature is HMAC-SHA256 of the body with the API key's webhook secret or that of the tenant's integration
-    of this provider; the vendor's own signature with the latter counts as well.
+    of this provider; the vendor's own signature with the latter counts as well. A duplicate is answered 409.
     """
+
+    wait = BUDGET_S
 
     def __init__(self, provider: Provider[Any], directory: Directory) -> None:
         super().__init__(provider, directory)
@@ -57,3 +67,7 @@ class TenantWebhook(Route):
             if not isinstance(self._scheme, SnsCertificate):  # a certificate is no secret, whoever has it could sign
                 found.append((WEBHOOK_SIGNATURE, secret))
         return found
+
+    def judged(self, answer: Answer, verdict: Verdict) -> Answer:
+        """409 for a duplicate, which is stored and counted all the same."""
+        return answers.duplicate(verdict) if verdict.deduplicated else super().judged(answer, verdict)
