@@ -1,10 +1,12 @@
 """How senders prove themselves: the schemes as values, and the one function that checks them.
 
-Everything is over the raw bytes of the body and compared in constant time.
+Everything is over the bytes of the body as they were sent: the vendors sign what they put on the wire, and what
+is compressed need not be inflated for somebody who cannot sign. Comparisons take constant time.
 """
 
 import binascii
 import hmac
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +17,9 @@ Header = Callable[[str], str | None]
 Reason = Literal["missing_header", "bad_signature", "stale_timestamp"]
 #: How far a signed time may be from ours, either way, in seconds.
 TIMESTAMP_WINDOW_S = 300
+#: A rotation needs two; more are not read.
+MAX_SIGNATURES = 8
+_WHSEC = "whsec_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,30 @@ class HmacBase64:
 
 @dataclass(frozen=True, slots=True)
 class TimestampedHmac:
-    """HMAC-SHA256 in hexadecimal of `<Unix seconds>:<body>` when the time's header was sent, else of the body."""
+    """HMAC-SHA256 in hexadecimal, bare or after `prefix`, of a time and the body, else of the body alone.
+
+    The time, in Unix seconds, is in a header of its own; `layout` is what is signed, of its text and the body.
+    Where it is `required`, a request without that header is refused.
+    """
 
     headers: tuple[str, ...]
     timestamp_header: str
+    layout: bytes = b"%b:%b"
+    prefix: str = ""
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StandardWebhooks:
+    """`webhook-signature`: HMAC-SHA256 in base64 of `id.timestamp.body`; one of several suffices.
+
+    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    """
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """Where the signature is."""
+        return ("webhook-signature",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +104,27 @@ class SnsCertificate:
 
     read: Callable[[bytes], SignedMessage | None]
 
-Signature = HmacHex | HmacBase64 | TimestampedHmac | PlainToken | SnsCertificate
-#: Of a sender whose vendor has no signature of its own.
-GENERAL = HmacHex(("x-signature", "x-webhook-signature", "x-hub-signature-256"))
+
+@dataclass(frozen=True, slots=True)
+class FirstSent:
+    """The first of these schemes whose signature was sent."""
+
+    schemes: tuple[TimestampedHmac | StandardWebhooks, ...]
+
+
+Signature = HmacHex | HmacBase64 | TimestampedHmac | StandardWebhooks | PlainToken | SnsCertificate | FirstSent
+
+#: Of a sender whose vendor has no signature of its own. With `X-Timestamp` no request can be played again.
+GENERAL = FirstSent(
+    (
+        StandardWebhooks(),
+        TimestampedHmac(("x-signature", "x-webhook-signature"), "x-timestamp", layout=b"%b.%b", prefix="sha256="),
+    )
+)
+#: https://docs.slack.dev/authentication/verifying-requests-from-slack
+SLACK = TimestampedHmac(
+    ("x-slack-signature",), "x-slack-request-timestamp", layout=b"v0:%b:%b", prefix="v0=", required=True
+)
 
 
 def verify(scheme: Signature, secret: str, header: Header, body: bytes, now: float) -> Reason | None:
@@ -109,16 +152,71 @@ def verify(scheme: Signature, secret: str, header: Header, body: bytes, now: flo
             if strict and not given.startswith(prefix):
                 return "bad_signature"
             return _hex_reason(given.lower().removeprefix(prefix), secret, body)
-        case TimestampedHmac(names, timestamp_header):
-            given = _first(header, names)
-            if given is None:
+        case TimestampedHmac(names, timestamp_header, layout, prefix, required):
+            given, stamp = _first(header, names), header(timestamp_header)
+            if given is None or (required and stamp is None):
                 return "missing_header"
-            stamp = header(timestamp_header)
-            signed = body if stamp is None else b"%b:%b" % (stamp.encode("utf-8", "surrogatepass"), body)
-            reason = _hex_reason(given.strip().lower(), secret, signed)
-            if reason is None and stamp is not None and not _fresh(stamp, now):
-                return "stale_timestamp"
-            return reason
+            signed = body if stamp is None else layout % (_bytes(stamp), body)
+            reason = _hex_reason(given.strip().lower().removeprefix(prefix), secret, signed)
+            return reason if stamp is None else reason or _staleness(stamp, now)
+        case StandardWebhooks():
+            return _standard(secret, header, body, now)
+        case FirstSent(schemes):
+            chosen = _sent(schemes, header)
+            return "missing_header" if chosen is None else verify(chosen, secret, header, body, now)
+
+
+def mark(scheme: Signature, header: Header) -> str:
+    """What every copy of one signed request has in common, and no other request of its sender.
+
+    It is "" where no time is signed: such a request may rightly come twice. Ask only after `verify`.
+    """
+    match scheme:
+        case TimestampedHmac(names, timestamp_header, _, prefix):
+            timed = header(timestamp_header) is not None
+            return (_first(header, names) or "").strip().lower().removeprefix(prefix) if timed else ""
+        case StandardWebhooks():
+            return f"{header('webhook-id')}.{header('webhook-timestamp')}"
+        case FirstSent(schemes):
+            chosen = _sent(schemes, header)
+            return "" if chosen is None else mark(chosen, header)
+        case _:
+            return ""
+
+
+def signing_key(secret: str) -> bytes:
+    """The key of Standard Webhooks: `whsec_<base64>` decoded, any other secret as its UTF-8 bytes.
+
+    Raises ValueError when what follows `whsec_` is not base64.
+    """
+    if not secret.startswith(_WHSEC):
+        return secret.encode()
+    try:
+        key = b64decode(secret.removeprefix(_WHSEC), validate=True)
+    except binascii.Error:
+        key = b""
+    if not key:
+        raise ValueError("after whsec_ base64 is needed")
+    return key
+
+
+def _standard(secret: str, header: Header, body: bytes, now: float) -> Reason | None:
+    given, message_id, stamp = header("webhook-signature"), header("webhook-id"), header("webhook-timestamp")
+    if message_id is None or stamp is None or given is None:
+        return "missing_header"
+    try:
+        key = signing_key(secret)
+    except ValueError:
+        return "bad_signature"
+    signed = b"%b.%b.%b" % (_bytes(message_id), _bytes(stamp), body)
+    wanted = b"v1," + binascii.b2a_base64(hmac.digest(key, signed, sha256), newline=False)
+    # There may be several: during a rotation a sender signs with the old and the new secret.
+    found = [_same(signature, wanted) for signature in given.split()[:MAX_SIGNATURES]]
+    return _staleness(stamp, now) if any(found) else "bad_signature"
+
+
+def _sent(schemes: tuple[TimestampedHmac | StandardWebhooks, ...], header: Header) -> Signature | None:
+    return next((each for each in schemes if _first(header, each.headers) is not None), None)
 
 
 def _first(header: Header, names: tuple[str, ...]) -> str | None:
@@ -134,8 +232,14 @@ def _hex_reason(given: str, secret: str, signed: bytes) -> Reason | None:
 
 
 def _same(given: str, wanted: bytes) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), wanted)
+    return hmac.compare_digest(_bytes(given), wanted)
 
 
-def _fresh(stamp: str, now: float) -> bool:
-    return stamp.isascii() and stamp.isdigit() and len(stamp) < 12 and abs(now - int(stamp)) <= TIMESTAMP_WINDOW_S
+def _staleness(stamp: str, now: float) -> Reason | None:
+    """Why a signed time is not fresh, None when it is; what is no number of seconds is stale."""
+    seconds = int(stamp) if stamp.isascii() and stamp.isdigit() and len(stamp) < 12 else 0
+    return None if abs(now - seconds) <= TIMESTAMP_WINDOW_S else "stale_timestamp"
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

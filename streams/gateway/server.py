@@ -35,7 +35,8 @@ _RETRY_S = 1.0
 async def serve(settings: Settings, client: Client) -> None:
     """Run until SIGTERM or SIGINT. While Kafka is away at the start, `/readyz` fails and nothing listens.
 
-    `client` fetches what vendors want fetched; it is the caller's to close. Raises PortInUseError, or RuntimeError when it ends for any other reason.
+    `client` fetches what vendors want fetched; it is the caller's to close. Raises PortInUseError, or RuntimeError
+    when it ends for any other reason.
     """
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
