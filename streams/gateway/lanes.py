@@ -8,7 +8,6 @@ skip a batch); a new one is made in the background, and until then `put` refuses
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from time import monotonic
 
 import structlog
@@ -31,7 +30,7 @@ WAITING_BYTES = 64 * 1024 * 1024
 #: Kafka's record batch header (61 bytes) and the record's own lengths, generously.
 RECORD_OVERHEAD = 256
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = list[tuple[str, bytes]]
 NO_HEADERS: Headers = []
 
 

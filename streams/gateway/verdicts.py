@@ -6,7 +6,7 @@ started is for nobody here. Nothing depends on a verdict: late, or never, the re
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from os import urandom
 
@@ -18,6 +18,7 @@ from schemas.codec import decode_verdict, encode
 from schemas.fingerprint import partition_for
 from schemas.topics import REPLIES
 from schemas.verdict import REPLY, ReplyTo, Verdict
+from streams.gateway.lanes import NO_HEADERS, Headers
 from streams.topics import check_topics
 
 log = structlog.get_logger(__name__)
@@ -33,8 +34,6 @@ _RETRY_S = 5.0
 _WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:[;,]|$)', re.IGNORECASE | re.ASCII)
 
 _VERDICTS = Counter("stormweir_verdicts_total", "Requests that wanted a verdict, by what they got", ["verdict"])
-
-Headers = Sequence[tuple[str, bytes]]
 
 
 def preference(prefer: str | None) -> int | None:
@@ -80,7 +79,7 @@ class Verdicts:
         """
         if not self._address or self._released or len(self._waiting) >= MAX_WAITING:
             _VERDICTS.labels("not_asked").inc()
-            await put(())
+            await put(NO_HEADERS)
             return None
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
