@@ -23,6 +23,14 @@ def command() -> None:
 
 
 async def _run(settings: Settings) -> None:
+    import aiohttp
+
+    from sinks.outbound import Outbound
     from streams.gateway.server import serve
 
-    await serve(settings)
+    # Who waits for what is fetched is a request.
+    outbound = Outbound(settings.allowed_networks, aiohttp.ClientTimeout(total=10, connect=5))
+    try:
+        await serve(settings, outbound)
+    finally:
+        await outbound.close()

@@ -9,9 +9,21 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from streams.providers._contract import PATH, QUERY, BadBody, Context, Draft, Example, NoAlert, Provider
+from streams.providers._contract import PATH, QUERY, BadBody, Change, Context, Draft, Example, NoAlert, Provider
 
-__all__ = ["PATH", "PROVIDERS", "QUERY", "BadBody", "Context", "Draft", "Example", "NoAlert", "Provider", "find"]
+__all__ = [
+    "PATH",
+    "PROVIDERS",
+    "QUERY",
+    "BadBody",
+    "Change",
+    "Context",
+    "Draft",
+    "Example",
+    "NoAlert",
+    "Provider",
+    "find",
+]
 
 
 def _discover() -> dict[str, Provider[Any]]:
