@@ -14,8 +14,8 @@ _NUMBER = re.compile(r"\d{9,13}(?:\.\d{1,9})?", re.ASCII)
 def epoch_ms(value: object) -> int:
     """Milliseconds since 1970 UTC of an RFC 3339 text or a Unix time, as text too; 0 for anything else.
 
-    A text without an offset is UTC, as is one that ends in " UTC" (GitLab). Senders mean "not yet" by years
-    before 1970, which are 0 as well.
+    A text without an offset is UTC, as is one that ends in " UTC" (GitLab) or in both kinds of offset (PagerDuty's
+    Python client). Senders mean "not yet" by years before 1970, which are 0 as well.
 
     >>> epoch_ms("2026-11-06T08:42:58.315+0000"), epoch_ms("1793954578"), epoch_ms("0001-01-01T00:00:00Z")
     (1793954578315, 1793954578000, 0)
@@ -23,6 +23,8 @@ def epoch_ms(value: object) -> int:
     try:
         if isinstance(value, str):
             value = value.strip().removesuffix(" UTC")
+            if value.endswith("+00:00Z"):
+                value = value[:-1]
             if _NUMBER.fullmatch(value):
                 return epoch_ms(float(value))
             moment = datetime.fromisoformat(value)
