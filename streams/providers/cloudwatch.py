@@ -1,9 +1,10 @@
 """AWS CloudWatch alarms through SNS (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html).
 
 SNS posts JSON as text/plain, with the alarm as JSON text in `Message`; with raw delivery the alarm is the body
-and nothing is signed. An alarm is known by region, account and name, which its ARN has and older payloads tell
-apart from it. What else arrives on the topic (Budgets, Health, plain text) triggers once per subject and has no
-end, because somebody subscribed us to it. An UnsubscribeConfirmation is never answered: that would re-subscribe.
+and nothing is signed (the first example, which can be sent by hand). An alarm is known by region, account and
+name, which its ARN has and older payloads tell apart from it. What else arrives on the topic (Budgets, Health,
+plain text) triggers once per subject and has no end, because somebody subscribed us to it. An
+UnsubscribeConfirmation is never answered: that would re-subscribe.
 """
 
 from schemas.alert import Action, Severity
@@ -116,7 +117,8 @@ PROVIDER = Provider(
     setup=(
         "In Amazon SNS, create a standard topic and a subscription to it: protocol HTTPS, endpoint the integration's "
         "URL. Leave raw message delivery off, so that messages are signed.",
-        "Its status is pending until the gateway has confirmed it.",
+        "Its status is pending until the gateway has confirmed it; if it stays so, choose Request confirmation.",
+        "List the topic's ARN in the integration's topic_arns, so that no other topic is taken.",
         "In CloudWatch, add the topic to each alarm as action for In alarm and for OK.",
     ),
     fields=(
@@ -138,6 +140,13 @@ PROVIDER = Provider(
     ),
     severity_note="ALARM is critical, INSUFFICIENT_DATA is warning; other messages get the integration's default.",
     examples=(
+        Example(
+            b'{"AlarmName":"disk-full","AWSAccountId":"210987654321","NewStateValue":"ALARM","NewStateReason":'
+            b'"91 > 90","StateChangeTime":"2026-11-02T08:15:00.000+0000","AlarmArn":'
+            b'"arn:aws:cloudwatch:eu-north-1:210987654321:alarm:disk-full","Trigger":{"MetricName":"Used",'
+            b'"Namespace":"Shop","Dimensions":[{"name":"InstanceId","value":"i-7"}]}}',
+            ((Action.TRIGGER, "cloudwatch|eu-north-1|210987654321|disk-full"),),
+        ),
         Example(
             b'{"Type":"Notification","MessageId":"5c1f","TopicArn":"arn:aws:sns:eu-north-1:210987654321:ops",'
             b'"Subject":"ALARM: \\"disk-full\\" in EU (Stockholm)","Message":"{\\"AlarmName\\":\\"disk-full\\",'

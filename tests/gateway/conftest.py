@@ -40,14 +40,15 @@ READ_ONLY_KEY = "an API key that may not"
 
 RECORDS = [
     Service(id="gateway-test"),
-    Integration(id=EVENTS_KEY, name="events", type="events_v2", service="gateway-test"),
-    Integration(id=PROMETHEUS_KEY, name="alertmanager", type="prometheus", service="gateway-test"),
+    Integration(id=EVENTS_KEY, name="events", type="events_v2", service="gateway-test", rate_limit="unlimited"),
+    Integration(id=PROMETHEUS_KEY, name="alertmanager", type="prometheus", service="gateway-test", rate_limit="unlimited"),
     Integration(
         id=WEBHOOK_KEY,
         name="webhook",
         type="webhook",
         service="gateway-test",
         mapping=FieldMapping(summary="alert.title", dedup_key="id"),
+        rate_limit="unlimited",
     ),
     Integration(
         id=SIGNED_KEY, name="signed", type="webhook", service="gateway-test", signature_secret=SIGNATURE_SECRET
@@ -86,14 +87,19 @@ def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60) -> N
 
 
 @contextmanager
-def running_gateway(bootstrap: str, port_base: int, directory: Path) -> Iterator[RunningGateway]:
-    """A gateway process whose settings are the defaults but for Kafka and ports; killed at the end if alive."""
+def running_gateway(bootstrap: str, port_base: int, directory: Path, *program: str) -> Iterator[RunningGateway]:
+    """A gateway process whose settings are the defaults but for Kafka and ports; killed at the end if alive.
+
+    `program` is a Python module that runs one, with its arguments, instead of `stormweir gateway`.
+    """
     settings = Settings(kafka=bootstrap, port_base=port_base, max_body=100_000)
     log = directory / "gateway.log"
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STORMWEIR_")}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streams.cli", "gateway"], env={**environ, **settings.environ()}, stderr=output
+            [sys.executable, "-m", *(program or ("streams.cli", "gateway"))],
+            env={**environ, **settings.environ()},
+            stderr=output,
         )
     gateway = RunningGateway(
         process,
@@ -164,12 +170,12 @@ async def http(gateway: RunningGateway) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def ends(bootstrap: str) -> dict[int, int]:
-    """The end offset of each partition of `alerts.raw`."""
+async def ends(bootstrap: str, topic: str = ALERTS_RAW.name) -> dict[int, int]:
+    """The end offset of each partition of a topic."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     await consumer.start()
     try:
-        found = await consumer.end_offsets([TopicPartition(ALERTS_RAW.name, p) for p in range(PARTITIONS)])
+        found = await consumer.end_offsets([TopicPartition(topic, p) for p in range(PARTITIONS)])
         return {tp.partition: offset for tp, offset in found.items()}
     finally:
         await consumer.stop()
@@ -177,18 +183,25 @@ async def ends(bootstrap: str) -> dict[int, int]:
 
 async def accepted_since(bootstrap: str, start: dict[int, int]) -> list[tuple[int, RawEvent]]:
     """What was put on `alerts.raw` from these offsets up to now: (partition, event), in offset order."""
-    end = await ends(bootstrap)
+    return [(partition, decode_raw(value)) for partition, value in await values_since(bootstrap, start)]
+
+
+async def values_since(bootstrap: str, start: dict[int, int], topic: str = ALERTS_RAW.name) -> list[tuple[int, bytes]]:
+    """What was put on a topic from these offsets up to now: (partition, value), in offset order."""
+    end = await ends(bootstrap, topic)
+    if end == start:
+        return []
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, max_partition_fetch_bytes=4 * 1024 * 1024)
     await consumer.start()
     try:
-        partitions = [TopicPartition(ALERTS_RAW.name, partition) for partition in end]
+        partitions = [TopicPartition(topic, partition) for partition in end]
         consumer.assign(partitions)
         for tp in partitions:
             consumer.seek(tp, start[tp.partition])
-        found: list[tuple[int, RawEvent]] = []
+        found: list[tuple[int, bytes]] = []
         while any([await consumer.position(tp) < end[tp.partition] for tp in partitions]):
             for tp, records in (await consumer.getmany(timeout_ms=500)).items():
-                found += [(tp.partition, decode_raw(record.value)) for record in records]
+                found += [(tp.partition, record.value) for record in records]
         return found
     finally:
         await consumer.stop()

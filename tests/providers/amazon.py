@@ -60,9 +60,10 @@ def signed(envelope: dict[str, str], version: str, names: str, **changed: Any) -
 class Amazon:
     """What answers at SNS's addresses, and nothing anywhere else. `away`: how many requests get no answer first."""
 
-    def __init__(self, away: int = 0) -> None:
-        self.away = away
+    def __init__(self, pem: str | None = None) -> None:
+        self.away = 0
         self.visited: list[str] = []
+        self._pem = certificate(rsa_key()) if pem is None else pem
         self._tokens = {(TOPIC, "77")}
 
     async def get(self, url: str) -> tuple[Answer, bytes]:
@@ -74,7 +75,7 @@ class Amazon:
         parts = urlsplit(url)
         assert (parts.scheme, parts.netloc) == ("https", HOST)
         if url == CERTIFICATE_URL:
-            return Answer(200), certificate(rsa_key()).encode()
+            return Answer(200), self._pem.encode()
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         if (parts.path, query.get("Action")) != ("/", "ConfirmSubscription"):
             return Answer(403), b"<Error/>"

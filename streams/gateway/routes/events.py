@@ -35,10 +35,6 @@ class Enqueue(Route):
         """202 with the dedup key."""
         return answers.processed(order_key)
 
-    def silent(self, request: Request, silence: NoAlert) -> Answer:
-        """202, as the vendor answers change events."""
-        return Answer(202, silence.answer)
-
     def bad_body(self, error: BadBody) -> Answer:
         """400 with `invalid event`."""
         return answers.invalid_event(error.path, error.reason)
