@@ -6,6 +6,7 @@ from schemas.alert import Alert, RawEvent, UniqueAlert
 from schemas.change import ChangeEvent
 from schemas.incident import Incident, IncidentEvent
 from schemas.notification import Delivery, Notification
+from schemas.rejection import Rejection
 from schemas.rows import HistoryBlock
 from schemas.verdict import ReplyTo, Verdict
 
@@ -22,5 +23,6 @@ decode_incident_event = msgspec.msgpack.Decoder(IncidentEvent).decode
 decode_notification = msgspec.msgpack.Decoder(Notification).decode
 decode_delivery = msgspec.msgpack.Decoder(Delivery).decode
 decode_change = msgspec.msgpack.Decoder(ChangeEvent).decode
+decode_rejection = msgspec.msgpack.Decoder(Rejection).decode
 decode_reply_to = msgspec.msgpack.Decoder(ReplyTo).decode
 decode_verdict = msgspec.msgpack.Decoder(Verdict).decode

@@ -151,6 +151,23 @@ class ChangeRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     kafka_offset: int
 
 
+class RejectionRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Table `rejections`: `count` refusals of one second that are alike."""
+
+    at: int
+    tenant: str
+    integration: str
+    provider: str
+    route: str
+    reason: str
+    status: int
+    field: str
+    count: int
+    kafka_topic: str
+    kafka_partition: int
+    kafka_offset: int
+
+
 class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Table `dead_letters`; topic, partition and offset are the failed record's."""
 
@@ -165,7 +182,7 @@ class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     kafka_offset: int
 
 
-Row = AlertRow | IncidentRow | IncidentEventRow | DeliveryRow | ChangeRow | DeadLetterRow
+Row = AlertRow | IncidentRow | IncidentEventRow | DeliveryRow | ChangeRow | RejectionRow | DeadLetterRow
 
 
 def pack_row(row: Row) -> bytes:

@@ -50,6 +50,7 @@ INCIDENTS_EVENTS = Topic("incidents.events", key="incident id", retention_ms=3 *
 NOTIFICATIONS = Topic("notifications", key="destination and incident id")
 NOTIFICATIONS_RESULTS = Topic("notifications.results", key="notification id", retention_ms=3 * DAY_MS)
 CHANGES = Topic("changes", key="tenant and service")
+REJECTIONS = Topic("rejections", key="the integration as far as it may be shown", retention_ms=DAY_MS)
 REPLIES = Topic("replies", key="the waiting gateway's address", retention_ms=5 * MINUTE_MS)
 DEADLETTERS = Topic("deadletters", key="as the failed record")
 CONTROL = Topic("control", key="kind/id", compact=True, single=True)
@@ -63,7 +64,7 @@ def writer_table(source: Topic) -> Table:
     return Table(f"writer.{source.name}", source=source)
 
 
-WRITTEN_TOPICS = (ALERTS_HISTORY, INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS_RESULTS, CHANGES, DEADLETTERS)
+WRITTEN_TOPICS = (ALERTS_HISTORY, INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS_RESULTS, CHANGES, REJECTIONS, DEADLETTERS)
 WRITER_TABLES = tuple(writer_table(topic) for topic in WRITTEN_TOPICS)
 
 TOPICS = (
@@ -77,6 +78,7 @@ TOPICS = (
     NOTIFICATIONS,
     NOTIFICATIONS_RESULTS,
     CHANGES,
+    REJECTIONS,
     REPLIES,
     DEADLETTERS,
     CONTROL,

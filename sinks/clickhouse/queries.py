@@ -72,3 +72,33 @@ WHERE tenant = {tenant:String}
     AND at BETWEEN incident.opened_at - toIntervalHour({hours:UInt32}) AND incident.opened_at
 ORDER BY at DESC
 """
+
+#: integration (the first 6 characters of a key, `apikey/<id>`, or "" for those that did not identify themselves),
+#: since -> why its requests were refused, the latest reason first
+REJECTED = """
+SELECT reason, status, route, field, sum(rejections.count) AS count, min(at) AS first, max(at) AS last
+FROM rejections
+WHERE integration = {integration:String} AND at >= fromUnixTimestamp64Milli({since:Int64})
+GROUP BY reason, status, route, field
+ORDER BY last DESC, count DESC, reason
+"""
+
+#: tenant, since -> per integration: alerts that were stored, requests over the limit, and requests refused otherwise
+INTEGRATION_TRAFFIC = """
+SELECT integration, sum(alerts) AS alerts, sum(limited) AS limited, sum(rejected) AS rejected
+FROM (
+    SELECT if(startsWith(integration, 'apikey/'), integration, substring(integration, 1, 6)) AS integration,
+        count() AS alerts, 0 AS limited, 0 AS rejected
+    FROM alerts
+    WHERE tenant = {tenant:String} AND received_at >= fromUnixTimestamp64Milli({since:Int64}) AND integration != ''
+    GROUP BY integration
+    UNION ALL
+    SELECT integration, 0 AS alerts, sumIf(rejections.count, reason = 'rate_limited') AS limited,
+        sumIf(rejections.count, reason != 'rate_limited') AS rejected
+    FROM rejections
+    WHERE tenant = {tenant:String} AND at >= fromUnixTimestamp64Milli({since:Int64})
+    GROUP BY integration
+)
+GROUP BY integration
+ORDER BY limited + rejected DESC, integration
+"""

@@ -20,6 +20,7 @@ from schemas.rows import (
     DeliveryRow,
     IncidentEventRow,
     IncidentRow,
+    RejectionRow,
     Row,
     pack_row,
     uuid_column,
@@ -158,6 +159,26 @@ def _changes(record: Record) -> Rows:
     )
 
 
+def _rejections(record: Record) -> Rows:
+    rejection = codec.decode_rejection(record.value or b"")
+    return _one(
+        RejectionRow(
+            at=rejection.at,
+            tenant=rejection.tenant,
+            integration=rejection.integration,
+            provider=rejection.provider,
+            route=rejection.route,
+            reason=rejection.reason,
+            status=rejection.status,
+            field=rejection.field,
+            count=rejection.count,
+            kafka_topic=record.topic,
+            kafka_partition=record.partition,
+            kafka_offset=record.offset,
+        )
+    )
+
+
 def _dead_letters(record: Record) -> Rows:
     letter = DeadLetter.read(record.key, record.value, list(record.headers))
     # without our headers the letter was written by hand: its own place keeps it apart from others
@@ -215,6 +236,7 @@ TABLES: Mapping[str, Table] = {
         _table("incident_events", topics.INCIDENTS_EVENTS, IncidentEventRow, _incident_events),
         _table("deliveries", topics.NOTIFICATIONS_RESULTS, DeliveryRow, _deliveries),
         _table("change_events", topics.CHANGES, ChangeRow, _changes),
+        _table("rejections", topics.REJECTIONS, RejectionRow, _rejections),
         _table("dead_letters", topics.DEADLETTERS, DeadLetterRow, _dead_letters),
     )
 }

@@ -1,6 +1,7 @@
 """What the gateway answers: status, headers and JSON bodies, and the refusals that lead to them."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
@@ -47,10 +48,10 @@ _CHALLENGE = [("www-authenticate", "Token")]
 UNAUTHORIZED = _refused(401, "unauthorized", "unauthorized", _CHALLENGE)
 #: The key is right, on the route of another provider: it looks like any wrong key, and is told apart in records.
 WRONG_TYPE = UNAUTHORIZED._replace(reason="wrong_type")
-#: The refusal of each reason that schemas.signature.verify gives.
+#: The refusal of each reason that schemas.signature.verify gives, and of a request that came before.
 UNVERIFIED = {
     reason: _refused(401, reason, "unauthorized", _CHALLENGE, reason=reason)
-    for reason in ("missing_header", "bad_signature", "stale_timestamp")
+    for reason in ("missing_header", "bad_signature", "stale_timestamp", "replayed")
 }
 MISSING_SECRET = _refused(
     401, "missing_secret", "a signature is required, and no secret is set to check it", reason="missing_secret"
@@ -64,6 +65,10 @@ NO_CERTIFICATE = _refused(
     503, "no_certificate", "the signer's certificate could not be fetched, send it again",
     [("retry-after", str(RETRY_AFTER_S))],
 )  # fmt: skip
+TOO_SLOW = _refused(408, "too_slow", "the body did not arrive in time", [("connection", "close")])
+UNKNOWN_ENCODING = _refused(
+    415, "encoding", "a body may be sent as it is, or as gzip or deflate", [("accept-encoding", "gzip, deflate")]
+)
 DISABLED = _refused(403, "disabled", "the integration is disabled")
 NO_SCOPE = _refused(403, "scope", "the API key lacks the scope events:write")
 UNKNOWN_SERVICE = _refused(404, "service", "no such service", field="service_id")
@@ -82,6 +87,12 @@ def wrong_method(methods: Iterable[str]) -> Answer:
 def too_large(limit: int) -> Answer:
     """413; `limit` in bytes. The connection ends, because the rest of the body is not read."""
     return _refused(413, "too_large", f"the body is larger than {limit} bytes", [("connection", "close")])
+
+
+@cache
+def rate_limited(seconds: int) -> Answer:
+    """429; after `seconds`, of which there are at most 60, a request is accepted again."""
+    return _refused(429, "rate_limited", "too many requests", [("retry-after", str(seconds))])
 
 
 def bad_body(path: str, reason: str) -> Answer:
@@ -168,6 +179,11 @@ def allowed_origin(origin: str, rate: str) -> Answer:
     return Answer(200, b"", [("webhook-allowed-origin", origin), ("webhook-allowed-rate", rate), ("allow", "POST")])
 
 
-def no_alert(body: bytes, content_type: str) -> Answer:
-    """200 for a right request that carries no alert: a test, a handshake, an event of no interest."""
-    return Answer(200, body, [("content-type", content_type)])
+def document(body: bytes) -> Answer:
+    """200 with JSON to be read."""
+    return Answer(200, body)
+
+
+def no_alert(body: bytes, content_type: str, status: int = 200) -> Answer:
+    """To a right request that carries no alert: a test, a handshake, an event of no interest, a change."""
+    return Answer(status, body, [("content-type", content_type)])

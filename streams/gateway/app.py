@@ -1,8 +1,8 @@
 """The HTTP application (RSGI): the checks of a request in their order.
 
-Route, method, size, key (401), enabled (403), signature on the raw bytes (401), well-formedness (400),
-produce, and 202 after the broker has acknowledged. Nothing of a refused request reaches Kafka. What each
-route asks for and answers is in streams.gateway.routes.
+Route, method, size, key (401), enabled (403), rate limit (429), signature on the raw bytes (401),
+well-formedness (400), produce, and 202 after the broker has acknowledged. Nothing of a refused request reaches
+`alerts.raw`. What each route asks for and answers is in streams.gateway.routes.
 """
 
 import asyncio
@@ -18,11 +18,15 @@ from schemas.codec import encode
 from schemas.control import Control, Integration
 from schemas.fingerprint import digest
 from schemas.signature import SignedMessage
-from streams.gateway import answers, auth, body, changes
+from streams.gateway import answers, auth, changes
 from streams.gateway.answers import Answer, Refusal
 from streams.gateway.auth import Directory, Sender
+from streams.gateway.body import Reader
 from streams.gateway.lanes import NO_HEADERS, Headers, Lanes, TooLargeError, UnavailableError
+from streams.gateway.limits import Buckets, claims_of
 from streams.gateway.metrics import GatewayMetrics
+from streams.gateway.rejections import Rejections
+from streams.gateway.replays import Replays
 from streams.gateway.routes import Request, Route, Routes
 from streams.gateway.rsgi import Exchange, Scope
 from streams.gateway.sns import Sns
@@ -30,6 +34,8 @@ from streams.gateway.verdicts import Verdicts, preference
 from streams.providers import BadBody, NoAlert
 
 log = structlog.get_logger(__name__)
+
+CATALOGUE = "/integrations/catalog"
 
 
 class Gateway:
@@ -42,16 +48,23 @@ class Gateway:
         changes: Lanes,
         verdicts: Verdicts,
         sns: Sns,
-        max_body: int,
+        reader: Reader,
+        rejections: Rejections,
         metrics: GatewayMetrics,
+        catalogue: bytes,
     ) -> None:
         self.routes = Routes(Directory(control))
         self._lanes = lanes
         self._changes = changes
         self._verdicts = verdicts
         self._sns = sns
-        self._max_body = max_body
+        self._reader = reader
+        self._control = control
+        self._buckets = Buckets()
+        self._replays = Replays()
+        self._rejections = rejections
         self._metrics = metrics
+        self._catalogue = answers.document(catalogue)
         self._busy = 0
         self._draining = False
         self._idle = asyncio.Event()
@@ -59,18 +72,18 @@ class Gateway:
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         """Answer one HTTP request."""
         self._busy += 1
-        request = Request(scope)
+        request = Request(scope, self._reader.limit)
         route = self.routes.find(scope.path)
         try:
             try:
-                answer = answers.NOT_FOUND if route is None else await self._accept(route, request, exchange)
+                answer = self._page(scope) if route is None else await self._accept(route, request, exchange)
             except Refusal as refusal:
                 answer = refusal.answer
                 request.sender = refusal.sender or request.sender
             except UnavailableError:
                 answer = answers.UNAVAILABLE
             except TooLargeError:
-                answer = answers.too_large(self._max_body)
+                answer = answers.too_large(self._reader.limit)
             except (RSGIProtocolClosed, RSGIProtocolError):
                 return  # the sender went away while sending
             except Exception:
@@ -99,25 +112,39 @@ class Gateway:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), timeout)
 
+    def _page(self, scope: Scope) -> Answer:
+        """What is there to be read: the catalogue of providers."""
+        if scope.path != CATALOGUE:
+            return answers.NOT_FOUND
+        return self._catalogue if scope.method in ("GET", "HEAD") else answers.wrong_method(("GET", "HEAD"))
+
     async def _accept(self, route: Route, request: Request, exchange: Exchange) -> Answer:
         """The checks, one after the other, and Kafka. Raises Refusal, UnavailableError and TooLargeError."""
         method = request.scope.method
         if method not in route.provider.methods:
             return route.wrong_method
-        request.body = await body.read(request.header, exchange, self._max_body)
+        request.sent = await self._reader.read(request.header, exchange)
         if self._draining:
             return answers.UNAVAILABLE
         sender = request.sender = route.identify(request)
         if not sender.enabled:
             return answers.DISABLED
-        # Here the rate limit is asked: after authentication, before anything costly.
+        claims = claims_of(sender, self._control.tenants.get(sender.tenant))
+        if claims and (wait := self._buckets.wait(claims, time.monotonic())):
+            return answers.rate_limited(wait)
         if method == "OPTIONS":
             return _invited(request, sender)
         policy, message = sender.signature or route.policy, None
         if route.certificate is not None and isinstance(sender, Integration):
             message = await self._sns.check(route.certificate, sender, policy, request.body)
         elif ((proofs := route.proofs(sender)) and policy != "off") or policy == "required":
-            auth.check_signature(proofs, request.header, request.body, time.time())
+            mark = auth.check_signature(proofs, request.header, request.sent, time.time())
+            if mark:
+                request.mark = digest(sender.id, mark)
+                if request.mark in self._replays:
+                    return answers.UNVERIFIED["replayed"]
+        if claims:  # only now: who cannot sign must not use up what belongs to who can
+            self._buckets.take(claims, time.monotonic())
         try:
             decoded = route.decode(request)
         except NoAlert as silence:
@@ -131,7 +158,9 @@ class Gateway:
         if silence.change is not None:
             assert request.sender is not None
             slug = route.provider.slug
-            await changes.put(self._changes, request.sender, slug, request.event_id, silence.change)
+            stored = changes.put(self._changes, request.sender, slug, request.event_id, silence.change)
+            self._remember(request, stored)
+            await stored
         if silence.callback and message is not None:
             self._sns.confirm(message, silence.callback)
         return route.silent(request, silence)
@@ -151,8 +180,13 @@ class Gateway:
         return answer if asked is None else answers.waited(answer, asked)
 
     def _refuse(self, route: Route, request: Request, answer: Answer) -> Answer:
-        """A refusal as the route's clients read it. Here it is recorded: `request.sender` is who, if known."""
+        """Note a refusal, and give it as the route's clients read it."""
+        self._rejections.note(request.sender, route.provider.slug, route.address, answer)
         return route.refused(request, answer)
+
+    def _remember(self, request: Request, stored: asyncio.Future[None]) -> None:
+        if request.mark:
+            self._replays.remember(request.mark, stored, time.monotonic())
 
     def _put(
         self, route: Route, request: Request, order_key: str, headers: Headers = NO_HEADERS
@@ -171,7 +205,9 @@ class Gateway:
             request.body,
             request.headers,
         )
-        return self._lanes.put(digest(sender.id, order_key), encode(event), at, headers)
+        stored = self._lanes.put(digest(sender.id, order_key), encode(event), at, headers)
+        self._remember(request, stored)
+        return stored
 
 
 def _invited(request: Request, sender: Sender) -> Answer:

@@ -9,10 +9,9 @@ from urllib.parse import parse_qs
 import msgspec
 
 from schemas.control import DEFAULT_RATE_LIMIT, ApiKey, Control, FieldMapping, Integration, RateLimit, SignaturePolicy
-from schemas.signature import Header, HmacHex, Signature, verify
+from schemas.signature import Header, Signature, mark, verify
 from streams.gateway.answers import MISSING_SECRET, NO_SCOPE, UNAUTHORIZED, UNVERIFIED, Refusal
 
-GENERAL_SIGNATURE = HmacHex(("x-signature", "x-webhook-signature", "x-hub-signature-256"))
 SCOPE = "events:write"
 NO_MAPPING = FieldMapping()
 
@@ -69,7 +68,7 @@ class Directory:
         found = self._control.apikeys.get(sha256(key.encode("utf-8", "surrogatepass")).hexdigest())
         if found is None or tenant not in (None, found.tenant):
             raise Refusal(UNAUTHORIZED)
-        sender = ApiSender(found, found.tenant, "", f"apikey/{found.id}")
+        sender = ApiSender(found, found.tenant, "", f"apikey/{found.id}", rate_limit=found.rate_limit)
         if SCOPE not in found.scopes:
             raise Refusal(NO_SCOPE, sender)
         return sender
@@ -145,10 +144,16 @@ def key_in(body: bytes) -> str | None:
         return found[1].decode() if found else None
 
 
-def check_signature(proofs: Sequence[Proof], header: Header, body: bytes, now: float) -> None:
-    """One of the proofs must hold at `now`, Unix seconds. Refuses with 401 and the reason of the best try."""
-    reasons = [verify(scheme, secret, header, body, now) for scheme, secret in proofs]
-    if None in reasons:
-        return
-    wrong = next((reason for reason in reasons if reason not in (None, "missing_header")), None)
-    raise Refusal(UNVERIFIED[wrong or "missing_header"] if reasons else MISSING_SECRET)
+def check_signature(proofs: Sequence[Proof], header: Header, body: bytes, now: float) -> str:
+    """One of the proofs must hold at `now`, Unix seconds; returns the mark of that (schemas.signature.mark).
+
+    Refuses with 401 and the reason of the best try.
+    """
+    reasons = []
+    for scheme, secret in proofs:
+        reason = verify(scheme, secret, header, body, now)
+        if reason is None:
+            return mark(scheme, header)
+        reasons.append(reason)
+    wrong = next((reason for reason in reasons if reason != "missing_header"), "missing_header")
+    raise Refusal(UNVERIFIED[wrong] if reasons else MISSING_SECRET)

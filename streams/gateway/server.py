@@ -12,10 +12,13 @@ from prometheus_client import REGISTRY
 
 from schemas.config import Settings
 from schemas.topics import ALERTS_RAW, CHANGES
+from streams.catalogue import catalogue_json
 from streams.control import ControlReader
+from streams.gateway import body
 from streams.gateway.app import Gateway
 from streams.gateway.lanes import Lanes
 from streams.gateway.metrics import GatewayMetrics
+from streams.gateway.rejections import Rejections
 from streams.gateway.sns import Client, Sns
 from streams.gateway.verdicts import Verdicts
 from streams.gateway.watchdog import Watchdog
@@ -68,6 +71,8 @@ class _Process:
         self._changes = Lanes(settings.bootstrap, CHANGES.name)
         self._verdicts = Verdicts(settings.bootstrap)
         self._sns = Sns(client)
+        self._bodies = body.Reader(settings.max_body)
+        self._rejections = Rejections(settings.bootstrap)
         self._metrics = GatewayMetrics()
         self._watchdog = Watchdog(self._pending_since)
         self._gateway: Gateway | None = None
@@ -87,6 +92,8 @@ class _Process:
         await self._lanes.start()
         await self._changes.start()
         await self._verdicts.start()
+        self._bodies.start()
+        self._rejections.start()
         REGISTRY.register(self._metrics)
         self._watchdog.start()
         host, port = self._settings.host, self._settings.port("gateway")
@@ -96,8 +103,10 @@ class _Process:
             self._changes,
             self._verdicts,
             self._sns,
-            self._settings.max_body,
+            self._bodies,
+            self._rejections,
             self._metrics,
+            catalogue_json(self._settings.public_url),
         )
         self._server = Server(
             self._gateway,
@@ -134,6 +143,8 @@ class _Process:
 
     async def close(self) -> None:
         """End every part that was started."""
+        await self._bodies.stop()
+        await self._rejections.stop()
         await self._verdicts.stop()
         await self._sns.close()
         await self._changes.stop()

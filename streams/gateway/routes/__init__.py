@@ -30,6 +30,9 @@ class Routes:
         for slug, provider in PROVIDERS.items():
             self.fixed[f"/api/integrations/{slug}"] = IntegrationWebhook(provider, directory)
             self._tenants[slug] = TenantWebhook(provider, directory)
+            self._tenants[slug].address = f"{TENANTS}{{tenant}}/{slug}"
+        for path, route in self.fixed.items():
+            route.address = path
 
     def find(self, path: str) -> Route | None:
         """The route of a percent-decoded path, None for none."""

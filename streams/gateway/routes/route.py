@@ -8,11 +8,12 @@ from urllib.parse import unquote
 
 from schemas.control import SignaturePolicy
 from schemas.fingerprint import uuid7, uuid_text
-from schemas.signature import Header, SnsCertificate
+from schemas.signature import GENERAL, Header, SnsCertificate
 from schemas.verdict import Verdict
 from streams.gateway import answers
 from streams.gateway.answers import Answer
-from streams.gateway.auth import GENERAL_SIGNATURE, NO_MAPPING, Directory, Proof, Sender
+from streams.gateway.auth import NO_MAPPING, Directory, Proof, Sender
+from streams.gateway.body import decoded
 from streams.gateway.rsgi import Scope
 from streams.providers import PATH, QUERY, BadBody, Context, NoAlert, Provider
 
@@ -24,22 +25,46 @@ NO_HEADERS: dict[str, str] = {}
 class Request:
     """What is known of a request so far: its body once it was read, its sender once it has identified itself.
 
+    `sent` is the body as it was sent, `body` what it says; `mark` what copies of a request with a signed time share.
     `headers` are what its provider wants to know besides the body, and `context` has them for it; `decoded` is
     what a route that finds the key in the body has of it already, or the exception.
     """
 
-    __slots__ = ("body", "context", "decoded", "event_id", "header", "headers", "scope", "sender", "started")
+    __slots__ = (
+        "_body",
+        "_limit",
+        "context",
+        "decoded",
+        "event_id",
+        "header",
+        "headers",
+        "mark",
+        "scope",
+        "sender",
+        "sent",
+        "started",
+    )
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, limit: int) -> None:
         self.started = time.perf_counter()
         self.scope = scope
         self.header: Header = scope.headers.get
         self.event_id = uuid7()
         self.headers = NO_HEADERS
         self.context = Context(self.event_id, NO_HEADERS, NO_MAPPING)
-        self.body = b""
+        self.sent = b""
+        self.mark = b""
+        self._body: bytes | None = None
+        self._limit = limit
         self.sender: Sender | None = None
         self.decoded: Any = None
+
+    @property
+    def body(self) -> bytes:
+        """The body without the encoding it was sent in. Only who asks pays for it. Refuses as `body.decoded`."""
+        if self._body is None:
+            self._body = decoded(self.sent, self.header("content-encoding"), self._limit)
+        return self._body
 
     @property
     def id(self) -> str:
@@ -55,10 +80,12 @@ class Request:
 class Route(ABC):
     """How requests of one provider at one address identify themselves, are read, and are answered.
 
-    `policy` is when they must be signed, unless their integration says otherwise; `wait` how many seconds they
-    wait for the stream's verdict, unless they say how long (`Prefer: wait=N`).
+    `address` is its path without what a sender chooses in it; `policy` says when requests must be signed, unless
+    their integration says otherwise; `wait` how many seconds they wait for the stream's verdict, unless they say
+    how long (`Prefer: wait=N`).
     """
 
+    address = ""
     policy: SignaturePolicy = "if_secret_set"
     wait = 0
     #: How a message proves itself that has its signature inside; `proofs` are not asked for then.
@@ -68,7 +95,7 @@ class Route(ABC):
         self.provider = provider
         self.wrong_method = answers.wrong_method(provider.methods)
         self._directory = directory
-        self._scheme = provider.signature or GENERAL_SIGNATURE
+        self._scheme = provider.signature or GENERAL
 
     @abstractmethod
     def identify(self, request: Request) -> Sender:
@@ -96,8 +123,9 @@ class Route(ABC):
         return answers.judged(answer, verdict)
 
     def silent(self, request: Request, silence: NoAlert) -> Answer:
-        """The answer to a right request without an alert."""
-        return answers.no_alert(silence.answer, silence.content_type)
+        """The answer to a right request without an alert: 202 for a change, which is stored, else 200."""
+        status = 200 if silence.change is None else 202
+        return answers.no_alert(silence.answer, silence.content_type, status)
 
     def bad_body(self, error: BadBody) -> Answer:
         """The answer to a body that its provider would not send."""

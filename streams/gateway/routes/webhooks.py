@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.control import SignaturePolicy
-from schemas.signature import HmacHex, SnsCertificate
+from schemas.signature import SnsCertificate, TimestampedHmac
 from schemas.verdict import Verdict
 from streams.gateway import answers
 from streams.gateway.answers import UNAUTHORIZED, WRONG_TYPE, Answer, Refusal
@@ -14,7 +14,7 @@ from streams.gateway.verdicts import BUDGET_S
 from streams.providers import Provider
 
 TENANTS = "/v1/webhooks/"
-WEBHOOK_SIGNATURE = HmacHex(("x-webhook-signature",))
+WEBHOOK_SIGNATURE = TimestampedHmac(("x-webhook-signature",), "x-timestamp", layout=b"%b.%b", prefix="sha256=")
 #: These cannot sign: they need the API key only, until their integration's policy says otherwise.
 _UNSIGNED = {"datadog"}
 

@@ -1,0 +1,142 @@
+"""What was refused and why, on the topic `rejections`: counted, bounded, and never in a request's way."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from prometheus_client import Counter
+
+from schemas.codec import encode
+from schemas.control import masked_key
+from schemas.rejection import Rejection
+from schemas.topics import REJECTIONS
+from streams.gateway.answers import Answer
+from streams.gateway.auth import Sender
+
+log = structlog.get_logger(__name__)
+
+PERIOD_S = 1.0
+#: How many kinds of refusals are told of one period; the rest is only counted in the metrics.
+MAX_ALIKE = 1000
+#: A path in a body may be long; its beginning says enough.
+MAX_FIELD = 200
+_REQUEST_TIMEOUT_S = 3.0
+_SEND_TIMEOUT_S = 4.0
+
+_LOST = Counter("stormweir_rejections_lost_total", "Refusals that are not on the topic rejections")
+
+
+class Alike(NamedTuple):
+    """What refusals have in common that are told as one; see schemas.rejection.Rejection."""
+
+    tenant: str
+    integration: str
+    provider: str
+    route: str
+    reason: str
+    status: int
+    field: str
+
+
+class Tally:
+    """Refusals by what they have in common."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Alike, int] = {}
+        self._at = 0
+        self.lost = 0
+
+    def note(self, alike: Alike, at: int) -> None:
+        """Count one, at this millisecond. Beyond MAX_ALIKE kinds it is only counted as lost."""
+        if not self._counts:
+            self._at = at
+        elif len(self._counts) >= MAX_ALIKE and alike not in self._counts:
+            self.lost += 1
+            return
+        self._counts[alike] = self._counts.get(alike, 0) + 1
+
+    def take(self) -> list[Rejection]:
+        """What was noted since the last call, in order of appearance."""
+        counts, self._counts = self._counts, {}
+        return [Rejection(self._at, *alike, count) for alike, count in counts.items()]
+
+
+class Rejections:
+    """Notes refusals and sends them every second, with a producer of its own; what cannot be sent is dropped."""
+
+    def __init__(self, bootstrap: str, clock: Callable[[], float] = time.time) -> None:
+        self._bootstrap = bootstrap
+        self._clock = clock
+        self._tally = Tally()
+        self._producer: AIOKafkaProducer | None = None
+        self._pump: asyncio.Task[None] | None = None
+
+    def note(self, sender: Sender | None, provider: str, route: str, answer: Answer) -> None:
+        """Tell of one refusal; `sender` is who was known by then. Costs no more than counting."""
+        tenant, integration = ("", "") if sender is None else (sender.tenant, _shown(sender.id))
+        field = answer.field[:MAX_FIELD]
+        alike = Alike(tenant, integration, provider, route, answer.reason, answer.status, field)
+        self._tally.note(alike, int(self._clock() * 1000))
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._pump = asyncio.create_task(self._run(), name="rejections")
+
+    async def stop(self) -> None:
+        """Send what is noted, if Kafka takes it soon, and disconnect."""
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+        await self._flush(PERIOD_S)
+        await self._disconnect()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            await self._flush(_SEND_TIMEOUT_S)
+
+    async def _flush(self, timeout: float) -> None:
+        """Send what was noted; meanwhile more is noted, within the same bounds."""
+        found = self._tally.take()
+        _LOST.inc(self._tally.lost)
+        self._tally.lost = 0
+        if not found:
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                producer = await self._connected()
+                sent = [
+                    await producer.send(REJECTIONS.name, encode(rejection), rejection.integration.encode())
+                    for rejection in found
+                ]
+                await asyncio.gather(*sent)
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.warning("rejections are not told", error=type(error).__name__)
+            _LOST.inc(sum(rejection.count for rejection in found))
+            await self._disconnect()
+
+    async def _connected(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            self._producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap,
+                client_id="stormweir-gateway-rejections",
+                acks="all",
+                # Not idempotent: such a producer tries for ever, and cannot be stopped while Kafka is away. One
+                # second's rows may come twice instead.
+                request_timeout_ms=int(_REQUEST_TIMEOUT_S * 1000),
+            )
+            await self._producer.start()
+        return self._producer
+
+    async def _disconnect(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+
+def _shown(integration: str) -> str:
+    return integration if integration.startswith("apikey/") else masked_key(integration)
