@@ -36,7 +36,7 @@ async def measure(stack: Running, seconds: int, runs: list[Run], progress: Progr
         stack.settings.bootstrap,
         [
             Service(id="latency"),
-            Integration(id=_KEY, name="latency", type="events_v2", service="latency"),
+            Integration(id=_KEY, name="latency", type="events_v2", service="latency", rate_limit="unlimited"),
             Destination(id="latency", url=HttpUrl(f"http://127.0.0.1:{port}/")),
             Rule(id="latency", match=('service="latency"',), route=("latency",)),
         ],

@@ -14,7 +14,8 @@ from pathlib import Path
 import orjson
 from aiohttp import web
 
-from sinks.signature import signing_key, verify
+from schemas.signature import signing_key
+from sinks.signature import verify
 
 
 class Receiver:

@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 import orjson
 
 from schemas.control import Integration
-from schemas.signature import GENERAL, HmacBase64, HmacHex, PlainToken, Signature, SnsCertificate, TimestampedHmac
+from schemas.signature import (
+    GENERAL,
+    FirstSent,
+    HmacBase64,
+    HmacHex,
+    PlainToken,
+    Signature,
+    SnsCertificate,
+    StandardWebhooks,
+    TimestampedHmac,
+)
 from streams.providers import PROVIDERS, Provider
 
 KEY = "<key>"
@@ -68,9 +78,13 @@ def signature_text(scheme: Signature | None) -> str:
             return f"{_headers(headers)}: HMAC-SHA256 of the body, hexadecimal, {form}"
         case HmacBase64(header):
             return f"{_headers((header,))}: HMAC-SHA256 of the body, base64"
-        case TimestampedHmac(headers, timestamp_header):
-            signed = f"or of <seconds>:<body> with the seconds in {_headers((timestamp_header,))}"
-            return f"{_headers(headers)}: HMAC-SHA256 of the body, {signed}, hexadecimal"
+        case TimestampedHmac(headers, timestamp_header, layout):
+            timed = f"{(layout % (b'<seconds>', b'<body>')).decode()} with the seconds in {_title(timestamp_header)}"
+            return f"{_headers(headers)}: HMAC-SHA256 of the body, or of {timed}, hexadecimal"
+        case StandardWebhooks():
+            return "Webhook-Id, Webhook-Timestamp and Webhook-Signature of Standard Webhooks"
+        case FirstSent(schemes):
+            return ". Or ".join(map(signature_text, reversed(schemes)))
         case PlainToken(headers):
             return f"{_headers(headers)}: the secret itself"
         case SnsCertificate():
@@ -115,11 +129,13 @@ def _signed(scheme: Signature, secret: str, body: bytes) -> dict[str, str]:
             return {headers[0]: prefix + mac.hex()}
         case HmacBase64(header):
             return {header: binascii.b2a_base64(mac, newline=False).decode()}
-        case TimestampedHmac(headers):
-            return {headers[0]: mac.hex()}
+        case TimestampedHmac(headers, _, _, prefix):
+            return {headers[0]: prefix + mac.hex()}
+        case FirstSent(schemes):
+            return _signed(schemes[-1], secret, body)
         case PlainToken(headers):
             return {headers[0]: "<secret>"}
-        case SnsCertificate():
+        case SnsCertificate() | StandardWebhooks():
             return {}
 
 

@@ -6,7 +6,7 @@ the service an auto-resolve time, or use the generic webhook.
 """
 
 from schemas.alert import Action
-from schemas.signature import HmacHex
+from schemas.signature import GENERAL
 from streams.providers._contract import (
     Context,
     Draft,
@@ -48,7 +48,7 @@ PROVIDER = Provider(
     decode=_decode,
     parse=as_decoded,
     order_key=first_key,
-    signature=HmacHex(("x-webhook-signature", "x-signature")),
+    signature=GENERAL,
     setup=(
         "Post JSON with title and description to the integration's URL; sourceAlertId makes repeats one alert.",
         "To sign, set signature_secret here and send HMAC-SHA256 of the body in hexadecimal as X-Webhook-Signature.",

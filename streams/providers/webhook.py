@@ -15,7 +15,7 @@ from schemas.alert import Action, Severity
 from schemas.control import FieldMapping
 from schemas.fingerprint import digest
 from schemas.severity import SEVERITY_NAMES
-from schemas.signature import HmacHex
+from schemas.signature import GENERAL
 from streams.providers._contract import Context, Draft, Example, NoAlert, Provider, short_key, short_summary
 from streams.providers._json import decode, encode
 
@@ -119,7 +119,7 @@ PROVIDER = Provider(
     parse=_parse,
     order_key=_key,
     methods=("POST", "PUT"),
-    signature=HmacHex(("x-signature", "x-webhook-signature")),
+    signature=GENERAL,
     setup=(
         "In the tool, add a webhook that posts JSON to the integration's URL.",
         "In stormweir.yaml, set the integration's mapping: the dotted paths of summary, severity, dedup_key, action "

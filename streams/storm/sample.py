@@ -18,7 +18,13 @@ def sample_records(services: int, receiver_url: str) -> list[AnyRecord]:
     return [
         *(Service(id=name, name=f"Storm sample {name}") for name in ids),
         *(
-            Integration(id=integration_id(provider, index), name=f"{name} {provider}", type=provider, service=name)
+            Integration(
+                id=integration_id(provider, index),
+                name=f"{name} {provider}",
+                type=provider,
+                service=name,
+                rate_limit="unlimited",
+            )
             for index, name in enumerate(ids)
             for provider in PROVIDERS
         ),

@@ -15,7 +15,8 @@ from schemas.notification import Outcome
 from sinks.channels import CHANNELS, RenderError
 from sinks.channels.webhook import RESERVED, classify, render
 from sinks.outbound import Answer, ErrorCode
-from sinks.signature import signing_key, verify
+from schemas.signature import signing_key
+from sinks.signature import verify
 from tests.sinks.samples import BASE_URL, QUEUED_AT, destination, notification
 
 SECRETS = ("plain text secret", "whsec_" + base64.b64encode(bytes(range(32))).decode())
