@@ -73,7 +73,7 @@ WHERE tenant = {tenant:String}
 ORDER BY at DESC
 """
 
-#: integration (the first 6 characters of a key, `apikey/<id>`, or "" for those that did not identify themselves),
+#: integration (a masked key `5f0c2a...`, `apikey/<id>`, or "" for those that did not identify themselves),
 #: since -> why its requests were refused, the latest reason first
 REJECTED = """
 SELECT reason, status, route, field, sum(rejections.count) AS count, min(at) AS first, max(at) AS last
@@ -87,7 +87,7 @@ ORDER BY last DESC, count DESC, reason
 INTEGRATION_TRAFFIC = """
 SELECT integration, sum(alerts) AS alerts, sum(limited) AS limited, sum(rejected) AS rejected
 FROM (
-    SELECT if(startsWith(integration, 'apikey/'), integration, substring(integration, 1, 6)) AS integration,
+    SELECT if(startsWith(integration, 'apikey/'), integration, concat(substring(integration, 1, 6), '...')) AS integration,
         count() AS alerts, 0 AS limited, 0 AS rejected
     FROM alerts
     WHERE tenant = {tenant:String} AND received_at >= fromUnixTimestamp64Milli({since:Int64}) AND integration != ''

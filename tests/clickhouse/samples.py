@@ -11,6 +11,7 @@ from schemas.change import ChangeEvent
 from schemas.codec import encode
 from schemas.incident import Incident, IncidentEvent, Status
 from schemas.notification import Delivery, Outcome, Transition
+from schemas.rejection import Rejection
 from schemas.rows import AlertOutcome, AlertRow, HistoryBlock, pack_row, uuid_column
 from schemas.topics import ALERTS_HISTORY
 
@@ -145,3 +146,19 @@ def change(**changes: Any) -> ChangeEvent:
         "source": "deployer",
     }
     return ChangeEvent(**(values | changes))
+
+
+def rejection(**changes: Any) -> Rejection:
+    """Three requests of one integration with a wrong signature."""
+    values: dict[str, Any] = {
+        "at": NOW,
+        "tenant": "default",
+        "integration": "aaaaaa...",
+        "provider": "webhook",
+        "route": "/api/integrations/webhook",
+        "reason": "bad_signature",
+        "status": 401,
+        "field": "",
+        "count": 3,
+    }
+    return Rejection(**(values | changes))

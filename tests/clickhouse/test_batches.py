@@ -15,11 +15,22 @@ from schemas.topics import (
     INCIDENTS,
     INCIDENTS_EVENTS,
     NOTIFICATIONS_RESULTS,
+    REJECTIONS,
     WRITTEN_TOPICS,
 )
 from sinks.clickhouse.batches import form
 from sinks.clickhouse.tables import TABLES
-from tests.clickhouse.samples import NOW, Record, alert_row, change, delivery, history, incident, incident_event
+from tests.clickhouse.samples import (
+    NOW,
+    Record,
+    alert_row,
+    change,
+    delivery,
+    history,
+    incident,
+    incident_event,
+    rejection,
+)
 
 ALERTS = TABLES[ALERTS_HISTORY.name]
 
@@ -43,6 +54,7 @@ def test_every_written_topic_has_a_table() -> None:
         (INCIDENTS_EVENTS.name, encode(incident_event()), "incident_events"),
         (NOTIFICATIONS_RESULTS.name, encode(delivery()), "deliveries"),
         (CHANGES.name, encode(change(links=[{"href": "https://example.com/", "text": "build"}])), "change_events"),
+        (REJECTIONS.name, encode(rejection()), "rejections"),
     ],
 )
 def test_a_record_becomes_one_row_with_its_place(topic: str, value: bytes, name: str) -> None:

@@ -5,12 +5,12 @@ from typing import Any
 from schemas.codec import encode
 from schemas.incident import Status
 from schemas.rows import AlertOutcome, AlertRow, uuid_column
-from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS
+from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS, REJECTIONS
 from sinks.clickhouse import queries
 from sinks.clickhouse.batches import form
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES
-from tests.clickhouse.samples import NOW, UUID, Record, alert_row, change, history, incident, incident_event
+from tests.clickhouse.samples import NOW, UUID, Record, alert_row, change, history, incident, incident_event, rejection
 
 
 async def write(client: ClickHouse, topic: str, values: list[Any]) -> None:
@@ -106,3 +106,33 @@ async def test_changes_before_an_incident_are_those_of_its_service(clickhouse: C
     rows = await clickhouse.query(queries.CHANGES_BEFORE, scope)
     assert [(row["summary"], row["seconds_before"]) for row in rows] == [("just before", 1), ("an hour before", 3600)]
     assert rows[0]["links"] == '[{"href":"https://example.com/1","text":"build"}]'
+
+
+async def test_why_the_requests_of_an_integration_were_refused(clickhouse: ClickHouse) -> None:
+    """Each reason once with its count and times, the latest first; those of nobody under the empty name."""
+    rejections = [
+        rejection(at=NOW - 5_000),
+        rejection(at=NOW - 1_000, count=2),
+        rejection(at=NOW - 3_000, reason="bad_body", status=400, field="alerts", count=1),
+        rejection(integration="", tenant="", reason="unauthorized"),
+        rejection(at=NOW - 90_000, reason="disabled"),
+    ]
+    await write(clickhouse, REJECTIONS.name, rejections)
+    scope = {"integration": "aaaaaa...", "since": NOW - 60_000}
+    rows = await clickhouse.query(queries.REJECTED, scope)
+    assert [(row["reason"], row["status"], row["field"], row["count"]) for row in rows] == [
+        ("bad_signature", 401, "", 5),
+        ("bad_body", 400, "alerts", 1),
+    ]
+    assert (rows[0]["last"] - rows[0]["first"]).total_seconds() == 4
+    (nobody,) = await clickhouse.query(queries.REJECTED, {**scope, "integration": ""})
+    assert (nobody["reason"], nobody["count"]) == ("unauthorized", 3)
+
+
+async def test_traffic_of_integrations(clickhouse: ClickHouse) -> None:
+    """C119: per integration what was stored, what was over its limit, and what was refused for another reason."""
+    await write_alerts(clickhouse, [alert_row(0), alert_row(1), alert_row(2, integration="apikey/deploys")])
+    limited = rejection(reason="rate_limited", status=429, count=7)
+    await write(clickhouse, REJECTIONS.name, [limited, rejection(), rejection(tenant="another")])
+    rows = await clickhouse.query(queries.INTEGRATION_TRAFFIC, {"tenant": "default", "since": 0})
+    assert [tuple(row.values()) for row in rows] == [("aaaaaa...", 2, 7, 3), ("apikey/deploys", 1, 0, 0)]

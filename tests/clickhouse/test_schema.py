@@ -20,6 +20,7 @@ from schemas.rows import (
     DeliveryRow,
     IncidentEventRow,
     IncidentRow,
+    RejectionRow,
     Row,
     pack_row,
     uuid_column,
@@ -37,6 +38,7 @@ STRUCTS: dict[str, type[Row]] = {
     "incident_events": IncidentEventRow,
     "deliveries": DeliveryRow,
     "change_events": ChangeRow,
+    "rejections": RejectionRow,
     "dead_letters": DeadLetterRow,
 }
 ENUMS = {Severity, Action, AlertOutcome, Status}

@@ -22,7 +22,7 @@ from schemas.alert import RawEvent
 from schemas.codec import decode_raw
 from schemas.config import Settings
 from schemas.control import ApiKey, FieldMapping, Integration, Service
-from schemas.topics import ALERTS_RAW, CHANGES, CONTROL, REPLIES
+from schemas.topics import ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REPLIES
 from streams.control import publish
 from streams.topics import create_topics
 from tests.conftest import FreePorts
@@ -41,7 +41,9 @@ READ_ONLY_KEY = "an API key that may not"
 RECORDS = [
     Service(id="gateway-test"),
     Integration(id=EVENTS_KEY, name="events", type="events_v2", service="gateway-test", rate_limit="unlimited"),
-    Integration(id=PROMETHEUS_KEY, name="alertmanager", type="prometheus", service="gateway-test", rate_limit="unlimited"),
+    Integration(
+        id=PROMETHEUS_KEY, name="alertmanager", type="prometheus", service="gateway-test", rate_limit="unlimited"
+    ),
     Integration(
         id=WEBHOOK_KEY,
         name="webhook",
@@ -51,7 +53,12 @@ RECORDS = [
         rate_limit="unlimited",
     ),
     Integration(
-        id=SIGNED_KEY, name="signed", type="webhook", service="gateway-test", signature_secret=SIGNATURE_SECRET
+        id=SIGNED_KEY,
+        name="signed",
+        type="webhook",
+        service="gateway-test",
+        signature_secret=SIGNATURE_SECRET,
+        rate_limit="unlimited",
     ),
     Integration(id=DISABLED_KEY, name="off", type="webhook", service="gateway-test", enabled=False),
     ApiKey(id="writer", sha256=sha256(API_KEY.encode()).hexdigest()),
@@ -125,7 +132,7 @@ def prepared(broker: str) -> str:
 
 async def prepare(bootstrap: str) -> None:
     """Create the gateway's topics and publish RECORDS."""
-    await create_topics(bootstrap, PARTITIONS, 1, [ALERTS_RAW, CHANGES, CONTROL, REPLIES])
+    await create_topics(bootstrap, PARTITIONS, 1, [ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REPLIES])
     await publish(bootstrap, RECORDS)
 
 
