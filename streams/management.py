@@ -56,6 +56,11 @@ def new_secret() -> str:
     return secrets.token_hex(SECRET_BYTES)
 
 
+def requests_a_minute(text: str) -> int | str:
+    """A rate limit as somebody types it: a number, or a word for the record to judge."""
+    return int(text) if text.isdecimal() and len(text) < 20 else text
+
+
 def new_integration(
     control: Control, values: Mapping[str, Any], *, create_service: bool = False
 ) -> tuple[Integration, list[AnyRecord]]:

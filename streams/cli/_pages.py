@@ -39,7 +39,7 @@ def page(provider: Provider[Any], base_url: str) -> str:
     rows += [("or", f"`{address.replace(' with ', '` with `')}`") for address in entry["addresses"]]
     rows += [
         ("Signature", _escaped(catalogue.signature_text(provider.signature))),
-        ("With an API key", f"`{entry['tenant_webhook_url']}`, `X-API-Key`, `X-Webhook-Signature`"),
+        ("With an API key", f"`{entry['tenant_webhook_url']}` with {_api_key_headers(provider)}"),
     ]
     steps = "\n".join(f"{number}. {_step(step)}" for number, step in enumerate(provider.setup, 1))
     fields = "\n".join(f"| `{ours}` | {theirs} |" for ours, theirs in provider.fields)
@@ -84,6 +84,11 @@ Severity: {_escaped(provider.severity_note)}
 Ask `stormweir integrations show <key>` for the URL, send the request above, and read its answer:
 [my alerts do not arrive](../not-arriving.md), [every error](../errors.md).
 """
+
+
+def _api_key_headers(provider: Provider[Any]) -> str:
+    signed = " and `X-Webhook-Signature`" if provider.can_sign else "; it cannot sign, so no signature is asked for"
+    return f"`X-API-Key`{signed}"
 
 
 def _table(providers: Iterable[Provider[Any]]) -> str:

@@ -182,7 +182,7 @@ def _options(
     if signature is not None:
         values["signature"] = signature
     if rate_limit is not None:
-        values["rate_limit"] = int(rate_limit) if rate_limit.isdecimal() else rate_limit
+        values["rate_limit"] = management.requests_a_minute(rate_limit)
     if topic_arn is not None:
         values["topic_arns"] = topic_arn
     if mapping is not None:

@@ -36,6 +36,9 @@ def create(
     key_id: KeyId,
     name: Annotated[str, typer.Option("--name", "-n", help="For people.")] = "",
     tenant: Annotated[str, typer.Option(help="Whose it is.")] = "default",
+    rate_limit: Annotated[
+        str | None, typer.Option(help="Requests a minute, or unlimited, where no integration of its tenant counts.")
+    ] = None,
     create_tenant: Annotated[bool, typer.Option("--create-tenant", help="Make the tenant: a new customer.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -45,7 +48,9 @@ def create(
     from streams.cli._control import Change, transact
 
     def plan(control: Control) -> tuple[NewKey, Change]:
-        values = {"id": key_id, "name": name, "tenant": tenant}
+        values: dict[str, object] = {"id": key_id, "name": name, "tenant": tenant}
+        if rate_limit is not None:
+            values["rate_limit"] = management.requests_a_minute(rate_limit)
         made = management.new_key(control, values, create_tenant=create_tenant)
         return made, Change(made.records)
 

@@ -148,9 +148,11 @@ class Provider(Generic[T]):
     what `decode` returned; `order_key` names what must stay in order: the dedup key of a single event,
     the group of a `batch` (one request, many alerts). `slug` is its name in URLs, records and files, for ever.
     `headers` are what the two functions need of the request, in lower case, QUERY and PATH among them.
-    `signature` is how the vendor proves itself once a secret is set; `setup` what to click in the tool, step
-    by step; `severity_note` how its severities become ours. `methods` are those it sends by; OPTIONS is the
-    question of a CloudEvents sender whether its events are wanted.
+    `signature` is how the vendor proves itself once a secret is set; a vendor that `can_sign` nothing needs an API
+    key only, until its integration asks for more. `methods` are those it sends by; OPTIONS is the question of a
+    CloudEvents sender whether its events are wanted. `addresses` are paths besides the one that every provider has.
+    `setup` is what to click in the tool, step by step; `fields` which of an alert's fields come from which of the
+    vendor's (Markdown, the first that is there counts); `severity_note` how its severities become ours.
     """
 
     slug: str
@@ -163,6 +165,7 @@ class Provider(Generic[T]):
     methods: tuple[str, ...] = ("POST",)
     batch: bool = False
     signature: Signature | None = None
+    can_sign: bool = True
     addresses: tuple[Address, ...] = ()
     setup: tuple[str, ...] = ()
     fields: tuple[tuple[str, str], ...] = ()

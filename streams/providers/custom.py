@@ -1,8 +1,8 @@
 """CauseFlow's custom webhook (https://docs.causeflow.ai): a fixed shape for tools that are in no list.
 
 `title` and `description` are required; `sourceAlertId`, `severity`, `service`, `environment`, `tags` and `metadata`
-may be there. The id, or else title, service and environment, tell what is a repeat. The shape knows no end: give
-the service an auto-resolve time, or use the generic webhook.
+may be there. The id, or else title, service and environment, tell what is a repeat. The shape knows no end; a tool
+that can say it sends to the generic webhook.
 """
 
 from schemas.alert import Action

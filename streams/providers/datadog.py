@@ -111,6 +111,7 @@ PROVIDER = Provider(
     parse=as_decoded,
     order_key=first_key,
     headers=("content-type",),
+    can_sign=False,
     setup=(
         "In Datadog, open Integrations, Webhooks, and add a webhook with the integration's URL.",
         'As payload: {"title": "$EVENT_TITLE", "body": "$EVENT_MSG", "alert_id": "$ALERT_ID", '

@@ -122,8 +122,8 @@ PROVIDER = Provider(
     signature=GENERAL,
     setup=(
         "In the tool, add a webhook that posts JSON to the integration's URL.",
-        "In stormweir.yaml, set the integration's mapping: the dotted paths of summary, severity, dedup_key, action "
-        "and source, and the values that trigger, acknowledge and resolve.",
+        "Set the integration's mapping, in stormweir.yaml or with --mapping <file>: the dotted paths of summary, "
+        "severity, dedup_key, action and source, and the values that trigger, acknowledge and resolve.",
         "If the tool can sign, set signature_secret here and the same secret there: HMAC-SHA256 of the body in "
         "hexadecimal, in X-Signature or X-Webhook-Signature.",
     ),

@@ -100,6 +100,18 @@ def test_alertmanagers_url_is_right(reader: Reader) -> None:
     assert json.loads(reader.bash(f"curl -sS '{url}' -d '{json.dumps(body)}'"))["status"] == "accepted"
 
 
+@pytest.mark.stack
+@pytest.mark.usefixtures("applied")
+def test_a_tool_is_connected_with_one_command(reader: Reader) -> None:
+    """Contract C35: what the command of the page prints is a URL and a request that work."""
+    [command] = blocks(section(PAGE, "Connect a tool"), "bash")
+    shown = reader.bash(command)
+    url = re.search(r"^webhook url +(\S+)$", shown, re.MULTILINE)
+    assert url
+    _until(url[1], b"{}", 400)
+    assert json.loads(reader.bash(shown.partition("Try it:\n")[2]))["status"] == "accepted"
+
+
 def test_the_diagram_names_the_topics() -> None:
     """Every topic but the changelogs is in the diagram, and no other."""
     [diagram] = re.findall(r"^```\n(.*?)^```$", section(PAGE, "The path of an alert"), re.MULTILINE | re.DOTALL)

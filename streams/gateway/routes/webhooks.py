@@ -15,8 +15,6 @@ from streams.providers import Provider
 
 TENANTS = "/v1/webhooks/"
 WEBHOOK_SIGNATURE = TimestampedHmac(("x-webhook-signature",), "x-timestamp", layout=b"%b.%b", prefix="sha256=")
-#: These cannot sign: they need the API key only, until their integration's policy says otherwise.
-_UNSIGNED = {"datadog"}
 
 
 class IntegrationWebhook(Route):
@@ -46,7 +44,7 @@ class TenantWebhook(Route):
 
     def __init__(self, provider: Provider[Any], directory: Directory) -> None:
         super().__init__(provider, directory)
-        self.policy: SignaturePolicy = "off" if provider.slug in _UNSIGNED else "required"
+        self.policy: SignaturePolicy = "required" if provider.can_sign else "off"
 
     def identify(self, request: Request) -> Sender:
         """The API key's sender of this provider. An unknown tenant and a wrong key look alike."""
