@@ -94,6 +94,16 @@ def _credential(folder: Path) -> str:
     return next((secrets[field] for field in CREDENTIAL_FIELDS if field in secrets), "")
 
 
+def certificates() -> dict[str, str]:
+    """The certificates (PEM) that signed cases, by the address that these name."""
+    secrets = _given(ROOT / "secrets.json").values()
+    return {
+        found["signing_cert_url"]: (ROOT / found["signing_cert"]).read_text()
+        for found in secrets
+        if "signing_cert" in found
+    }
+
+
 def _shared() -> Iterator[Case]:
     for results in sorted(ROOT.glob("*/expected.json")):
         folder = results.parent
