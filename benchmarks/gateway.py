@@ -59,10 +59,10 @@ def measure(bootstrap: str, scratch: Path, ports: int, rounds: int, seconds: int
     settings = Settings(data_dir=scratch / "gateway", port_base=ports, kafka=bootstrap)
     asyncio.run(topics_made_anew(settings))
     asyncio.run(publish(bootstrap, sample_records(SERVICES, "http://127.0.0.1:9/")))
-    files = {(name, size): _requests(scratch, name, size) for name in (NULL, ALERTMANAGER) for size in LOADS}
+    files = {(name, size): request_file(scratch, name, size) for name in (NULL, ALERTMANAGER) for size in LOADS}
     servers: dict[str, Callable[[], AbstractContextManager[tuple[int, int]]]] = {
         NULL: lambda: _null_handler(ports + 21),
-        GATEWAY: lambda: _gateway(settings),
+        GATEWAY: lambda: running_gateway(settings),
         ALERTMANAGER: lambda: _alertmanager(scratch, ports + 22, ports + 23),
     }
     runs: list[Run] = []
@@ -117,19 +117,22 @@ def summary(runs: list[Run]) -> dict[str, float]:
 
 def run_wrk(port: int, connections: int, seconds: int, requests: Path) -> dict[str, Any]:
     """Load a server as fast as it answers; requests, seconds and latencies. Raises ContenderError for any error."""
-    script = str(Path(__file__).with_name("wrk.lua"))
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script]
-    done = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}"],
-        env={**os.environ, "REQUESTS": str(requests)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    command, environ = wrk_command(port, connections, seconds, requests)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     if result["refused"] or result["broken"] or not result["requests"]:
         raise ContenderError(f"port {port}: {result}")
     return result
 
 
-def _requests(scratch: Path, name: str, size: int) -> Path:
+def wrk_command(port: int, connections: int, seconds: int, requests: Path) -> tuple[list[str], dict[str, str]]:
+    """The command that loads a server with the requests of a file, and its environment."""
+    script = str(Path(__file__).with_name("wrk.lua"))
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script]
+    return [*command, f"http://127.0.0.1:{port}"], {**os.environ, "REQUESTS": str(requests)}
+
+
+def request_file(scratch: Path, name: str, size: int) -> Path:
     """A file of pre-built requests for wrk.lua: every key once for 1 alert a request, 400 requests for more."""
     path = scratch / f"{name}-{size}.requests"
     with path.open("w") as file:
@@ -213,10 +216,12 @@ def _webhook(alerts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
-def _gateway(settings: Settings) -> Iterator[tuple[int, int]]:
+def running_gateway(settings: Settings, checkout: Path = CHECKOUT) -> Iterator[tuple[int, int]]:
+    """The gateway of a checkout: its port and process id."""
     environ = {**os.environ, **settings.environ()}
     command = [sys.executable, "-m", "streams.cli", "gateway"]
-    with _process(command, environ, f"http://127.0.0.1:{settings.port('admin.gateway')}/readyz") as pid:
+    ready = f"http://127.0.0.1:{settings.port('admin.gateway')}/readyz"
+    with _process(command, environ, ready, checkout) as pid:
         yield settings.port("gateway"), pid
 
 
@@ -246,10 +251,12 @@ def _alertmanager(scratch: Path, port: int, sink: int) -> Iterator[tuple[int, in
 
 
 @contextmanager
-def _process(command: list[str], environ: Mapping[str, str], ready_url: str) -> Iterator[int]:
+def _process(
+    command: list[str], environ: Mapping[str, str], ready_url: str, checkout: Path = CHECKOUT
+) -> Iterator[int]:
     """A server that is ready, until the block ends."""
     process = subprocess.Popen(
-        command, cwd=CHECKOUT, env=dict(environ), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command, cwd=checkout, env=dict(environ), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     try:
         deadline = time.monotonic() + _READY_S

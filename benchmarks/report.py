@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -60,7 +60,20 @@ GOALS = (
 )
 
 
-def write(runs: list[Run], summary: Mapping[str, float], *, partial: bool) -> Path:
+class Page(NamedTuple):
+    """Where a benchmark's results go: `name`.json is the newest, `file` its table; `command` makes them."""
+
+    title: str
+    command: str
+    name: str
+    file: str
+    goals: Sequence[Goal]
+
+
+RESULTS = Page("Measured", "make bench", "latest", "RESULTS.md", GOALS)
+
+
+def write(runs: list[Run], summary: Mapping[str, float], *, partial: bool, page: Page = RESULTS) -> Path:
     """Keep a run as JSON, a partial one in var/bench, a whole one also as the newest and as a table. The path."""
     now = datetime.now(UTC)
     kept: dict[str, Any] = {
@@ -74,11 +87,12 @@ def write(runs: list[Run], summary: Mapping[str, float], *, partial: bool) -> Pa
     results = VAR if partial else _HERE / "results"
     results.mkdir(parents=True, exist_ok=True)
     text = json.dumps(kept, indent=1) + "\n"
-    path = results / f"{now:%Y-%m-%d}-{kept['commit'][:10]}.json"
+    prefix = "" if page is RESULTS else f"{page.name}-"
+    path = results / f"{prefix}{now:%Y-%m-%d}-{kept['commit'][:10]}.json"
     path.write_text(text)
     if not partial:
-        (results / "latest.json").write_text(text)
-        (_HERE / "RESULTS.md").write_text(table(kept))
+        (results / f"{page.name}.json").write_text(text)
+        (_HERE / page.file).write_text(table(kept, page))
     return path
 
 
@@ -110,14 +124,14 @@ def commit() -> str:
     return head + "-dirty" * bool(changed)
 
 
-def table(kept: Mapping[str, Any]) -> str:
-    """RESULTS.md: the goals, then the medians of everything that was run."""
+def table(kept: Mapping[str, Any], page: Page = RESULTS) -> str:
+    """The page: the goals, then the medians of everything that was run."""
     machine = kept["machine"]
     lines = [
-        "# Measured",
+        f"# {page.title}",
         "",
-        "Written by `make bench`; every run is in `results/latest.json`. Goals are ratios of what ran in turn on the",
-        "same machine and broker; absolute figures below are for that machine only.",
+        f"Written by `{page.command}`; every run is in `results/{page.name}.json`. Goals are ratios of what ran",
+        "in turn on the same machine and broker; absolute figures below are for that machine only.",
         "",
         f"{kept['at']}, commit `{kept['commit'][:12]}`, {machine['cores']} cores of {machine['cpu']}, "
         f"{machine['memory_gb']} GB, Linux {machine['kernel']}, Python {machine['python']}, "
@@ -127,7 +141,7 @@ def table(kept: Mapping[str, Any]) -> str:
         "| figure | goal | measured | |",
         "|---|---|---|---|",
     ]
-    for goal in GOALS:
+    for goal in page.goals:
         value = kept["summary"].get(goal.name)
         bound = f"{'>=' if goal.at_least else '<='} {goal.bound:.3g}"
         shown, verdict = ("not measured", "") if value is None else (f"{value:.3g}", goal.verdict(value))

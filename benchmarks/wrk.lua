@@ -10,6 +10,14 @@ function init(args)
   end
 end
 
+-- Without DELAY_MS a connection sends again as soon as it is answered.
+if os.getenv("DELAY_MS") then
+  local pause = tonumber(os.getenv("DELAY_MS"))
+  function delay()
+    return pause
+  end
+end
+
 function request()
   next_one = next_one % #requests + 1
   return requests[next_one]

@@ -5,7 +5,9 @@ by an address, which the provider admits only if it is Amazon SNS's own; so is t
 """
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -21,8 +23,9 @@ log = structlog.get_logger(__name__)
 WAIT_S = 3.0
 #: Of as many certificates is known; an account's regions have one each, and a new one now and then.
 MAX_CERTIFICATES = 64
-#: Fetches, and visits, at one time: nobody may have more of them made than this.
-MAX_AT_ONCE = 32
+#: Fetches a minute, and visits at one time: who has a key cannot have us ask Amazon without end.
+MAX_FETCHES = 32
+MAX_VISITS = 32
 #: Between visits that failed. Afterwards "Request confirmation" in the SNS console starts again.
 PAUSES_S = (1.0, 5.0, 25.0, 60.0)
 _FINAL = frozenset(range(400, 500)) - {408, 429}
@@ -47,8 +50,16 @@ class Client(Protocol):
 class Sns:
     """Checks messages and confirms subscriptions. Of one event loop; `close` ends what it does in the background."""
 
-    def __init__(self, client: Client, wait: float = WAIT_S, pauses: Sequence[float] = PAUSES_S) -> None:
+    def __init__(
+        self,
+        client: Client,
+        wait: float = WAIT_S,
+        pauses: Sequence[float] = PAUSES_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
+        self._clock = clock
+        self._fetched: deque[float] = deque(maxlen=MAX_FETCHES)
         self._wait = wait
         self._pauses = pauses
         self._certificates: dict[str, str] = {}
@@ -85,7 +96,7 @@ class Sns:
         """
         if url in self._visits:
             return
-        if len(self._visits) >= MAX_AT_ONCE:
+        if len(self._visits) >= MAX_VISITS:
             raise Refusal(answers.UNAVAILABLE)
         visit = self._visits[url] = asyncio.create_task(self._visit(url, message.topic), name="sns confirmation")
         visit.add_done_callback(lambda _: self._visits.pop(url))
@@ -105,8 +116,10 @@ class Sns:
             return self._certificates[url]
         fetch = self._fetches.get(url)
         if fetch is None:
-            if len(self._fetches) >= MAX_AT_ONCE:
+            now = self._clock()
+            if len(self._fetched) == MAX_FETCHES and now - self._fetched[0] < 60:
                 raise Refusal(answers.NO_CERTIFICATE)
+            self._fetched.append(now)
             fetch = self._fetches[url] = asyncio.create_task(self._fetch(url), name="sns certificate")
             fetch.add_done_callback(lambda _: self._fetches.pop(url))
         await asyncio.wait([fetch], timeout=self._wait)

@@ -35,9 +35,14 @@ CONFIRM = signed(CONFIRMATION, "1", CONFIRMING)
 
 
 @asynccontextmanager
-async def checking(client: Client, wait: float = 5, pauses: tuple[float, ...] = (0.01,) * 4) -> AsyncIterator[Sns]:
+async def checking(
+    client: Client,
+    wait: float = 5,
+    pauses: tuple[float, ...] = (0.01,) * 4,
+    clock: Callable[[], float] = time.monotonic,
+) -> AsyncIterator[Sns]:
     """The checks in front of this Amazon."""
-    sns = Sns(client, wait, pauses)
+    sns = Sns(client, wait, pauses, clock)
     try:
         yield sns
     finally:
@@ -170,31 +175,29 @@ async def test_a_slow_certificate_does_not_hold_the_request() -> None:
 
 
 async def test_certificates_and_fetches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest certificate makes room; more addresses at once than allowed wait for SNS's next try."""
+    """The oldest certificate makes room; more addresses in a minute than allowed wait for SNS's next try."""
     monkeypatch.setattr(module, "MAX_CERTIFICATES", 2)
-    monkeypatch.setattr(module, "MAX_AT_ONCE", 2)
+    monkeypatch.setattr(module, "MAX_FETCHES", 3)
     urls = [CERTIFICATE_URL.replace("1f", str(number)) for number in range(4)]
-    gate = asyncio.Event()
+    bodies = [signed(NOTIFICATION, "2", NAMES, SigningCertURL=url) for url in urls]
     visited: list[str] = []
 
     class Many:
         async def get(self, url: str) -> tuple[Answer, bytes]:
             visited.append(url)
-            await gate.wait()
             return Answer(200), certificate(rsa_key()).encode()
 
-    bodies = [signed(NOTIFICATION, "2", NAMES, SigningCertURL=url) for url in urls]
-    async with checking(Many()) as sns:
-        waiting = [asyncio.create_task(check(sns, body)) for body in bodies[:2]]
-        await until(lambda: len(visited) == 2)
-        assert await refused(sns, bodies[2]) == (503, "no_certificate")
-        gate.set()
-        assert None not in await asyncio.gather(*waiting)
+    now = 0.0
+    async with checking(Many(), clock=lambda: now) as sns:
+        for body in bodies[:3]:
+            assert await check(sns, body) is not None
+            now += 10
+        assert await refused(sns, bodies[3]) == (503, "no_certificate")
         assert await check(sns, bodies[2]) is not None
-        assert await check(sns, bodies[1]) is not None
-        assert visited == urls[:3]
+        now = 60.0
         assert await check(sns, bodies[0]) is not None
         assert visited == [*urls[:3], urls[0]]
+        assert await refused(sns, bodies[1]) == (503, "no_certificate")
 
 
 async def test_a_certificate_of_ones_own_is_used_instead() -> None:
@@ -261,7 +264,7 @@ async def test_a_confirmation_that_amazon_refuses_is_given_up() -> None:
 
 async def test_visits_are_bounded_and_end_with_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     """One visit more than allowed is 503, so SNS asks again; closing ends those under way."""
-    monkeypatch.setattr(module, "MAX_AT_ONCE", 1)
+    monkeypatch.setattr(module, "MAX_VISITS", 1)
     amazon = Amazon()
     async with checking(amazon, pauses=(60,)) as sns:
         message = await check(sns, CONFIRM)

@@ -1,0 +1,169 @@
+"""What a request costs by provider: reading it, and the whole gateway without HTTP server and Kafka.
+
+Pure timing of Python in one process, on the providers' own examples. `decode_us` is what the gateway does with a
+body, `drafts_us` what normalize does (decode and parse), `gateway_us` every check of a request and its record up
+to the broker, which here acknowledges at once.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+from benchmarks.process import ContenderError, median
+from benchmarks.report import Progress, Run
+from schemas.alert import RawEvent
+from schemas.control import Control, FieldMapping, Integration, Service, control_key, dump
+from schemas.fingerprint import digest, uuid7
+from streams.gateway.app import Gateway
+from streams.gateway.body import Reader
+from streams.gateway.lanes import Lanes
+from streams.gateway.metrics import GatewayMetrics
+from streams.gateway.rejections import Rejections
+from streams.gateway.sns import Sns
+from streams.gateway.verdicts import Verdicts
+from streams.providers import PATH, PROVIDERS, QUERY, Context, Example, Provider
+
+#: Seconds of one timing; the least of several is taken.
+_LEAST_S = 0.02
+_MAPPING = FieldMapping()
+
+
+def measure(rounds: int, progress: Progress) -> list[Run]:
+    """One run for each provider that gives alerts, the means over its examples."""
+    runs: list[Run] = []
+    for provider in PROVIDERS.values():
+        if examples := [example for example in provider.examples if example.alerts]:
+            figures = [_costs(provider, example, rounds) for example in examples]
+            means = {name: round(sum(each[name] for each in figures) / len(figures), 1) for name in figures[0]}
+            runs.append({"part": "providers", "provider": provider.slug, "examples": len(examples), **means})
+            progress(f"{provider.slug}: decode {means['decode_us']} us, gateway {means['gateway_us']} us a request")
+    return runs
+
+
+def summary(runs: list[Run]) -> dict[str, float]:
+    """The middle of all providers; empty when this part was not measured."""
+    costs = [run["decode_us"] for run in runs if run["part"] == "providers"]
+    return {"provider_decode_us": median(costs), "provider_decode_most_us": max(costs)} if costs else {}
+
+
+def _costs(provider: Provider[Any], example: Example, rounds: int) -> dict[str, float]:
+    context = Context(uuid7(), example.headers, _MAPPING)
+    raw = RawEvent("default", "bench", _key(provider), provider.slug, uuid7(), 1, example.body, dict(example.headers))
+    return {
+        "bytes": len(example.body),
+        "alerts": len(example.alerts),
+        "decode_us": _least_us(lambda: provider.decode(example.body, context), rounds),
+        "drafts_us": _least_us(lambda: provider.drafts(raw, _MAPPING), rounds),
+        "gateway_us": asyncio.run(_gateway_us(provider, example, rounds)),
+    }
+
+
+def _least_us(call: Callable[[], object], rounds: int) -> float:
+    """Microseconds of one call."""
+    times = 1
+    while (took := _seconds(call, times)) < _LEAST_S:
+        times *= 2
+    return min(took, *(_seconds(call, times) for _ in range(rounds))) / times * 1e6
+
+
+def _seconds(call: Callable[[], object], times: int) -> float:
+    started = time.perf_counter()
+    for _ in range(times):
+        call()
+    return time.perf_counter() - started
+
+
+async def _gateway_us(provider: Provider[Any], example: Example, rounds: int) -> float:
+    gateway, exchange = _gateway(provider), _Exchange(example.body)
+    scope = _Scope(provider, example)
+    await gateway.__rsgi__(scope, exchange)
+    if not 200 <= exchange.status < 300:
+        raise ContenderError(f"{provider.slug}: the gateway answers {exchange.status}")
+    times, taken = 1, 0.0
+    while taken < _LEAST_S:
+        times *= 2
+        taken = await _requests(gateway, scope, exchange, times)
+    return min([taken, *[await _requests(gateway, scope, exchange, times) for _ in range(rounds)]]) / times * 1e6
+
+
+async def _requests(gateway: Gateway, scope: "_Scope", exchange: "_Exchange", times: int) -> float:
+    started = time.perf_counter()
+    for _ in range(times):
+        await gateway.__rsgi__(scope, exchange)
+    return time.perf_counter() - started
+
+
+def _gateway(provider: Provider[Any]) -> Gateway:
+    control = Control()
+    service = Service(id="bench")
+    sender = Integration(
+        id=_key(provider), name="bench", type=provider.slug, service=service.id, rate_limit="unlimited", signature="off"
+    )
+    for record in (service, sender):
+        control.apply(control_key(record), dump(record))
+    lanes = cast(Lanes, _Lanes())
+    return Gateway(
+        control,
+        lanes,
+        lanes,
+        Verdicts("127.0.0.1:1"),
+        Sns(_Away()),
+        Reader(1_048_576),
+        Rejections("127.0.0.1:1"),
+        GatewayMetrics(),
+        b"{}",
+    )
+
+
+def _key(provider: Provider[Any]) -> str:
+    return digest("stormweir benchmarks", provider.slug).hex()
+
+
+class _Lanes:
+    """Kafka that acknowledges at once."""
+
+    def put(self, key: bytes, value: bytes, at: int, headers: object = None) -> asyncio.Future[None]:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+class _Away:
+    """Nothing is fetched: the integrations need no signature."""
+
+    async def get(self, url: str) -> Any:
+        raise AssertionError(url)
+
+
+class _Scope:
+    """A request as the server hands it over."""
+
+    def __init__(self, provider: Provider[Any], example: Example) -> None:
+        headers = {name: value for name, value in example.headers.items() if name not in (QUERY, PATH)}
+        self.headers = {"content-length": str(len(example.body)), "content-type": "application/json", **headers}
+        self.method = "POST" if "POST" in provider.methods else provider.methods[0]
+        self.path = f"/api/integrations/{provider.slug}"
+        if PATH in example.headers:  # the vendor's own address, where the key is in a header
+            self.path = example.headers[PATH]
+            name, _, scheme = provider.addresses[0][1].partition(": ")
+            self.headers[name.lower()] = f"{scheme}{_key(provider)}"
+        query = f"integrationId={_key(provider)}"
+        self.query_string = f"{query}&{example.headers[QUERY]}" if QUERY in example.headers else query
+
+
+class _Exchange:
+    """The body comes at once, the answer's status is kept."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.status = 0
+
+    async def __call__(self) -> bytes:
+        return self._body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        raise AssertionError("the length is known")
+
+    def response_bytes(self, status: int, headers: object, body: bytes) -> None:
+        self.status = status
