@@ -9,7 +9,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -88,10 +90,12 @@ class Reader:
             time.sleep(0.1)
 
 
-@pytest.fixture(scope="package")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """A reader whose `stormweir up` runs as long as these tests."""
-    reader = Reader(tmp_path_factory.mktemp("up"))
+R = TypeVar("R", bound=Reader)
+
+
+@contextmanager
+def following(reader: R) -> Iterator[R]:
+    """The reader while its `stormweir up` runs, which ends orderly."""
     with reader.output.open("wb") as output:
         up = subprocess.Popen(
             [sys.executable, "-m", "streams.cli", "up"], cwd=ROOT, env=reader.environ, stdout=output, stderr=output
@@ -107,6 +111,13 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         up.send_signal(signal.SIGTERM)
         status = up.wait(30)
     assert status == 0, reader.output.read_text()
+
+
+@pytest.fixture(scope="package")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """A reader whose `stormweir up` runs as long as these tests."""
+    with following(Reader(tmp_path_factory.mktemp("up"))) as reader:
+        yield reader
 
 
 def _ready(settings: Settings) -> bool:
