@@ -17,6 +17,8 @@ from streams.embedded.stack import PROCESSES, Stack
 from streams.storm.kafka import topic_ends
 from streams.storm.ledger import Range, count_stored, ranges
 
+#: One for each core that the goals are stated for: more only make batches smaller.
+PARTITIONS = 2
 _POLL_S = 0.1
 #: CPU microseconds a second of all processes together, below which nothing is under way.
 _QUIET_US = 400_000
@@ -107,6 +109,7 @@ async def running(bootstrap: str, kafka_pid: int, data_dir: Path, port_base: int
         data_dir=data_dir,
         port_base=port_base,
         kafka=bootstrap,
+        partitions=PARTITIONS,
         allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),),
         base_url=f"http://127.0.0.1:{port_base}",
     )

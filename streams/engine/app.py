@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import faust
-from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.engine import metrics
@@ -23,14 +22,13 @@ from streams.engine.restore import catch_up, foreign, restore
 from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore, RocksStore, Store
 from streams.engine.transport import BatchSchema, EngineConsumer, EngineTransport
+from streams.engine.watch import Watchdog
 
 log = logging.getLogger(__name__)
 
 Hook = Callable[[], Awaitable[None]]
 
 TICK_SECONDS = 1.0
-#: How long the consumer may take to tell the ends of its partitions, seconds.
-DEAF_AFTER = 15.0
 #: How long a revoked or stopping lane may finish its commit.
 CLOSE_PATIENCE = 3.0
 
@@ -86,9 +84,9 @@ class Engine:
         self._starts: list[Hook] = []
         self._stops: list[Hook] = []
         self._prepared = asyncio.Event()
-        self._deaf = 0
         self._committed: dict[TP, int] = {}
         self._broker = Broker(bootstrap, group)
+        self._watchdog = Watchdog(bootstrap)
         data_dir.mkdir(parents=True, exist_ok=True)
         self.app = StormweirApp(
             group,
@@ -235,8 +233,9 @@ class Engine:
                 store.close()
 
     async def release(self) -> None:
-        """Close the producer and stop what runs beside."""
+        """Close the producer and the watchdog's client, and stop what runs beside."""
         await self._broker.stop()
+        await self._watchdog.stop()
         for stop in self._stops:
             await stop()
 
@@ -380,33 +379,12 @@ class Engine:
                     self._fail(error)
 
     async def _watch(self) -> None:
-        """A lane that is behind and does not move is worth a restart (faust #523, aiokafka #1154)."""
-        lanes = dict(self.lanes)
-        if not lanes:
-            return
-        try:
-            ends = await asyncio.wait_for(self.app.consumer.highwaters(*lanes), DEAF_AFTER)
-        except (KafkaError, TimeoutError) as error:
-            log.warning("the ends of the partitions are unknown: %r", error)
-            # After a broker's death a consumer may never hear the new one (aiokafka #1154): if we can reach it, go.
-            if await self._broker.reachable():
-                self._deaf += 1
-                if self._deaf >= 2:
-                    self._fail(RuntimeError("the broker answers, but not to this consumer"))
-            return
-        self._deaf = 0
-        for tp, lane in lanes.items():
-            # A rebalance may have come in between.
-            if lane.closed:
-                continue
-            lag = max(0, ends[tp] - lane.committed - 1)
-            metrics.LAG.labels(tp.topic, str(tp.partition)).set(lag)
-            age = time.monotonic() - lane.progress_at if lag else 0.0
-            metrics.COMMIT_AGE.labels(tp.topic, str(tp.partition)).set(age)
-            if not lag:
-                lane.progress_at = time.monotonic()
-            elif age > lane.stalled_after:
-                self._fail(RuntimeError(f"{tp.topic}/{tp.partition}: {lag} behind, no progress for {age:.0f} s"))
+        """What stands still is worth a restart."""
+        lanes = self.lanes
+        wrong = await self._watchdog.look(dict(lanes))
+        # A rebalance may have come in between: these lanes stand still because others took their place.
+        if wrong is not None and lanes is self.lanes:
+            self._fail(RuntimeError(wrong))
 
     def _fail(self, error: BaseException) -> None:
         """Fail loudly: a supervisor restarts the process and everything resumes from the changelog."""

@@ -42,14 +42,6 @@ class Broker:
         if producer is not None:
             await _close(producer)
 
-    async def reachable(self) -> bool:
-        """Whether the broker answers this process's producer now, or a new one."""
-        try:
-            producer = await asyncio.wait_for(self._connected(), 5)
-            return bool(await asyncio.wait_for(producer.client.force_metadata_update(), 5))
-        except Exception:
-            return False
-
     async def partitions(self, topic: str) -> int:
         """How many partitions the topic has. Raises LookupError when it does not exist."""
         producer = await self._connected()

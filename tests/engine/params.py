@@ -26,6 +26,8 @@ class Params(msgspec.Struct, kw_only=True, frozen=True):
     gate: bool = False
     #: While a file `late` exists in the directory, a fetch begins half a second after the next rebalance.
     late_fetch: bool = False
+    #: While a file `deaf` exists in the directory, the consumer hears nothing: no records, and no ends of partitions.
+    deaf: bool = False
     #: A flush that somebody else appends to partition 0 just before this process's first.
     intrusion: list[tuple[bytes, bytes]] = []
     stalled_after: float = 60.0

@@ -139,6 +139,21 @@ async def test_sigterm_in_the_middle_ends_with_0_and_loses_nothing(make_rig: Mak
     await rig.check()
 
 
+async def test_a_consumer_that_hears_nothing_ends_the_worker(make_rig: MakeRig) -> None:
+    """Deaf, as a broker's death may leave it (aiokafka #1154), while others hear: status 1 once it is behind."""
+    rig = await make_rig(partitions=1)
+    await rig.load(100, 10)
+    worker = rig.worker(deaf=True, stalled_after=2.0)
+    await rig.drained()
+    (worker.directory / "deaf").touch()
+    await rig.load(100, 10)
+    assert await worker.ended(25) == 1
+    assert "100 behind, no progress for" in worker.log
+    rig.worker()
+    await rig.drained()
+    await rig.check()
+
+
 async def test_a_lane_that_is_stuck_ends_the_worker(make_rig: MakeRig) -> None:
     """Behind, and no progress for STALLED_AFTER (2 s here): status 1, so that a supervisor restarts it."""
     rig = await make_rig(partitions=1)

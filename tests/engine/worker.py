@@ -136,8 +136,23 @@ def _interfere(params: Params, directory: Path) -> None:
             options["timeout"] = 1.0
         return await fetch(self, *args, **options)
 
+    async def deaf_fetch(self: EngineConsumerThread, *args: Any, **options: Any) -> Any:
+        records = await fetch(self, *args, **options)
+        while (directory / "deaf").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return records
+
+    ends = EngineConsumerThread.highwaters
+
+    async def deaf_ends(self: EngineConsumerThread, *args: Any) -> Any:
+        while (directory / "deaf").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return await ends(self, *args)
+
     if params.late_fetch:
         EngineConsumerThread._fetch_records = late_fetch
+    if params.deaf:
+        EngineConsumerThread._fetch_records, EngineConsumerThread.highwaters = deaf_fetch, deaf_ends
     broker: Any = Broker
     broker.send, broker.append = watched_send, watched_append
 
