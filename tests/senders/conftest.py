@@ -18,6 +18,7 @@ from tests.docs.conftest import Reader, following
 SENDERS = {
     "alertmanager-webhook": "prometheus",
     "alertmanager-pagerduty": "events_v2",
+    "alertmanager-opsgenie": "opsgenie",
     "pagerduty-client": "events_v2",
     "cloudevents-sdk": "cloudevents",
     "kuma-multipart": "uptimekuma",

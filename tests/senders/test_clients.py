@@ -75,7 +75,12 @@ def test_pagerdutys_client_sends_change_events(stack: Stack, pagerduty_client: p
     link = {"href": "https://example.com/7", "text": "build"}
     pagerduty_client.submit("Deployed shop 7", source="ci", links=[link], timestamp=stamp)
     at = round(now.timestamp() * 1000)
-    change = {"summary": "Deployed shop 7", "source": "ci", "at": str(at), "links": json.dumps([link])}
+    change = {
+        "summary": "Deployed shop 7",
+        "source": "ci",
+        "at": str(at),
+        "links": json.dumps([link], separators=(",", ":")),
+    }
     query = "SELECT summary, source, toString(toUnixTimestamp64Milli(at)) AS at, links FROM change_events"
     eventually(lambda: stack.rows(f"{query} WHERE service = 'pagerduty-client'"), [change])
     assert not stack.rows("SELECT * FROM alerts WHERE service = 'pagerduty-client' AND summary LIKE 'Deployed%'")

@@ -1,4 +1,4 @@
-"""Debian's Prometheus and Alertmanager: what goes down and comes up again, by webhook and as to PagerDuty."""
+"""Debian's Prometheus and Alertmanager: what goes down and comes up again, by webhook, as to PagerDuty and Opsgenie."""
 
 import shutil
 import subprocess
@@ -66,7 +66,7 @@ def running(directory: Path, *command: str) -> Iterator[None]:
 
 
 def configure(directory: Path, stack: Stack, alertmanager: int, shops: list[int]) -> None:
-    """One rule, which fires while a shop is down, and two receivers for it; everything at the pace of a second."""
+    """One rule, which fires while a shop is down, and three receivers for it; everything at the pace of a second."""
     files = {
         "prometheus.yml": {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
@@ -99,7 +99,8 @@ def configure(directory: Path, stack: Stack, alertmanager: int, shops: list[int]
                 "repeat_interval": "1h",
                 "routes": [
                     {"receiver": "webhook", "group_by": ["alertname"], "continue": True},
-                    {"receiver": "pagerduty", "group_by": ["alertname", "instance"]},
+                    {"receiver": "pagerduty", "group_by": ["alertname", "instance"], "continue": True},
+                    {"receiver": "opsgenie", "group_by": ["alertname", "instance"]},
                 ],
             },
             "receivers": [
@@ -114,6 +115,17 @@ def configure(directory: Path, stack: Stack, alertmanager: int, shops: list[int]
                             "url": f"{stack.url}/v2/enqueue",
                             "routing_key": key("alertmanager-pagerduty"),
                             "severity": "{{ .CommonLabels.severity }}",
+                            "send_resolved": True,
+                        }
+                    ],
+                },
+                {
+                    "name": "opsgenie",
+                    "opsgenie_configs": [
+                        {
+                            "api_url": f"{stack.url}/",
+                            "api_key": key("alertmanager-opsgenie"),
+                            "priority": '{{ if eq .CommonLabels.severity "critical" }}P1{{ else }}P3{{ end }}',
                             "send_resolved": True,
                         }
                     ],
@@ -167,7 +179,7 @@ def test_what_fires_and_resolves_in_prometheus_does_so_here(
                 "--rules.alert.resend-delay=1s",
             )
         )
-        services = ("alertmanager-webhook", "alertmanager-pagerduty")
+        services = ("alertmanager-webhook", "alertmanager-pagerduty", "alertmanager-opsgenie")
         for service in services:
             wait_for_shops(stack, service, {first: "open", second: "open"})
         with opened_shop(first):
