@@ -43,8 +43,15 @@ class Setup(NamedTuple):
 
 def setup(integration: Integration, base_url: str) -> Setup:
     """How to connect this integration; the test request is signed if it has a secret, and shows none."""
+    provider, secret = PROVIDERS[integration.type], integration.signature_secret
+    headers = () if secret is None else _signature_headers(provider)
+    return _setup(provider, base_url, integration.id, secret)._replace(headers=headers)
+
+
+def could_sign(integration: Integration) -> bool:
+    """Whether its requests are not signed and, with a secret, its tool may be able to."""
     provider = PROVIDERS[integration.type]
-    return _setup(provider, base_url, integration.id, integration.signature_secret)
+    return integration.signature_secret is None and provider.can_sign and bool(_signature_headers(provider))
 
 
 def entry(provider: Provider[Any], base_url: str) -> dict[str, Any]:
@@ -92,15 +99,18 @@ def signature_text(scheme: Signature | None) -> str:
 
 
 def _setup(provider: Provider[Any], base_url: str, key: str, secret: str | None) -> Setup:
-    signature = () if isinstance(provider.signature, SnsCertificate) else (signature_text(provider.signature),)
     return Setup(
         webhook_url(provider.slug, base_url, key),
         provider.methods,
-        tuple(f"{text} (if a secret is set)" for text in signature),
+        tuple(f"{text} (if a secret is set)" for text in _signature_headers(provider)),
         tuple(f"{base_url}{path} with {header}{key}" for path, header in provider.addresses),
         provider.setup,
         _test_request(provider, base_url, key, secret),
     )
+
+
+def _signature_headers(provider: Provider[Any]) -> tuple[str, ...]:
+    return () if isinstance(provider.signature, SnsCertificate) else (signature_text(provider.signature),)
 
 
 def _test_request(provider: Provider[Any], base_url: str, key: str, secret: str | None) -> str:

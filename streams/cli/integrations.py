@@ -236,4 +236,7 @@ def _show(integration: Integration, *, json: bool, secret: bool = False) -> None
     for header in setup.headers:
         print(f"{'header':<17}{header}")
     print("\nSet-up:", *(f"  {number}. {step}" for number, step in enumerate(setup.steps, 1)), sep="\n")
+    if catalogue.could_sign(integration):
+        update = f"stormweir integrations update {integration.id[:8]} --generate-secret"
+        print(f"\nIts requests are not signed. If the tool can sign: {update}")
     print(f"\nTry it:\n{setup.test_request}")
