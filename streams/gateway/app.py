@@ -151,7 +151,14 @@ class Gateway:
             return await self._silent(route, request, silence, message)
         except BadBody as error:
             return route.bad_body(error)
-        return await self._deliver(route, request, route.provider.order_key(decoded, request.context))
+        order_key = route.provider.order_key(decoded, request.context)
+        asked = preference(request.header("prefer"))
+        seconds = route.wait if asked is None else asked
+        if seconds:
+            answer = await self._judged(route, request, order_key, seconds)
+            return answer if asked is None else answers.waited(answer, asked)
+        await self._put(route, request, order_key)
+        return route.accepted(request, order_key)
 
     async def _silent(self, route: Route, request: Request, silence: NoAlert, message: SignedMessage | None) -> Answer:
         """There is no alert: a change is on Kafka, what a verified message asks to visit is being visited."""
@@ -165,19 +172,11 @@ class Gateway:
             self._sns.confirm(message, silence.callback)
         return route.silent(request, silence)
 
-    async def _deliver(self, route: Route, request: Request, order_key: str) -> Answer:
-        """Kafka has it; and the stream has said what became of it, if the request waits and that is in time."""
-        asked = preference(request.header("prefer"))
-        seconds = route.wait if asked is None else asked
-        if not seconds:
-            await self._put(route, request, order_key)
-            return route.accepted(request, order_key)
-        put = partial(self._put, route, request, order_key)
-        verdict = await self._verdicts.of(request.event_id, seconds, put)
+    async def _judged(self, route: Route, request: Request, order_key: str, seconds: int) -> Answer:
+        """Kafka has it, and the stream has said what became of it, if that is in time."""
+        verdict = await self._verdicts.of(request.event_id, seconds, partial(self._put, route, request, order_key))
         answer = route.accepted(request, order_key)
-        if verdict is not None:
-            answer = route.judged(answer, verdict)
-        return answer if asked is None else answers.waited(answer, asked)
+        return answer if verdict is None else route.judged(answer, verdict)
 
     def _refuse(self, route: Route, request: Request, answer: Answer) -> Answer:
         """Note a refusal, and give it as the route's clients read it."""
