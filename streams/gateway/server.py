@@ -16,6 +16,7 @@ from streams.catalogue import catalogue_json
 from streams.control import ControlReader
 from streams.gateway import body
 from streams.gateway.app import Gateway
+from streams.gateway.auth import unsigned
 from streams.gateway.lanes import Lanes
 from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.rejections import Rejections
@@ -33,6 +34,8 @@ CLOSE_S = 0.5
 #: How many requests may be open at once; more wait in the accept queue.
 CONCURRENCY = 1024
 _RETRY_S = 1.0
+#: How many integrations a warning names.
+_NAMES = 20
 
 
 async def serve(settings: Settings, client: Client) -> None:
@@ -89,6 +92,8 @@ class _Process:
     async def run(self) -> None:
         """Start, and serve until `stop_serving`."""
         self._reader = await _follow(self._settings.bootstrap)
+        if names := unsigned(self._reader.control):
+            log.warning("integrations without a signature secret", count=len(names), first=names[:_NAMES])
         await self._lanes.start()
         await self._changes.start()
         await self._verdicts.start()

@@ -142,7 +142,9 @@ def limited(gateway: RunningGateway) -> RunningGateway:
         ]
         await publish(gateway.bootstrap, records)
         async with aiohttp.ClientSession(gateway.url) as http, asyncio.timeout(10):
-            while (await post(http, SHARED, b"[")).status != 400:
+            while True:
+                if (await post(http, SHARED, b"[")).status == 400:
+                    break
                 await asyncio.sleep(0.05)
 
     asyncio.run(prepare())
