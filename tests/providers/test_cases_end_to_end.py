@@ -49,13 +49,18 @@ def outcomes(pipeline: Pipeline) -> Mapping[str, Outcome]:
 
 @pytest.mark.parametrize("case", SENT, ids=lambda case: case.id)
 def test_a_request_over_http_becomes_what_the_set_says(outcomes: Mapping[str, Outcome], case: Case) -> None:
-    """Status and answer, and on the topics the alerts that are described, the change, or nothing at all."""
+    """Status and answer, and on the topics the alerts that are described, the change, or nothing at all.
+
+    A dedup key in the answer is that of the alert.
+    """
     reply, raw, changes, alerts = outcomes[case.id]
     assert reply.status in case.expected.get("http_status", SUCCESS), reply
     answers(case, reply)
     accepted = case.expected["outcome"] == "alerts"
     assert [event.body for event in raw] == ([request(case, key(case)).body] if accepted else [])
     assert len(changes) == (case.expected["outcome"] == "change")
+    told = json.loads(reply.body).get("dedup_key") if accepted else None
+    assert told is None or [alert.dedup_key for alert in alerts] == [told]
     for alert in arranged(case, alerts):
         assert (alert.tenant, alert.provider) == ("default", case.slug)
         assert alert.action is not Action.TRIGGER or (alert.summary and alert.source)
