@@ -18,6 +18,10 @@ BASE_URL = "https://alerts.example.com"
 _EVENT_ID = bytes(range(16))
 _JSON_PART = re.compile(r'(\{".*\})', re.DOTALL)
 _MARKUP = re.compile(r"([\\`*<>$|])")
+_STORED = """
+202 says that it is stored. If it has a time in it and is sent again within an hour after its incident was resolved,
+it is older than that, and opens nothing.
+"""
 _SHOWN = {QUERY: "query", PATH: "path"}
 
 
@@ -66,7 +70,7 @@ The command prints the URL with its key. In the tool:
 ```
 {entry["test_request"]}
 ```
-
+{_STORED if entry["test_request"].startswith("curl") else ""}
 ## What becomes what
 
 The first that is there counts. What is not named here is kept in the alert's details.

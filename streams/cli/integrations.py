@@ -174,6 +174,8 @@ def _options(
         raise management.FieldError("signature_secret", "either --secret or --generate-secret")
     if secret == "-":  # noqa: S105 - the word for the standard input
         secret = typer.get_text_stream("stdin").readline().strip()
+        if not secret:
+            raise management.FieldError("signature_secret", "the standard input has none")
     values: dict[str, Any] = {}
     if generate_secret:
         values["signature_secret"] = management.new_secret()

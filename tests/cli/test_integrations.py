@@ -78,6 +78,8 @@ def test_an_integration_from_its_making_to_its_end(kafka: str, tmp_path: Path) -
     assert made["signature_secret"] not in shown
 
     run(kafka, "integrations", "update", "monitors", "--rate-limit", "600", "--secret", "-", given="typed secret\n")
+    told = run(kafka, "integrations", "update", "monitors", "--secret", "-", status=2)
+    assert "signature_secret: the standard input has none" in told
     run(kafka, "integrations", "disable", "monitors")
     stored = configuration(kafka).integrations[key]
     assert (stored.enabled, stored.rate_limit, stored.signature_secret) == (False, 600, "typed secret")
