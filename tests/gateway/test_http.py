@@ -93,17 +93,6 @@ async def test_a_generated_dedup_key_is_the_event_id(gateway: RunningGateway, ht
     assert sorted(keys) == sorted(event.event_id.hex() for _, event in events)
 
 
-@pytest.mark.parametrize("action", ["acknowledge", "resolve"])
-@pytest.mark.parametrize("path", ["/v2/enqueue", "/api/events"])
-async def test_action_and_dedup_key_are_enough_after_the_trigger(
-    http: aiohttp.ClientSession, path: str, action: str
-) -> None:
-    """Acknowledge and resolve are accepted with nothing else in the body."""
-    lenient = {"event_action": action, "dedup_key": "k"}
-    async with http.post(path, data=body(lenient), headers=token(EVENTS_KEY)) as answer:
-        assert (answer.status, (await answer.json())["dedup_key"]) == (202, "k")
-
-
 async def test_an_api_key_sends_for_the_service_it_names(gateway: RunningGateway, http: aiohttp.ClientSession) -> None:
     """`Authorization: Bearer` and `service_id`: the record says which API key, never the key itself."""
     start = await ends(gateway.bootstrap)

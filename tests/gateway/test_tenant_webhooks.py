@@ -9,8 +9,9 @@ from hashlib import sha256
 import aiohttp
 import pytest
 
-from schemas.control import AnyRecord, ApiKey, Integration, SignaturePolicy, control_key
+from schemas.control import AnyRecord, ApiKey, FieldMapping, Integration, SignaturePolicy, control_key
 from streams.control import publish
+from streams.providers import PROVIDERS
 from tests.gateway.conftest import RunningGateway, accepted_since, ends
 from tests.gateway.senders import ACME, BARE, PAUSED, WEBHOOK_SECRET, api_key, key, service, signature
 from tests.gateway.senders import records as senders_records
@@ -18,17 +19,18 @@ from tests.gateway.senders import records as senders_records
 pytestmark = pytest.mark.broker
 
 CUSTOM = json.dumps({"title": "Till offline", "description": "No sale", "sourceAlertId": 7}).encode()
-#: The seed's body for Datadog, with its tags as one text.
-DATADOG = json.dumps(
-    {
-        "alert_id": "12345",
-        "title": "High CPU on web-01",
-        "text": "CPU above 90 %",
-        "alert_type": "error",
-        "priority": "P1",
-        "tags": "env:prod,service:web",
-    }
-).encode()
+#: As the seed has it, tags as one text; and Datadog's default template with variables that it left as they were.
+DATADOG = b"""{
+  "alert_id": "12345678",
+  "title": "High error rate on payment-service",
+  "text": "Error rate exceeded 5% threshold for 5 minutes.",
+  "alert_type": "error",
+  "priority": "P1",
+  "tags": "env:production,service:payment-service,team:platform"
+}"""
+TEMPLATE = b"""{"body": "$EVENT_MSG", "last_updated": "$LAST_UPDATED", "event_type": "$EVENT_TYPE",
+"title": "[Triggered on {host:web-01}] CPU", "date": "$DATE", "org": {"id": "$ORG_ID", "name": "$ORG_NAME"},
+"id": "$ID"}"""
 
 
 def headers(tenant: str = ACME, body: bytes | None = None, secret: str = WEBHOOK_SECRET) -> dict[str, str]:
@@ -111,6 +113,14 @@ async def test_key_and_signature_are_both_required(senders: RunningGateway, http
     assert (await status(http, path, CUSTOM, prefixed))[0] == 202
 
 
+async def test_the_custom_shape_names_what_is_missing(senders: RunningGateway, http: aiohttp.ClientSession) -> None:
+    """B25: title and description are required, nothing else is."""
+    path = f"/v1/webhooks/{ACME}/custom"
+    for body, code, field in ((b'{"title":"t","description":"d"}', 202, None), (b'{"title":"t"}', 400, "description")):
+        answered, told = await status(http, path, body, headers(body=body))
+        assert (answered, told.get("field")) == (code, field)
+
+
 async def test_every_request_of_a_connection_is_verified(senders: RunningGateway) -> None:
     """B8: one flipped byte in the second request of a kept connection is 401."""
     async with aiohttp.ClientSession(senders.url, connector=aiohttp.TCPConnector(limit=1)) as http:
@@ -137,13 +147,16 @@ async def test_an_unknown_tenant_looks_like_a_wrong_key(http: aiohttp.ClientSess
 
 
 async def test_datadog_needs_the_api_key_alone(senders: RunningGateway, http: aiohttp.ClientSession) -> None:
-    """B16, B18, B21: the seed's body is accepted unsigned, and a wrong signature does not matter there either."""
+    """B16, B18, B20, B21: its bodies are accepted unsigned, and a wrong signature does not matter there either."""
     path = f"/v1/webhooks/{ACME}/datadog"
     start = await ends(senders.bootstrap)
     assert (await status(http, path, DATADOG, headers()))[0] == 202
-    assert (await status(http, path, DATADOG, headers(body=b"another")))[0] == 202
+    assert (await status(http, path, TEMPLATE, headers(body=b"another")))[0] == 202
     assert (await status(http, path, DATADOG, {}))[0] == 401
-    assert [event.body for _, event in await accepted_since(senders.bootstrap, start)] == [DATADOG, DATADOG]
+    stored = [event for _, event in await accepted_since(senders.bootstrap, start)]
+    assert sorted(event.body for event in stored) == [DATADOG, TEMPLATE]
+    (draft,) = next(PROVIDERS["datadog"].drafts(event, FieldMapping()) for event in stored if event.body == DATADOG)
+    assert (draft.severity.name, draft.labels["team"]) == ("CRITICAL", "platform")
 
 
 @pytest.mark.parametrize(
