@@ -29,6 +29,14 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """The body as the decoder's type. Raises BadBody for anything else, whatever is wrong with it."""
     if _too_deep(body):
         raise BadBody("body", _TOO_DEEP)
+    return decode_flat(decoder, body)
+
+
+def decode_flat(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """The same for a type that keeps nothing of any depth (`Any`, `Raw`), so that it is not measured.
+
+    The rest of such a body is skipped over, and may be as deep as the decoder can go.
+    """
     try:
         if not body.isascii():
             body.decode()  # msgspec skips over fields it does not need without checking their encoding

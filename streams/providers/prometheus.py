@@ -12,7 +12,7 @@ import msgspec
 from schemas.alert import Action
 from schemas.fingerprint import digest
 from streams.providers._contract import BadBody, Context, Draft, Example, Provider, short_key, short_summary
-from streams.providers._json import decode, encode
+from streams.providers._json import decode_flat, encode
 from streams.providers._time import epoch_ms
 
 
@@ -41,7 +41,7 @@ _decoder = msgspec.json.Decoder(Group)
 
 
 def _decode(body: bytes, context: Context) -> Group:
-    group = decode(_decoder, body)
+    group = decode_flat(_decoder, body)
     check(group.alerts)
     return group
 
