@@ -101,19 +101,6 @@ def bad_body(path: str, reason: str) -> Answer:
     return _refused(status, "bad_body", f"{path}: {reason}", field=path)
 
 
-def invalid_event(path: str, reason: str) -> Answer:
-    """400 in PagerDuty's shape, and ours inside it."""
-    error = f"{path}: {reason}"
-    value = {
-        "status": "invalid event",
-        "message": "Event object is invalid",
-        "errors": [error],
-        "error": error,
-        "field": path,
-    }
-    return Answer(400, orjson.dumps(value), reason="bad_body", field=path)
-
-
 def processed(dedup_key: str) -> Answer:
     """202 as PagerDuty's Events API answers it."""
     return Answer(202, orjson.dumps({"status": "success", "message": "Event processed", "dedup_key": dedup_key}))
@@ -131,6 +118,15 @@ def will_be_processed(request_id: str, took: float) -> Answer:
     """202 as Opsgenie's Alert API answers it (https://docs.opsgenie.com/docs/alert-api); `took` in seconds."""
     value = {"result": "Request will be processed", "took": round(took, 3), "requestId": request_id}
     return Answer(202, orjson.dumps(value))
+
+
+def as_pagerduty(answer: Answer) -> Answer:
+    """A refusal with what PagerDuty's clients read of a 400: `status`, `message` and `errors`."""
+    if answer.status != 400:
+        return answer
+    value = orjson.loads(answer.body)
+    value |= {"status": "invalid event", "message": "Event object is invalid", "errors": [value["error"]]}
+    return answer._replace(body=orjson.dumps(value))
 
 
 def as_opsgenie(answer: Answer, request_id: str, took: float) -> Answer:

@@ -150,7 +150,7 @@ class Gateway:
         except NoAlert as silence:
             return await self._silent(route, request, silence, message)
         except BadBody as error:
-            return route.bad_body(error)
+            return answers.bad_body(error.path, error.reason)
         order_key = route.provider.order_key(decoded, request.context)
         asked = preference(request.header("prefer"))
         seconds = route.wait if asked is None else asked

@@ -136,6 +136,8 @@ REFUSALS = {
     "no key": (V2, {}, body(), 401, None),
     "key of nobody": (V2, {}, body(routing_key=UNKNOWN_KEY), 401, None),
     "key before JSON": (V2, token(UNKNOWN_KEY), b"{", 401, None),
+    "key before compression": (V2, {**token(UNKNOWN_KEY), "Content-Encoding": "gzip"}, b"{", 401, None),
+    "compression before JSON": (V2, {**token(EVENTS_KEY), "Content-Encoding": "gzip"}, b"{", 400, "body"),
     "no key and no JSON": (V2, {}, b"{", 401, None),
     "key in broken JSON": (V2, {}, b'{"routing_key": "%b", "eve' % EVENTS_KEY.encode(), 400, "body"),
     "no key, events": (EVENTS, {}, body(), 401, None),

@@ -16,17 +16,21 @@ class Enqueue(Route):
     """
 
     def identify(self, request: Request) -> Sender:
-        """The integration of the key."""
+        """The integration of the key. The body is read for it only where the header has none."""
         key = token(request.header)
-        try:
-            event = request.decoded = self.provider.decode(request.body, request.context)
-        except (BadBody, NoAlert) as nothing:
-            request.decoded = nothing
-            return self._directory.integration(key_in(request.body) if key is None else key)
-        return self._directory.integration(event.routing_key if key is None else key)
+        if key is None:
+            try:
+                event = request.decoded = self.provider.decode(request.body, request.context)
+                key = event.routing_key
+            except (BadBody, NoAlert) as nothing:
+                request.decoded = nothing
+                key = key_in(request.body)
+        return self._directory.integration(key)
 
     def decode(self, request: Request) -> Any:
-        """The event, which `identify` has read."""
+        """The event, which `identify` may have read."""
+        if request.decoded is None:
+            return self.provider.decode(request.body, request.context)
         if isinstance(request.decoded, Exception):
             raise request.decoded
         return request.decoded
@@ -35,9 +39,9 @@ class Enqueue(Route):
         """202 with the dedup key."""
         return answers.processed(order_key)
 
-    def bad_body(self, error: BadBody) -> Answer:
+    def refused(self, request: Request, answer: Answer) -> Answer:
         """400 with `invalid event`."""
-        return answers.invalid_event(error.path, error.reason)
+        return answers.as_pagerduty(answer)
 
 
 class Events(Route):

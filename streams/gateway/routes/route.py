@@ -15,7 +15,7 @@ from streams.gateway.answers import Answer
 from streams.gateway.auth import NO_MAPPING, Directory, Proof, Sender
 from streams.gateway.body import decoded
 from streams.gateway.rsgi import Scope
-from streams.providers import PATH, QUERY, BadBody, Context, NoAlert, Provider
+from streams.providers import PATH, QUERY, Context, NoAlert, Provider
 
 #: The parameter of a URL that is a credential.
 INTEGRATION_ID = "integrationId"
@@ -126,10 +126,6 @@ class Route(ABC):
         """The answer to a right request without an alert: 202 for a change, which is stored, else 200."""
         status = 200 if silence.change is None else 202
         return answers.no_alert(silence.answer, silence.content_type, status)
-
-    def bad_body(self, error: BadBody) -> Answer:
-        """The answer to a body that its provider would not send."""
-        return answers.bad_body(error.path, error.reason)
 
     def refused(self, request: Request, answer: Answer) -> Answer:
         """Any refusal, in the shape that this route's clients read."""
