@@ -49,9 +49,10 @@ def setup(integration: Integration, base_url: str) -> Setup:
 
 
 def could_sign(integration: Integration) -> bool:
-    """Whether its requests are not signed and, with a secret, its tool may be able to."""
+    """Whether its requests are not signed although its tool may be able to, and nobody decided that (`off`)."""
     provider = PROVIDERS[integration.type]
-    return integration.signature_secret is None and provider.can_sign and bool(_signature_headers(provider))
+    undecided = integration.signature_secret is None and integration.signature != "off"
+    return undecided and provider.can_sign and bool(_signature_headers(provider))
 
 
 def entry(provider: Provider[Any], base_url: str) -> dict[str, Any]:

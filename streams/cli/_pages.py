@@ -22,7 +22,8 @@ _STORED = """
 202 says that it is stored. If it has a time in it and is sent again within an hour after its incident was resolved,
 it is older than that, and opens nothing.
 """
-_SHOWN = {QUERY: "query", PATH: "path"}
+#: What is no header among `Example.headers`, as its line is called.
+_PARTS = {QUERY: "query", PATH: "path"}
 
 
 def pages(providers: Iterable[Provider[Any]]) -> dict[str, str]:
@@ -128,7 +129,7 @@ def _shown(provider: Provider[Any]) -> list[Example]:
 
 
 def _example(provider: Provider[Any], example: Example) -> str:
-    headers = "".join(f"{_SHOWN.get(name, name)}: {value}\n" for name, value in example.headers.items())
+    headers = "".join(f"{_PARTS.get(name, name)}: {value}\n" for name, value in example.headers.items())
     return f"""
 This request
 

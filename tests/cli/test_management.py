@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.control import AnyRecord, ApiKey, Control, Integration, Service, Tenant, control_key, dump
-from streams import management
+from streams import catalogue, management
 from streams.management import FieldError
 from streams.providers import PROVIDERS
 
@@ -181,6 +181,16 @@ def test_a_new_customer_has_tenant_key_and_secret() -> None:
     assert key
     with pytest.raises(FieldError, match="tenant: is there already"):
         management.new_key(known(Tenant(id="acme")), {"id": "acme-2", "tenant": "acme"}, create_tenant=True)
+
+
+def test_unsigned_integrations_are_told_apart() -> None:
+    """Contract C116: a hint to sign is for tools that can, until somebody set a secret or decided against it."""
+    control = known()
+    assert catalogue.could_sign(made(control, type="grafana"))
+    assert not catalogue.could_sign(made(control, type="grafana", signature_secret="a secret"))
+    assert not catalogue.could_sign(made(control, type="grafana", signature="off"))
+    assert not catalogue.could_sign(made(control, type="datadog"))
+    assert not catalogue.could_sign(made(control, type="cloudwatch"))
 
 
 @pytest.mark.parametrize("slug", PROVIDERS)
