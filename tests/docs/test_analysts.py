@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from schemas.config import PORTS
 from schemas.rows import AlertOutcome
 from sinks.clickhouse import queries
 from sinks.clickhouse.tables import TABLES
@@ -94,3 +95,15 @@ def test_folded_repeats_are_found_by_their_fingerprint(reader: Reader) -> None:
     places = [row.split("\t") for row in reader.sql(conservation).splitlines()]
     assert places
     assert all(place[2] == place[3] for place in places)
+
+
+def test_a_refused_request_is_a_row_soon(reader: Reader) -> None:
+    """C121: what the gateway refused is found by the page's query, with its reason and the beginning of the key."""
+    gateway = f"http://127.0.0.1:{8400 + PORTS['gateway']}"
+    for _ in range(3):
+        told = reader.bash(f"curl -sS {gateway}/api/integrations/zabbix?integrationId={'0' * 32} -d '{{}}'")
+        assert "unauthorized" in told
+    reader.wait_for("SELECT sum(count) FROM rejections WHERE provider = 'zabbix'", "3")
+    [query] = [sql for sql in blocks(PAGE, "sql") if "FROM rejections" in sql]
+    [row] = [line.split("\t") for line in reader.sql(query).splitlines() if "zabbix" in line]
+    assert row[:6] == ["", "unauthorized", "401", "/api/integrations/zabbix", "", "3"]

@@ -10,7 +10,7 @@ from tests.gateway.conftest import EVENTS_KEY, WEBHOOK_KEY, RunningGateway
 
 
 def test_which_integrations_are_unsigned() -> None:
-    """Those without a secret; not disabled ones, those of who cannot sign or needs none, or where somebody has decided for `off`."""
+    """Those without a secret; not the disabled, those that cannot sign or need none, or where it is switched off."""
     control = Control()
     kinds: dict[str, dict[str, object]] = {
         "b open": {},
