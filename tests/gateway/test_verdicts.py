@@ -32,7 +32,7 @@ from streams.gateway.verdicts import BUDGET_S, Verdicts, preference
 from streams.process.ports import is_free
 from streams.topics import create_topics
 from tests.conftest import FreePorts
-from tests.gateway.conftest import PARTITIONS, free_base, running_gateway, wait_for
+from tests.gateway.conftest import PARTITIONS, ends, free_base, running_gateway, wait_for
 
 TENANT = "verdicts"
 API_KEY = "the API key of the tenant verdicts"
@@ -212,6 +212,25 @@ async def test_without_a_worker_the_answer_is_202_when_the_budget_ends(clients: 
     assert 1 <= short.seconds < BUDGET_S
     assert none.seconds < 1
     assert (default.applied, short.applied, none.applied) == (None, "wait=1", None)
+
+
+async def test_a_gateway_that_stops_keeps_nobody_waiting(kafka: str, free_ports: FreePorts, tmp_path: Path) -> None:
+    """What waits when SIGTERM comes is answered 202 at once, because it is stored."""
+    with running_gateway(kafka, free_base(free_ports), tmp_path) as gateway:
+        wait_for(gateway.ready, "a ready gateway")
+        before = await ends(kafka)
+        async with aiohttp.ClientSession(gateway.url, headers={"X-API-Key": API_KEY}) as client:
+            waiting = asyncio.create_task(_post(client, DATADOG, _datadog("stopping"), "wait=10"))
+            async with asyncio.timeout(5):
+                while await ends(kafka) == before:
+                    pass
+            assert not waiting.done()
+            gateway.process.send_signal(signal.SIGTERM)
+            answered = await waiting
+        assert (answered.status, answered.body["status"]) == (202, "accepted")
+        assert "deduplicated" not in answered.body
+        assert answered.seconds < 5
+        assert gateway.process.wait(10) == 0
 
 
 async def test_of_a_hundred_at_once_one_is_new(
