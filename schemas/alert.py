@@ -43,7 +43,8 @@ class Alert(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True
     """One canonical event, on `alerts.normalized`.
 
     `fingerprint` is 16 bytes (see schemas.fingerprint); `details` is JSON text; `event_id` is a UUIDv7.
-    The origin names the record on `alerts.raw` or `alerts.events` and the place inside its body.
+    The origin names the record on `alerts.raw` or `alerts.events` and the place inside its body. `integration`
+    is as people are shown it (schemas.control.shown_sender), and "" for `alerts.events`.
     """
 
     tenant: str

@@ -188,6 +188,15 @@ def masked_key(key: str) -> str:
     return f"{key[:6]}..."
 
 
+def shown_sender(sender: str) -> str:
+    """A sender's id for rows that people read: `apikey/<id>` as it is, an integration's key masked.
+
+    >>> shown_sender("5f0c2a" + 26 * "0"), shown_sender("apikey/ci")
+    ('5f0c2a...', 'apikey/ci')
+    """
+    return sender if sender.startswith("apikey/") else masked_key(sender)
+
+
 def dump(record: AnyRecord) -> bytes:
     """The record's value on the topic: JSON with sorted keys, so equal records are equal bytes."""
     return orjson.dumps(record.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)

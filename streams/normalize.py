@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from schemas.alert import Action, Alert, RawEvent, Severity
 from schemas.codec import DecodeError, decode_raw, encode
-from schemas.control import Control, FieldMapping
+from schemas.control import Control, FieldMapping, shown_sender
 from schemas.deadletter import DeadLetter
 from schemas.events import BadEvent, milliseconds
 from schemas.events import decode as decode_event
@@ -109,7 +109,8 @@ def _from_draft(raw: RawEvent, draft: Draft, record: Record, index: int) -> Aler
     return Alert(
         tenant=raw.tenant,
         service=raw.service,
-        integration=raw.integration,
+        # The key is a credential: what people read has its beginning.
+        integration=shown_sender(raw.integration),
         provider=raw.provider,
         event_id=derived_uuid(raw.event_id, index),
         dedup_key=draft.dedup_key,

@@ -87,8 +87,7 @@ ORDER BY last DESC, count DESC, reason
 INTEGRATION_TRAFFIC = """
 SELECT integration, sum(alerts) AS alerts, sum(limited) AS limited, sum(rejected) AS rejected
 FROM (
-    SELECT if(startsWith(integration, 'apikey/'), integration, substring(integration, 1, 6) || '...') AS integration,
-        count() AS alerts, 0 AS limited, 0 AS rejected
+    SELECT integration, count() AS alerts, 0 AS limited, 0 AS rejected
     FROM alerts
     WHERE tenant = {tenant:String} AND received_at >= fromUnixTimestamp64Milli({since:Int64}) AND integration != ''
     GROUP BY integration

@@ -4,6 +4,7 @@ import asyncio
 
 from schemas.change import ChangeEvent
 from schemas.codec import encode
+from schemas.control import shown_sender
 from schemas.fingerprint import digest
 from streams.gateway.auth import Sender
 from streams.gateway.lanes import Lanes
@@ -16,7 +17,7 @@ def put(lanes: Lanes, sender: Sender, provider: str, event_id: bytes, change: Ch
     event = ChangeEvent(
         tenant=sender.tenant,
         service=sender.service,
-        integration=sender.id,
+        integration=shown_sender(sender.id),
         provider=provider,
         event_id=event_id,
         received_at=now,

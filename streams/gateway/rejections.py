@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import Counter
 
 from schemas.codec import encode
-from schemas.control import masked_key
+from schemas.control import shown_sender
 from schemas.rejection import Rejection
 from schemas.topics import REJECTIONS
 from streams.gateway.answers import Answer
@@ -77,7 +77,7 @@ class Rejections:
 
     def note(self, sender: Sender | None, provider: str, route: str, answer: Answer) -> None:
         """Tell of one refusal; `sender` is who was known by then. Costs no more than counting."""
-        tenant, integration = ("", "") if sender is None else (sender.tenant, _shown(sender.id))
+        tenant, integration = ("", "") if sender is None else (sender.tenant, shown_sender(sender.id))
         field = answer.field[:MAX_FIELD]
         alike = Alike(tenant, integration, provider, route, answer.reason, answer.status, field)
         self._tally.note(alike, int(self._clock() * 1000))
@@ -136,7 +136,3 @@ class Rejections:
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
-
-
-def _shown(integration: str) -> str:
-    return integration if integration.startswith("apikey/") else masked_key(integration)

@@ -42,7 +42,7 @@ def alert_row(offset: int = 0, index: int = 0, **changes: Any) -> AlertRow:
         "ends_at": 0,
         "event_id": uuid_column(UUID.bytes),
         "provider": "events_v2",
-        "integration": "a" * 32,
+        "integration": "aaaaaa...",
         "service": "payments",
         "severity": Severity.CRITICAL,
         "action": Action.TRIGGER,
@@ -137,7 +137,7 @@ def change(**changes: Any) -> ChangeEvent:
     values: dict[str, Any] = {
         "tenant": "default",
         "service": "payments",
-        "integration": "c" * 32,
+        "integration": "cccccc...",
         "provider": "change_events",
         "event_id": UUID.bytes,
         "received_at": NOW,

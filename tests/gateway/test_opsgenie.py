@@ -115,8 +115,8 @@ async def test_errors_have_the_vendors_shape(
     assert list(told.get("errors", {})) == ([field] if field else [])
 
 
-@pytest.mark.parametrize("path", ["/v2/alerts/", "/v2/alerts/x", "/v2/alertsx/y/close"])
+@pytest.mark.parametrize("path", ["/v2/alerts/", "/v2/alerts/x", "/v2/alertsx/y/close", "/v2/alerts/x/Close"])
 async def test_other_paths_are_not_found(http: aiohttp.ClientSession, path: str) -> None:
-    """Reading an alert is not offered."""
-    async with http.post(path, data=b"{}", headers=genie(key("opsgenie"))) as answer:
+    """They create no alert, even with the body of one."""
+    async with http.post(path, json=CREATE, headers=genie(key("opsgenie"))) as answer:
         assert answer.status == 404

@@ -62,11 +62,11 @@ class Pipeline:
         return _grouped(map(decode_raw, self._values(ALERTS_RAW)), lambda raw: raw.integration)
 
     def changes(self) -> dict[str, list[ChangeEvent]]:
-        """The accepted change events, by integration."""
+        """The accepted change events, by what is shown of their integration."""
         return _grouped(map(decode_change, self._values(CHANGES)), lambda change: change.integration)
 
     def alerts(self) -> dict[str, list[Alert]]:
-        """What everything that was accepted became, by integration, in the order of its body. Waits for it."""
+        """What everything that was accepted became, by what is shown of its integration, in the order of its body. Waits for it."""
         asyncio.run(self._worked_off())
         # A worker that was assigned its partitions anew may write an alert twice, with the same id.
         found = {alert.event_id: alert for alert in map(decode_alert, self._values(ALERTS_NORMALIZED))}

@@ -4,6 +4,8 @@
 vendors' clients know: `/v2/enqueue`, `/api/events`, `/v2/change/enqueue` (PagerDuty), `/v2/alerts` (Opsgenie).
 """
 
+import re
+
 from streams.gateway.auth import Directory
 from streams.gateway.routes.events import Enqueue, Events
 from streams.gateway.routes.opsgenie import OpsgenieAlerts
@@ -14,6 +16,8 @@ from streams.providers import PROVIDERS
 __all__ = ["Request", "Route", "Routes"]
 
 _ALERTS = "/v2/alerts"
+#: What is done to an alert, whose identifier may have slashes.
+_ABOUT_ALERT = re.compile(f"{_ALERTS}/.+/[a-z]+/?", re.DOTALL)
 
 
 class Routes:
@@ -42,5 +46,4 @@ class Routes:
         if path.startswith(TENANTS):
             tenant, _, slug = path[len(TENANTS) :].partition("/")
             return self._tenants.get(slug) if tenant else None
-        # /v2/alerts/{identifier}/{verb}, whose identifier may have slashes
-        return self.fixed[_ALERTS] if path.startswith(f"{_ALERTS}/") and path.count("/") > 3 else None
+        return self.fixed[_ALERTS] if _ABOUT_ALERT.fullmatch(path) else None
