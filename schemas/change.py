@@ -6,7 +6,8 @@ import msgspec
 class ChangeEvent(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
     """One change, on `changes`. `at` is the sender's time, else that of arrival; both in milliseconds UTC.
 
-    `event_id` is a UUIDv7, `details` JSON text or empty; `integration` is as people are shown it. Fields are only ever appended.
+    `event_id` is a UUIDv7, `details` JSON text or empty; `integration` is as people are shown it.
+    Fields are only ever appended.
     """
 
     tenant: str

@@ -66,7 +66,7 @@ class Pipeline:
         return _grouped(map(decode_change, self._values(CHANGES)), lambda change: change.integration)
 
     def alerts(self) -> dict[str, list[Alert]]:
-        """What everything that was accepted became, by what is shown of its integration, in the order of its body. Waits for it."""
+        """What was accepted became, by what is shown of its integration, in the order of its body. Waits for it."""
         asyncio.run(self._worked_off())
         # A worker that was assigned its partitions anew may write an alert twice, with the same id.
         found = {alert.event_id: alert for alert in map(decode_alert, self._values(ALERTS_NORMALIZED))}
