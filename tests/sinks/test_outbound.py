@@ -140,8 +140,9 @@ async def test_posts_the_bytes_and_headers_as_given() -> None:
 async def test_inward_targets_are_blocked_before_a_connection(url: str) -> None:
     """Without an allowed network no spelling of an inward address is dialled."""
     async with raw_server(silence) as (port, connections), outbound("192.0.2.0/24") as client:
-        answer = await client.post(url.format(port=port), b"", {})
-        assert answer == Answer(0, error_code=ErrorCode.BLOCKED_TARGET)
+        blocked = Answer(0, error_code=ErrorCode.BLOCKED_TARGET)
+        assert await client.post(url.format(port=port), b"", {}) == blocked
+        assert await client.get(url.format(port=port)) == (blocked, b"")
         assert connections == []
 
 
@@ -181,7 +182,20 @@ async def test_redirects_are_not_followed(status: int) -> None:
     async with recording() as inner, outbound() as client:
         async with recording(web.Response(status=status, headers={"Location": inner.url})) as outer:
             assert (await client.post(outer.url, b"", {})).status == status
+            assert (await client.get(outer.url))[0].status == status
         assert inner.requests == []
+
+
+async def test_what_is_fetched_is_the_body_as_far_as_it_may_go() -> None:
+    """The query arrives as it was written; 64 KiB of a longer body are all there is; a body cut short ends where it is."""
+    async with recording(web.Response(body=b"x" * (MAX_ANSWER + 1))) as server, outbound() as client:
+        answer, body = await client.get(f"{server.url}/?Action=Confirm&TopicArn=arn:aws:sns:x%2Fy")
+        assert (answer, body) == (Answer(200), b"x" * MAX_ANSWER)
+        ((request, sent),) = server.requests
+        assert (request.method, request.raw_path, sent) == ("GET", "/?Action=Confirm&TopicArn=arn:aws:sns:x%2Fy", b"")
+    cut = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+    async with raw_server(cut) as (port, _), outbound() as client:
+        assert await client.get(f"http://127.0.0.1:{port}/") == (Answer(200), b"abc")
 
 
 async def test_refused_connection_is_named(free_port: int) -> None:
