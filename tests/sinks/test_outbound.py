@@ -182,12 +182,13 @@ async def test_redirects_are_not_followed(status: int) -> None:
     async with recording() as inner, outbound() as client:
         async with recording(web.Response(status=status, headers={"Location": inner.url})) as outer:
             assert (await client.post(outer.url, b"", {})).status == status
+        async with recording(web.Response(status=status, headers={"Location": inner.url})) as outer:
             assert (await client.get(outer.url))[0].status == status
         assert inner.requests == []
 
 
 async def test_what_is_fetched_is_the_body_as_far_as_it_may_go() -> None:
-    """The query arrives as it was written; 64 KiB of a longer body are all there is; a body cut short ends where it is."""
+    """The query arrives as written; of a longer body there are 64 KiB, of one cut short what came."""
     async with recording(web.Response(body=b"x" * (MAX_ANSWER + 1))) as server, outbound() as client:
         answer, body = await client.get(f"{server.url}/?Action=Confirm&TopicArn=arn:aws:sns:x%2Fy")
         assert (answer, body) == (Answer(200), b"x" * MAX_ANSWER)
