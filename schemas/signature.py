@@ -166,6 +166,29 @@ def verify(scheme: Signature, secret: str, header: Header, body: bytes, now: flo
             return "missing_header" if chosen is None else verify(chosen, secret, header, body, now)
 
 
+def sign(scheme: Signature, secret: str, body: bytes, now: float | None = None) -> dict[str, str]:
+    """The headers with which `verify` takes a body; none where only the vendor can sign, inside the body.
+
+    With `now`, Unix seconds, they hold at that time and once, where the scheme knows times; without, for ever.
+    """
+    match scheme:
+        case HmacHex(names, prefix):
+            return {names[0]: prefix + _mac(secret, body).hex()}
+        case HmacBase64(name):
+            return {name: binascii.b2a_base64(_mac(secret, body), newline=False).decode()}
+        case TimestampedHmac(names, _, _, prefix) if now is None:
+            return {names[0]: prefix + _mac(secret, body).hex()}
+        case TimestampedHmac(names, timestamp_header, layout, prefix):
+            stamp = str(int(now or 0))
+            return {names[0]: prefix + _mac(secret, layout % (stamp.encode(), body)).hex(), timestamp_header: stamp}
+        case FirstSent(schemes):
+            return sign(schemes[-1], secret, body, now)
+        case PlainToken(names):
+            return {names[0]: secret}
+        case SnsCertificate() | StandardWebhooks():
+            return {}
+
+
 def mark(scheme: Signature, header: Header) -> str:
     """What every copy of one signed request has in common, and no other request of its sender.
 

@@ -4,10 +4,7 @@ Pure. `base_url` is how senders reach the gateway, without a slash at the end; a
 that does not exist yet and shows as `<key>`.
 """
 
-import binascii
-import hmac
 import shlex
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import orjson
@@ -23,8 +20,9 @@ from schemas.signature import (
     SnsCertificate,
     StandardWebhooks,
     TimestampedHmac,
+    sign,
 )
-from streams.providers import PROVIDERS, Provider
+from streams.providers import PROVIDERS, Example, Provider, find
 
 KEY = "<key>"
 _JSON = "application/json"
@@ -41,6 +39,14 @@ class Setup(NamedTuple):
     test_request: str
 
 
+class Request(NamedTuple):
+    """What is posted."""
+
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
 def setup(integration: Integration, base_url: str) -> Setup:
     """How to connect this integration; the test request is signed if it has a secret, and shows none."""
     provider, secret = PROVIDERS[integration.type], integration.signature_secret
@@ -49,10 +55,14 @@ def setup(integration: Integration, base_url: str) -> Setup:
 
 
 def could_sign(integration: Integration) -> bool:
-    """Whether its requests are not signed although its tool may be able to, and nobody decided that (`off`)."""
-    provider = PROVIDERS[integration.type]
-    undecided = integration.signature_secret is None and integration.signature != "off"
-    return undecided and provider.can_sign and bool(_signature_headers(provider))
+    """Whether anybody who has its URL can send although its tool may be able to sign, and nobody decided so (`off`).
+
+    Amazon SNS signs without a secret of ours.
+    """
+    if integration.signature_secret is not None or integration.signature == "off":
+        return False
+    provider = find(integration.type)
+    return provider is None or (provider.can_sign and not isinstance(provider.signature, SnsCertificate))
 
 
 def entry(provider: Provider[Any], base_url: str) -> dict[str, Any]:
@@ -76,6 +86,20 @@ def catalogue_json(base_url: str) -> bytes:
 def webhook_url(slug: str, base_url: str, key: str) -> str:
     """The URL that is all a sender needs to know."""
     return f"{base_url}/api/integrations/{slug}?integrationId={key}"
+
+
+def request(
+    provider: Provider[Any], base_url: str, key: str, example: Example, secret: str | None, now: float | None = None
+) -> Request:
+    """An example as its tool would send it, signed if there is a secret; `now` is that of `schemas.signature.sign`."""
+    headers = {"content-type": _JSON, **example.headers}
+    url = webhook_url(provider.slug, base_url, key)
+    if provider.addresses:
+        path, key_header = provider.addresses[0]
+        url, headers = f"{base_url}{path}", {**headers, "authorization": key_header.partition(": ")[2] + key}
+    if secret is not None:
+        headers |= sign(provider.signature or GENERAL, secret, example.body, now)
+    return Request(url, headers, example.body)
 
 
 def signature_text(scheme: Signature | None) -> str:
@@ -118,36 +142,13 @@ def _test_request(provider: Provider[Any], base_url: str, key: str, secret: str 
     """A curl command that sends the provider's first example."""
     if isinstance(provider.signature, SnsCertificate):
         return "aws cloudwatch set-alarm-state --alarm-name <name> --state-value ALARM --state-reason test"
-    example = provider.examples[0]
-    headers = {"content-type": _JSON, **example.headers}
-    url = webhook_url(provider.slug, base_url, key)
-    if provider.addresses:
-        path, key_header = provider.addresses[0]
-        url, headers = f"{base_url}{path}", {**headers, "authorization": key_header.partition(": ")[2] + key}
-    if secret is not None:
-        headers |= _signed(provider.signature or GENERAL, secret, example.body)
+    url, headers, body = request(provider, base_url, key, provider.examples[0], secret)
+    if isinstance(provider.signature, PlainToken):
+        headers |= {name: "<secret>" for name in provider.signature.headers if name in headers}
     lines = [f"curl -sS --fail-with-body {shlex.quote(url)}"]
     lines += [f"-H {shlex.quote(f'{_title(name)}: {value}')}" for name, value in headers.items()]
-    lines.append(f"--data-binary {shlex.quote(example.body.decode())}")
+    lines.append(f"--data-binary {shlex.quote(body.decode())}")
     return " \\\n  ".join(lines)
-
-
-def _signed(scheme: Signature, secret: str, body: bytes) -> dict[str, str]:
-    """The headers that prove a body, the reverse of schemas.signature.verify; a plain token is left to be filled in."""
-    mac = hmac.digest(secret.encode(), body, sha256)
-    match scheme:
-        case HmacHex(headers, prefix):
-            return {headers[0]: prefix + mac.hex()}
-        case HmacBase64(header):
-            return {header: binascii.b2a_base64(mac, newline=False).decode()}
-        case TimestampedHmac(headers, _, _, prefix):
-            return {headers[0]: prefix + mac.hex()}
-        case FirstSent(schemes):
-            return _signed(schemes[-1], secret, body)
-        case PlainToken(headers):
-            return {headers[0]: "<secret>"}
-        case SnsCertificate() | StandardWebhooks():
-            return {}
 
 
 def _headers(names: tuple[str, ...]) -> str:

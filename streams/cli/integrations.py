@@ -125,6 +125,49 @@ def rotate(which: Which, json: AsJson = False) -> None:
         print(f"\nThe old key works until you run: stormweir integrations delete {old.id[:8]}")
 
 
+@commands.command("test")
+def trial(
+    which: Which,
+    wait: Annotated[float, typer.Option(min=1, max=300, help="Seconds that each step may take.")] = 30,
+    json: AsJson = False,
+) -> None:
+    """Send a marked test alert, tell what became of it and who was told, and resolve it.
+
+    Status 1 when something did not happen that should have, 2 when no test alert of its type can be made.
+    """
+    import asyncio
+    import os
+    import sys
+    import time
+    from dataclasses import asdict
+
+    from schemas.config import Settings
+    from streams import catalogue, management
+    from streams.cli._console import print_json, printable
+    from streams.cli._control import Change, transact
+    from streams.cli._trial import Trial
+    from streams.probe import probe
+    from streams.process.errors import OperatorError
+
+    settings, mark = Settings.from_env(os.environ), time.time_ns() // 1_000_000
+    control, found = transact(lambda control: ((control, management.find_integration(control, which)), Change()))
+    alert = probe(found, mark)
+    if alert is None:
+        request = catalogue.setup(found, settings.public_url).test_request
+        raise OperatorError(f"a test of the type {found.type} has to come from the tool itself:\n{request}")
+
+    def say(line: str) -> None:
+        if not json:
+            print(printable(line), flush=True)
+
+    report = asyncio.run(Trial(settings, control, found, alert, mark, wait, say).run())
+    if json:
+        print_json({"ok": report.ok, **asdict(report)})
+    for problem in report.problems:
+        print(f"failed: {printable(problem)}", file=sys.stderr)
+    raise typer.Exit(0 if report.ok else 1)
+
+
 @commands.command()
 def delete(which: Which, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete an integration: its key is unknown from then on. What it sent stays."""

@@ -9,9 +9,9 @@ from urllib.parse import parse_qs
 import msgspec
 
 from schemas.control import DEFAULT_RATE_LIMIT, ApiKey, Control, FieldMapping, Integration, RateLimit, SignaturePolicy
-from schemas.signature import Header, Signature, SnsCertificate, mark, verify
+from schemas.signature import Header, Signature, mark, verify
+from streams.catalogue import could_sign
 from streams.gateway.answers import MISSING_SECRET, NO_SCOPE, UNAUTHORIZED, UNVERIFIED, Refusal
-from streams.providers import find
 
 SCOPE = "events:write"
 NO_MAPPING = FieldMapping()
@@ -109,20 +109,8 @@ class Directory:
 
 
 def unsigned(control: Control) -> list[str]:
-    """The names of enabled integrations whose requests anybody who has the URL can make, in order.
-
-    Policy `off` says that somebody has decided so; Amazon SNS signs without a secret of ours, and some cannot sign.
-    """
-    return sorted(
-        found.name
-        for found in control.integrations.values()
-        if found.enabled and found.signature_secret is None and found.signature != "off" and _needs_secret(found.type)
-    )
-
-
-def _needs_secret(slug: str) -> bool:
-    provider = find(slug)
-    return provider is None or (provider.can_sign and not isinstance(provider.signature, SnsCertificate))
+    """The names of enabled integrations that could sign and do not, in order."""
+    return sorted(found.name for found in control.integrations.values() if found.enabled and could_sign(found))
 
 
 class _Routed(msgspec.Struct):

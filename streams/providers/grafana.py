@@ -183,6 +183,12 @@ PROVIDER = Provider(
             ((Action.TRIGGER, "0f1e2d3c4b5a6978"), (Action.RESOLVE, "8796a5b4c3d2e1f0")),
         ),
         Example(
+            b'{"version":"1","orgId":1,"alerts":[{"status":"firing","labels":{"alertname":"Disk","instance":"nas-2"},'
+            b'"annotations":{"summary":"nas-2 has 4% left"},"startsAt":"2026-11-06T10:02:00Z",'
+            b'"endsAt":"0001-01-01T00:00:00Z","fingerprint":"8796a5b4c3d2e1f0"}]}',
+            ((Action.TRIGGER, "8796a5b4c3d2e1f0"),),
+        ),
+        Example(
             b'{"ruleId":31,"ruleName":"Queue length","orgId":2,"state":"ok","tags":{"severity":"warning"},'
             b'"evalMatches":null,"title":"[OK] Queue length","ruleUrl":"https://example.com/d/2"}',
             ((Action.RESOLVE, "rule|2|31"),),

@@ -133,6 +133,12 @@ PROVIDER = Provider(
             ((Action.TRIGGER, "a10bb2c35512d001"), (Action.RESOLVE, "a10bb2c35512d002")),
         ),
         Example(
+            b'{"version":"4","status":"firing","alerts":[{"status":"firing","labels":{"alertname":"DiskFull",'
+            b'"instance":"db-7:9100"},"annotations":{"summary":"3% left on db-7"},"startsAt":"2026-11-02T09:10:00Z",'
+            b'"fingerprint":"77aa01c2d3e4f501"}]}',
+            ((Action.TRIGGER, "77aa01c2d3e4f501"),),
+        ),
+        Example(
             b'{"version":"4","status":"resolved","alerts":[{"status":"resolved","labels":{"alertname":"DiskFull",'
             b'"instance":"db-7:9100"},"fingerprint":"77aa01c2d3e4f501"}]}',
             ((Action.RESOLVE, "77aa01c2d3e4f501"),),

@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 
 from schemas.signature import (
+    GENERAL,
     HmacBase64,
     HmacHex,
     PlainToken,
@@ -14,6 +15,7 @@ from schemas.signature import (
     Signature,
     SnsCertificate,
     TimestampedHmac,
+    sign,
     verify,
 )
 
@@ -115,3 +117,19 @@ def test_a_certificate_is_checked_by_its_vendors_rules() -> None:
     assert reason(scheme, {}, secret="PEM") is None
     assert reason(scheme, {}, secret="other") == "bad_signature"
     assert verify(SnsCertificate(lambda body: None), "PEM", {}.get, BODY, NOW) == "bad_signature"
+
+
+@pytest.mark.parametrize("now", [None, float(NOW)])
+@pytest.mark.parametrize(
+    "scheme",
+    [HEX, HmacHex(("x-sig",), strict=True), HmacBase64("x-sig"), TIMED, PlainToken(("x-token",)), GENERAL],
+)
+def test_what_we_sign_holds(scheme: Signature, now: float | None) -> None:
+    """`sign` makes what `verify` takes, of this body and secret only, with a time or for ever."""
+    headers = sign(scheme, SECRET, BODY, now)
+    assert reason(scheme, headers) is None
+    assert reason(scheme, headers, secret="another secret") == "bad_signature"
+    if isinstance(scheme, TimestampedHmac):
+        assert len(headers) == (1 if now is None else 2)
+        if now is not None:
+            assert verify(scheme, SECRET, headers.get, BODY, now + 3600) == "stale_timestamp"
