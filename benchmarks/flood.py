@@ -70,7 +70,7 @@ class Sizes(NamedTuple):
     steady_s: int
 
 
-FULL = Sizes(rounds=3, wrk_s=6, steady_s=20)
+FULL = Sizes(rounds=5, wrk_s=5, steady_s=15)
 QUICK = Sizes(rounds=1, wrk_s=1, steady_s=3)
 
 
@@ -137,7 +137,7 @@ def before(bootstrap: str, scratch: Path, sizes: Sizes, progress: Progress) -> l
         gateways = {BEFORE: then, NOW: now}
         for size, connections in LOADS:
             for name in gateways:
-                run_wrk(gateways[name][0], connections, 1, files[name, size])
+                run_wrk(gateways[name][0], connections, max(sizes.wrk_s // 2, 1), files[name, size])
             for number in range(sizes.rounds):
                 for name in (BEFORE, NOW) if number % 2 == 0 else (NOW, BEFORE):
                     port, pid = gateways[name]
@@ -206,7 +206,10 @@ def fairness(bootstrap: str, scratch: Path, sizes: Sizes, progress: Progress) ->
 
 
 def summary(runs: list[Run]) -> dict[str, float]:
-    """The ratios of medians; of what was not measured there is none."""
+    """Medians of the ratios of each round, whose runs follow each other: the machine is another every minute.
+
+    Of what was not measured there is none.
+    """
     figures = providers.summary(runs)
     loads: dict[tuple[str, int, int], list[Run]] = {}
     floods: dict[str, list[float]] = {}
@@ -218,7 +221,7 @@ def summary(runs: list[Run]) -> dict[str, float]:
 
     def ratio(figure: str, size: int, connections: int) -> float:
         now, then = ([run[figure] for run in loads[name, size, connections]] for name in (NOW, BEFORE))
-        return median(now) / median(then)
+        return median([after / before for after, before in zip(now, then, strict=True)])
 
     if loads:
         figures["before_single_64"] = ratio("requests_s", 1, 64)
@@ -226,7 +229,7 @@ def summary(runs: list[Run]) -> dict[str, float]:
         figures["before_batch_8"] = ratio("requests_s", 64, 8)
         figures["before_cpu_256"] = ratio("cpu_us", 1, 256)
     if floods:
-        figures["fairness_p99"] = median(floods[JUDGED]) / median(floods["none"])
+        figures["fairness_p99"] = median([m / n for m, n in zip(floods[JUDGED], floods["none"], strict=True)])
     return figures
 
 
