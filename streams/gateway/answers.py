@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
 from schemas.fingerprint import uuid_text
 from schemas.verdict import Verdict
-
-if TYPE_CHECKING:
-    from streams.gateway.auth import Sender
+from streams.gateway.senders import Sender
 
 Headers = list[tuple[str, str]]
 _JSON = ("content-type", "application/json")
@@ -31,7 +29,7 @@ class Answer(NamedTuple):
 class Refusal(Exception):  # noqa: N818 - an answer that ends the checks, not an error of ours
     """The request is not accepted; nothing of it is on Kafka. `sender` is who was known by then, or None."""
 
-    def __init__(self, answer: Answer, sender: "Sender | None" = None) -> None:
+    def __init__(self, answer: Answer, sender: Sender | None = None) -> None:
         super().__init__(answer.reason)
         self.answer = answer
         self.sender = sender

@@ -20,7 +20,7 @@ from schemas.fingerprint import digest
 from schemas.signature import SignedMessage
 from streams.gateway import answers, auth, changes
 from streams.gateway.answers import Answer, Refusal
-from streams.gateway.auth import Directory, Sender
+from streams.gateway.auth import Directory
 from streams.gateway.body import Reader
 from streams.gateway.lanes import NO_HEADERS, Headers, Lanes, TooLargeError, UnavailableError
 from streams.gateway.limits import Buckets, claims_of
@@ -29,6 +29,7 @@ from streams.gateway.rejections import Rejections
 from streams.gateway.replays import Replays
 from streams.gateway.routes import Request, Route, Routes
 from streams.gateway.rsgi import Exchange, Scope
+from streams.gateway.senders import Sender
 from streams.gateway.sns import Sns
 from streams.gateway.verdicts import Verdicts, preference
 from streams.providers import BadBody, NoAlert

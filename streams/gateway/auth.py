@@ -3,41 +3,18 @@
 import re
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
 
-from schemas.control import DEFAULT_RATE_LIMIT, ApiKey, Control, FieldMapping, Integration, RateLimit, SignaturePolicy
+from schemas.control import Control, Integration
 from schemas.signature import Header, Signature, mark, verify
 from streams.catalogue import could_sign
 from streams.gateway.answers import MISSING_SECRET, NO_SCOPE, UNAUTHORIZED, UNVERIFIED, Refusal
+from streams.gateway.senders import ApiSender
 
 SCOPE = "events:write"
-NO_MAPPING = FieldMapping()
 
-
-class ApiSender(NamedTuple):
-    """The sender behind an API key, as an Integration is one behind its key.
-
-    With `integration`, the tenant's own of the provider, it is that integration who sends; without, `id` is
-    `apikey/<its id>`, never the key itself.
-    """
-
-    key: ApiKey
-    tenant: str
-    service: str
-    id: str
-    integration: Integration | None = None
-    enabled: bool = True
-    mapping: FieldMapping = NO_MAPPING
-    signature: SignaturePolicy | None = None
-    signature_secret: str | None = None
-    rate_limit: RateLimit = DEFAULT_RATE_LIMIT
-
-
-#: For whom an accepted request counts; `id` is what its record names as integration.
-Sender = Integration | ApiSender
 #: How a request may prove itself: a scheme and its secret.
 Proof = tuple[Signature, str]
 

@@ -6,8 +6,8 @@ from schemas.change import ChangeEvent
 from schemas.codec import encode
 from schemas.control import shown_sender
 from schemas.fingerprint import digest
-from streams.gateway.auth import Sender
 from streams.gateway.lanes import Lanes
+from streams.gateway.senders import Sender
 from streams.providers import Change
 
 

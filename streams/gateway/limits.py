@@ -7,7 +7,7 @@ full again (the generic cell rate algorithm, https://en.wikipedia.org/wiki/Gener
 from math import ceil
 
 from schemas.control import Tenant
-from streams.gateway.auth import Sender
+from streams.gateway.senders import Sender
 
 #: Keys of buckets, and the requests a minute that each has.
 Claims = tuple[tuple[str, int], ...]

@@ -15,7 +15,7 @@ from schemas.control import shown_sender
 from schemas.rejection import Rejection
 from schemas.topics import REJECTIONS
 from streams.gateway.answers import Answer
-from streams.gateway.auth import Sender
+from streams.gateway.senders import Sender
 
 log = structlog.get_logger(__name__)
 

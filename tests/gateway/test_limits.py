@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from schemas.control import DEFAULT_RATE_LIMIT, ApiKey, Integration, Service, Tenant
 from streams.control import publish
-from streams.gateway.auth import ApiSender
 from streams.gateway.limits import Buckets, Claims, claims_of
+from streams.gateway.senders import ApiSender
 from tests.gateway.conftest import SIGNATURE_SECRET, RunningGateway, ends
 from tests.gateway.senders import signature
 

@@ -11,9 +11,10 @@ from schemas.control import ApiKey, Control, Integration
 from schemas.rejection import Rejection
 from schemas.topics import REJECTIONS
 from streams.gateway import answers, rejections
-from streams.gateway.auth import ApiSender, Directory
+from streams.gateway.auth import Directory
 from streams.gateway.rejections import MAX_ALIKE, MAX_FIELD, Alike, Rejections, Tally
 from streams.gateway.routes import Routes
+from streams.gateway.senders import ApiSender
 from streams.providers import PROVIDERS
 from tests.conftest import FreePorts
 from tests.gateway.conftest import (

@@ -12,10 +12,10 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from schemas.control import Destination
 from schemas.notification import Outcome
+from schemas.signature import signing_key
 from sinks.channels import CHANNELS, RenderError
 from sinks.channels.webhook import RESERVED, classify, render
 from sinks.outbound import Answer, ErrorCode
-from schemas.signature import signing_key
 from sinks.signature import verify
 from tests.sinks.samples import BASE_URL, QUEUED_AT, destination, notification
 

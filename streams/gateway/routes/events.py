@@ -4,8 +4,9 @@ from typing import Any
 
 from streams.gateway import answers
 from streams.gateway.answers import UNKNOWN_SERVICE, Answer, Refusal
-from streams.gateway.auth import ApiSender, Sender, authorization, key_in, token
+from streams.gateway.auth import authorization, key_in, token
 from streams.gateway.routes.route import Request, Route
+from streams.gateway.senders import ApiSender, Sender
 from streams.providers import BadBody, NoAlert
 
 

@@ -4,8 +4,9 @@ from urllib.parse import quote
 
 from streams.gateway import answers
 from streams.gateway.answers import UNAUTHORIZED, WRONG_TYPE, Answer, Refusal
-from streams.gateway.auth import Sender, authorization
+from streams.gateway.auth import authorization
 from streams.gateway.routes.route import Request, Route
+from streams.gateway.senders import Sender
 from streams.providers import NoAlert
 
 

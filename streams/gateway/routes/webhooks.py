@@ -8,8 +8,9 @@ from schemas.signature import SnsCertificate, TimestampedHmac
 from schemas.verdict import Verdict
 from streams.gateway import answers
 from streams.gateway.answers import UNAUTHORIZED, WRONG_TYPE, Answer, Refusal
-from streams.gateway.auth import ApiSender, Directory, Proof, Sender, integration_id
+from streams.gateway.auth import Directory, Proof, integration_id
 from streams.gateway.routes.route import Request, Route
+from streams.gateway.senders import ApiSender, Sender
 from streams.gateway.verdicts import BUDGET_S
 from streams.providers import Provider
 
