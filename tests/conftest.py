@@ -1,10 +1,11 @@
 """What every room's tests share: a real Kafka, topics on it, and free ports."""
 
+import random
 import shutil
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -16,12 +17,19 @@ MakeTopics = Callable[..., Awaitable[tuple[str, ...]]]
 FreePorts = Callable[[int], list[int]]
 
 
+#: Below the ports that systems give to outgoing connections: one of those must not take a stopped server's place.
+PORTS = range(10_000, 32_000)
+
+
 def _free_ports(count: int) -> list[int]:
+    found: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
+        while len(found) < count:
+            probe = stack.enter_context(socket.socket())
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", random.choice(PORTS)))
+                found.append(probe.getsockname()[1])
+    return found
 
 
 @pytest.fixture(scope="session")
