@@ -10,11 +10,12 @@ function init(args)
   end
 end
 
--- Without DELAY_MS a connection sends again as soon as it is answered.
+-- Without DELAY_MS a connection sends again as soon as it is answered. The pauses differ, or all connections would
+-- come at the same moment again and again.
 if os.getenv("DELAY_MS") then
   local pause = tonumber(os.getenv("DELAY_MS"))
   function delay()
-    return pause
+    return math.random(0, 2 * pause)
   end
 end
 
