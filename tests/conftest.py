@@ -9,16 +9,17 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
+from schemas.config import PORTS as STACK_PORTS
 from schemas.topics import Topic
 from streams.embedded.kafka import EmbeddedKafka
+from streams.process.ports import is_free
 from streams.topics import create_topics
 
 MakeTopics = Callable[..., Awaitable[tuple[str, ...]]]
 FreePorts = Callable[[int], list[int]]
 
-
 #: Below the ports that systems give to outgoing connections: one of those must not take a stopped server's place.
-PORTS = range(10_000, 32_000)
+_FREE = range(10_000, 32_000)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -27,9 +28,17 @@ def _free_ports(count: int) -> list[int]:
         while len(found) < count:
             probe = stack.enter_context(socket.socket())
             with suppress(OSError):
-                probe.bind(("127.0.0.1", random.choice(PORTS)))
+                probe.bind(("127.0.0.1", random.choice(_FREE)))
                 found.append(probe.getsockname()[1])
     return found
+
+
+def free_base(free_ports: FreePorts) -> int:
+    """A port base from which every port of a stack is free."""
+    while True:
+        (base,) = free_ports(1)
+        if all(is_free(base + offset) for offset in STACK_PORTS.values()):
+            return base
 
 
 @pytest.fixture(scope="session")

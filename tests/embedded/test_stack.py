@@ -20,17 +20,14 @@ from sinks.clickhouse.client import ClickHouse
 from streams.embedded.stack import LOCK, PROCESSES, Stack
 from streams.process.errors import OperatorError
 from streams.process.ports import is_free
-from tests.conftest import FreePorts
+from tests.conftest import FreePorts, free_base
 
 pytestmark = [pytest.mark.broker, pytest.mark.stack]
 
 
 def _settings(data_dir: Path, free_ports: FreePorts) -> Settings:
     """Settings on a range of ports of which every one is free."""
-    while True:
-        base = free_ports(1)[0]
-        if 1024 <= base <= 65_000 and all(is_free(base + offset) for offset in PORTS.values()):
-            return Settings(data_dir=data_dir, port_base=base)
+    return Settings(data_dir=data_dir, port_base=free_base(free_ports))
 
 
 def _names(directory: Path) -> list[str]:

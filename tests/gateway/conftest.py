@@ -25,7 +25,7 @@ from schemas.control import ApiKey, FieldMapping, Integration, Service
 from schemas.topics import ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REPLIES
 from streams.control import publish
 from streams.topics import create_topics
-from tests.conftest import FreePorts
+from tests.conftest import FreePorts, free_base
 from tests.gateway.senders import UNKNOWN_KEY, records
 
 PARTITIONS = 4
@@ -160,14 +160,6 @@ def senders(gateway: RunningGateway) -> RunningGateway:
 
     wait_for(known, "the records of the senders")
     return gateway
-
-
-def free_base(free_ports: FreePorts) -> int:
-    """A port base from which the gateway's two ports are free."""
-    while True:
-        (base,) = free_ports(1)
-        if base < 60_000:
-            return base
 
 
 @pytest.fixture

@@ -15,12 +15,11 @@ from schemas.codec import decode_change
 from schemas.control import Integration, masked_key
 from schemas.topics import CHANGES
 from streams.control import publish
-from tests.conftest import FreePorts
+from tests.conftest import FreePorts, free_base
 from tests.gateway.conftest import (
     RunningGateway,
     accepted_since,
     ends,
-    free_base,
     running_gateway,
     values_since,
     wait_for,

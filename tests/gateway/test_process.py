@@ -10,13 +10,12 @@ import aiohttp
 import pytest
 
 from streams.embedded.kafka import EmbeddedKafka
-from tests.conftest import FreePorts
+from tests.conftest import FreePorts, free_base
 from tests.gateway.conftest import (
     EVENTS_KEY,
     RunningGateway,
     accepted_since,
     ends,
-    free_base,
     prepare,
     running_gateway,
     wait_for,

@@ -19,7 +19,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas.codec import decode_incident, decode_reply_to, encode
-from schemas.config import PORTS, Settings
+from schemas.config import Settings
 from schemas.control import ApiKey, Integration, Service
 from schemas.fingerprint import partition_for, uuid7
 from schemas.incident import Status
@@ -29,10 +29,9 @@ from streams.control import publish
 from streams.gateway import verdicts
 from streams.gateway.lanes import Headers, UnavailableError
 from streams.gateway.verdicts import BUDGET_S, Verdicts, preference
-from streams.process.ports import is_free
 from streams.topics import create_topics
-from tests.conftest import FreePorts
-from tests.gateway.conftest import PARTITIONS, ends, free_base, running_gateway, wait_for
+from tests.conftest import FreePorts, free_base
+from tests.gateway.conftest import PARTITIONS, ends, running_gateway, wait_for
 
 TENANT = "verdicts"
 API_KEY = "the API key of the tenant verdicts"
@@ -83,10 +82,7 @@ class Worker:
     """A worker process, which can be ended and started again where it was."""
 
     def __init__(self, bootstrap: str, free_ports: FreePorts, directory: Path) -> None:
-        base = 0
-        while not 1024 <= base <= 65_000 or not is_free(base + PORTS["admin.worker"]):
-            (base,) = free_ports(1)
-        self._settings = Settings(kafka=bootstrap, port_base=base, data_dir=directory / "data")
+        self._settings = Settings(kafka=bootstrap, port_base=free_base(free_ports), data_dir=directory / "data")
         self._log = directory / "worker.log"
         self._process: subprocess.Popen[bytes] | None = None
 

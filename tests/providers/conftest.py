@@ -23,14 +23,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from schemas.alert import Alert, RawEvent
 from schemas.change import ChangeEvent
 from schemas.codec import decode_alert, decode_change, decode_raw
-from schemas.config import PORTS, Settings
+from schemas.config import Settings
 from schemas.control import Service
 from schemas.deadletter import DeadLetter
 from schemas.topics import ALERTS_NORMALIZED, ALERTS_RAW, CHANGES, DEADLETTERS, WORKER_GROUP, Topic
 from streams.control import publish
-from streams.process.ports import is_free
 from streams.topics import create_topics
-from tests.conftest import FreePorts
+from tests.conftest import FreePorts, free_base
 from tests.gateway.conftest import PARTITIONS, wait_for
 from tests.providers.payload_set import CASES
 from tests.providers.requests import integration, service, unsigned_integration
@@ -130,7 +129,7 @@ def pipeline(broker: str, free_ports: FreePorts, tmp_path_factory: pytest.TempPa
     directory = tmp_path_factory.mktemp("pipeline")
     asyncio.run(_prepare(broker))
     start = asyncio.run(_ends(broker, [ALERTS_RAW, ALERTS_NORMALIZED, CHANGES, DEADLETTERS]))
-    settings = Settings(kafka=broker, port_base=_port_base(free_ports), data_dir=directory)
+    settings = Settings(kafka=broker, port_base=free_base(free_ports), data_dir=directory)
     log, book = directory / "processes.log", directory / "visited"
     book.touch()
     with ExitStack() as stack:
@@ -170,13 +169,6 @@ def _ready(admin: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _port_base(free_ports: FreePorts) -> int:
-    while True:
-        (base,) = free_ports(1)
-        if 1024 <= base <= 65_000 and all(is_free(base + offset) for offset in PORTS.values()):
-            return base
 
 
 async def _ends(bootstrap: str, topics: list[Topic]) -> dict[TopicPartition, int]:
