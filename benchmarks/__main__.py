@@ -1,11 +1,8 @@
 """`python -m benchmarks [--only hop,...] [--quick]`: measure and write the results. About 20 minutes in full."""
 
-import argparse
-import logging
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +11,9 @@ import uvloop
 
 from benchmarks import gateway, hop, latency, memory, path
 from benchmarks.broker import broker
+from benchmarks.command import Command
 from benchmarks.process import ContenderError
-from benchmarks.report import GOALS, VAR, Progress, Run, write
+from benchmarks.report import RESULTS, VAR, Progress, Run
 from benchmarks.stack import running
 from streams.embedded.kafka import EmbeddedKafka
 
@@ -42,37 +40,19 @@ QUICK = Sizes(hop_rounds=1, rounds=1, path_rounds=1, scale=0.1, wrk_s=1, path_s=
 
 def main() -> int:
     """Measure the wanted parts in order; 1 when a part failed, and then nothing is written as the newest result."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", default=",".join(PARTS), help=f"parts to measure, of {','.join(PARTS)}")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to try the benchmarks themselves")
-    arguments = parser.parse_args()
-    wanted = arguments.only.split(",")
-    if unknown := set(wanted) - set(PARTS):
-        parser.error(f"--only: {', '.join(sorted(unknown))} is not one of {', '.join(PARTS)}")
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    started = time.monotonic()
-
-    def progress(line: str) -> None:
-        print(f"[{time.monotonic() - started:6.1f} s] {line}", flush=True)
-
+    command = Command("python -m benchmarks", __doc__, PARTS)
     scratch = Path(tempfile.mkdtemp(prefix="stormweir-bench-"))
     try:
-        with broker(scratch / "kafka", PORTS, progress) as kafka:
-            runs, failed = _measure(kafka, scratch, wanted, QUICK if arguments.quick else FULL, progress)
+        with broker(scratch / "kafka", PORTS, command.progress) as kafka:
+            runs, failed = _measure(kafka, scratch, command.wanted, QUICK if command.quick else FULL, command.progress)
         if failed and (logs := scratch / "stack" / "logs").exists():
             shutil.copytree(logs, kept := VAR / "logs", dirs_exist_ok=True)
-            progress(f"logs of the stack: {kept}")
+            command.progress(f"logs of the stack: {kept}")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    partial = arguments.quick or bool(failed) or set(wanted) != set(PARTS)
     summary = {**hop.summary(runs), **gateway.summary(runs), **path.summary(runs)}
     summary |= {**latency.summary(runs), **memory.summary(runs)}
-    written = write(runs, summary, partial=partial)
-    for goal in GOALS:
-        if goal.name in summary:
-            print(f"{goal.name:<34} {summary[goal.name]:8.3f}  {goal.verdict(summary[goal.name])}")
-    print(f"{written} after {time.monotonic() - started:.0f} s{', failed: ' * bool(failed)}{', '.join(failed)}")
-    return 1 if failed else 0
+    return command.conclude(runs, summary, failed, RESULTS)
 
 
 def _measure(

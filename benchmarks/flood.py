@@ -5,9 +5,7 @@ commit without limits, routes and verdicts, both up at once on one broker and lo
 steady sender of an unlimited integration notices while another integration is far above its limit.
 """
 
-import argparse
 import asyncio
-import logging
 import random
 import shutil
 import subprocess
@@ -26,9 +24,10 @@ from aiokafka import AIOKafkaProducer
 
 from benchmarks import providers
 from benchmarks.broker import broker, topics_made_anew
+from benchmarks.command import Command
 from benchmarks.gateway import GATEWAY, KEYS, NULL, SERVICES, request_file, run_wrk, running_gateway, wrk_command
 from benchmarks.process import CHECKOUT, ContenderError, cpu_us, median
-from benchmarks.report import Goal, Page, Progress, Run, write
+from benchmarks.report import Goal, Page, Progress, Run
 from schemas.config import Settings
 from schemas.control import Integration, Service, control_key
 from schemas.fingerprint import digest
@@ -76,23 +75,11 @@ QUICK = Sizes(rounds=1, wrk_s=1, steady_s=3)
 
 def main() -> int:
     """Measure the wanted parts; 1 when one failed, and then nothing is written as the newest result."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.flood", description=__doc__)
-    parser.add_argument("--only", default=",".join(PARTS), help=f"parts to measure, of {','.join(PARTS)}")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to try the benchmark itself")
-    arguments = parser.parse_args()
-    wanted = arguments.only.split(",")
-    if unknown := set(wanted) - set(PARTS):
-        parser.error(f"--only: {', '.join(sorted(unknown))} is not one of {', '.join(PARTS)}")
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    started = time.monotonic()
-
-    def progress(line: str) -> None:
-        print(f"[{time.monotonic() - started:6.1f} s] {line}", flush=True)
-
-    sizes = QUICK if arguments.quick else FULL
+    command = Command("python -m benchmarks.flood", __doc__, PARTS)
+    wanted, progress = command.wanted, command.progress
+    sizes = QUICK if command.quick else FULL
     scratch = Path(tempfile.mkdtemp(prefix="stormweir-flood-"))
     runs: list[Run] = []
-    failed = False
     try:
         if "providers" in wanted:
             runs += providers.measure(sizes.rounds, progress)
@@ -104,17 +91,10 @@ def main() -> int:
                     runs += fairness(kafka.bootstrap, scratch, sizes, progress)
     except (ContenderError, TimeoutError, OSError) as error:
         progress(f"failed: {error}")
-        failed = True
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    partial = arguments.quick or failed or set(wanted) != set(PARTS)
-    figures = summary(runs)
-    written = write(runs, figures, partial=partial, page=PAGE)
-    for goal in GOALS:
-        if goal.name in figures:
-            print(f"{goal.name:<34} {figures[goal.name]:8.3f}  {goal.verdict(figures[goal.name])}")
-    print(f"{written} after {time.monotonic() - started:.0f} s")
-    return 1 if failed else 0
+    measured = {run["part"] for run in runs}
+    return command.conclude(runs, summary(runs), [part for part in wanted if part not in measured], PAGE)
 
 
 def before(bootstrap: str, scratch: Path, sizes: Sizes, progress: Progress) -> list[Run]:

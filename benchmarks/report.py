@@ -73,7 +73,7 @@ class Page(NamedTuple):
 RESULTS = Page("Measured", "make bench", "latest", "RESULTS.md", GOALS)
 
 
-def write(runs: list[Run], summary: Mapping[str, float], *, partial: bool, page: Page = RESULTS) -> Path:
+def write(runs: list[Run], summary: Mapping[str, float], *, partial: bool, page: Page) -> Path:
     """Keep a run as JSON, a partial one in var/bench, a whole one also as the newest and as a table. The path."""
     now = datetime.now(UTC)
     kept: dict[str, Any] = {
@@ -124,7 +124,7 @@ def commit() -> str:
     return head + "-dirty" * bool(changed)
 
 
-def table(kept: Mapping[str, Any], page: Page = RESULTS) -> str:
+def table(kept: Mapping[str, Any], page: Page) -> str:
     """The page: the goals, then the medians of everything that was run."""
     machine = kept["machine"]
     lines = [
