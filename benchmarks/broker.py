@@ -10,11 +10,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from benchmarks.report import Progress
-from schemas.config import Settings
 from schemas.fingerprint import partition_for
+from schemas.settings import Settings
 from schemas.topics import TOPICS
 from streams.embedded.kafka import EmbeddedKafka
-from streams.topics import create_topics
+from streams.process.topics import create_topics
 
 _BATCH_BYTES = 500_000
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from schemas.config import Settings
+from schemas.settings import Settings
 from sinks.clickhouse.client import ClickHouse
 from streams.embedded.stack import PROCESSES, Stack
 from streams.storm.play import Plan, play, prepare

@@ -28,11 +28,11 @@ from benchmarks.command import Command
 from benchmarks.gateway import GATEWAY, KEYS, NULL, SERVICES, request_file, run_wrk, running_gateway, wrk_command
 from benchmarks.process import CHECKOUT, ContenderError, cpu_us, median
 from benchmarks.report import Goal, Page, Progress, Run
-from schemas.config import Settings
 from schemas.control import Integration, Service, control_key
 from schemas.fingerprint import digest
+from schemas.settings import Settings
 from schemas.topics import CONTROL
-from streams.control import publish
+from streams.control.follow import publish
 from streams.storm.bodies import integration_id
 from streams.storm.sample import PROVIDERS, sample_records
 

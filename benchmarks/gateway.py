@@ -23,8 +23,8 @@ from benchmarks.broker import topics_made_anew
 from benchmarks.process import CHECKOUT, ContenderError, cpu_us, median
 from benchmarks.report import Progress, Run
 from benchmarks.sink import serving
-from schemas.config import Settings
-from streams.control import publish
+from schemas.settings import Settings
+from streams.control.follow import publish
 from streams.storm.bodies import integration_id, service_id
 from streams.storm.sample import sample_records
 

@@ -18,7 +18,7 @@ from benchmarks.report import Progress, Run
 from benchmarks.stack import Running
 from schemas.control import Destination, Integration, Rule, Service
 from schemas.fingerprint import digest
-from streams.control import publish
+from streams.control.follow import publish
 
 RATE = 10
 #: Share of the rate of (c) over HTTP that runs beside, and what is taken for it when (c) was not measured.

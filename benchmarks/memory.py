@@ -20,10 +20,10 @@ from benchmarks.broker import create, delete, fill, topics_made_anew
 from benchmarks.contenders.hop_data import PARTITIONS
 from benchmarks.process import CHECKOUT, ContenderError, median, rss_mb
 from benchmarks.report import Progress, Run
-from schemas.alert import Action, Alert, Severity
-from schemas.codec import encode
-from schemas.config import Settings
 from schemas.fingerprint import fingerprint, uuid7
+from schemas.settings import Settings
+from schemas.wire.alert import Action, Alert, Severity
+from schemas.wire.codec import encode
 
 FEW, MANY = 10_000, 1_000_000
 REPEATS = 400_000

@@ -15,9 +15,9 @@ from benchmarks.gateway import run_wrk
 from benchmarks.process import median
 from benchmarks.report import Progress, Run
 from benchmarks.stack import Running
-from schemas.events import encode_json
 from schemas.topics import ALERTS_EVENTS
-from streams.control import publish
+from schemas.wire.events import encode_json
+from streams.control.follow import publish
 from streams.storm.bodies import event_records, events_v2
 from streams.storm.counts import Counts
 from streams.storm.kafka import send_records

@@ -12,9 +12,10 @@ from typing import Any, cast
 
 from benchmarks.process import ContenderError, median
 from benchmarks.report import Progress, Run
-from schemas.alert import RawEvent
-from schemas.control import Control, FieldMapping, Integration, Service, control_key, dump
+from schemas.control import FieldMapping, Integration, Service, control_key, dump
 from schemas.fingerprint import digest, uuid7
+from schemas.wire.alert import RawEvent
+from streams.control.state import Control
 from streams.gateway.app import Gateway
 from streams.gateway.body import Reader
 from streams.gateway.lanes import Lanes

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.broker import topics_made_anew
 from benchmarks.process import cpu_us, rss_mb
-from schemas.config import Settings
+from schemas.settings import Settings
 from schemas.topics import ALERTS_EVENTS, ALERTS_RAW
 from sinks.clickhouse.client import ClickHouse
 from streams.embedded.stack import PROCESSES, Stack

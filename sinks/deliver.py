@@ -11,9 +11,9 @@ from functools import partial
 import structlog
 from prometheus_client import Counter, Histogram
 
-from schemas.control import Control
+from schemas.control import Destination
 from schemas.fingerprint import digest
-from schemas.notification import Delivery, Notification, Outcome
+from schemas.wire.notification import Delivery, Notification, Outcome
 from sinks.breaker import CircuitBreaker, CircuitOpenError
 from sinks.channels import CHANNELS, RenderError
 from sinks.outbound import Outbound
@@ -32,10 +32,12 @@ ATTEMPT_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
 log = structlog.get_logger(__name__)
+#: A destination by its tenant and id, None when there is none (any more).
+Destinations = Callable[[str, str], Destination | None]
 
 
 class Deliverer:
-    """Delivers notifications to the destinations in `control`, which may change at any time.
+    """Delivers notifications to the destinations that `destinations` finds now; they may change at any time.
 
     `clock` gives milliseconds since 1970 UTC and never goes back, `sleep` waits seconds. Notifications may
     be delivered side by side; the order of one incident's at one destination is the caller's.
@@ -43,13 +45,13 @@ class Deliverer:
 
     def __init__(
         self,
-        control: Control,
+        destinations: Destinations,
         outbound: Outbound,
         base_url: str,
         clock: Callable[[], int],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._control = control
+        self._destinations = destinations
         self._outbound = outbound
         self._base_url = base_url
         self._clock = clock
@@ -88,7 +90,7 @@ class Deliverer:
     async def _attempt(self, notification: Notification, attempt: int, give_up_at: int) -> Delivery:
         key = notification.tenant, notification.destination
         ended = partial(self._delivery, notification, attempt)
-        destination = self._control.destinations.get(key)
+        destination = self._destinations(*key)
         if destination is None or not destination.enabled:
             # Forgetting the breaker keeps the table no larger than the configuration.
             self._breakers.pop(key, None)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import aiohttp
 from yarl import URL
 
-from schemas.config import IpNetwork
+from schemas.settings import IpNetwork
 
 #: 5 s for name, connection and TLS together, 30 s for everything.
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)

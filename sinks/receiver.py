@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 from aiohttp import web
 
-from schemas.signature import signing_key
+from schemas.wire.standard_webhooks import signing_key
 from sinks.signature import verify
 
 

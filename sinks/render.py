@@ -11,8 +11,8 @@ from uuid import UUID
 
 import orjson
 
-from schemas.incident import Incident
-from schemas.notification import Notification
+from schemas.wire.incident import Incident
+from schemas.wire.notification import Notification
 
 #: The end of the year 9999, the last time that has a text; senders' clocks can be anything.
 _LAST_MS = 253_402_300_799_000

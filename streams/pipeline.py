@@ -3,18 +3,22 @@
 from collections.abc import Callable
 
 from schemas import topics
-from schemas.alert import Alert
-from schemas.codec import DecodeError, decode_alert, decode_unique
-from schemas.control import Control
 from schemas.records import Output, Record
-from streams import dedup
-from streams.correlate import Correlate
-from streams.dedup import Dedup
+from schemas.wire.alert import Alert
+from schemas.wire.codec import DecodeError, decode_alert, decode_unique
+from sinks.clickhouse.client import ClickHouse
+from sinks.clickhouse.tables import TABLES
+from sinks.clickhouse.writer import Writer
+from sinks.notifier import Delivers, Notifier
+from streams.control.state import Control
 from streams.engine import Engine, TableSpec
-from streams.normalize import Normalize, dead_letter
+from streams.stages import dedup
+from streams.stages.correlate import Correlate
+from streams.stages.dedup import Dedup
+from streams.stages.normalize import Normalize, dead_letter
 
 #: What the stages below write; the engine asks the broker for their partitions.
-OUTPUTS = (
+WORKER_OUTPUTS = (
     topics.ALERTS_NORMALIZED,
     topics.ALERTS_UNIQUE,
     topics.ALERTS_HISTORY,
@@ -24,9 +28,10 @@ OUTPUTS = (
     topics.REPLIES,
     topics.DEADLETTERS,
 )
+NOTIFIER_OUTPUTS = (topics.NOTIFICATIONS_RESULTS, topics.DEADLETTERS)
 
 
-def build(engine: Engine, control: Control, max_keys: int) -> None:
+def build_worker(engine: Engine, control: Control, max_keys: int) -> None:
     """Wire the worker's stages: requests and events -> alerts -> unique alerts -> incidents."""
     normalize = Normalize(control)
     stage = engine.stage
@@ -53,6 +58,19 @@ def build(engine: Engine, control: Control, max_keys: int) -> None:
         table=TableSpec(topics.CORRELATION.name, topics.CORRELATION.changelog.name, max_keys),
         dead_letters=poison("correlate", lambda value: decode_unique(value).alert),
     )
+
+
+def build_writer(engine: Engine, clickhouse: ClickHouse) -> None:
+    """Wire the writer's sinks: every topic of history -> its table in ClickHouse."""
+    for topic in topics.WRITTEN_TOPICS:
+        table = topics.writer_table(topic)
+        spec = TableSpec(table.name, table.changelog.name)
+        engine.batches(topics.AGENT_WRITER, topic.name, Writer(TABLES[topic.name], clickhouse), table=spec)
+
+
+def build_notifier(engine: Engine, deliverer: Delivers) -> None:
+    """Wire the notifier's sink: notifications -> their destinations."""
+    engine.tasks(topics.AGENT_NOTIFIER, topics.NOTIFICATIONS.name, Notifier(deliverer))
 
 
 def poison(

@@ -9,11 +9,11 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from schemas.config import PORTS as STACK_PORTS
+from schemas.settings import PORTS as STACK_PORTS
 from schemas.topics import Topic
 from streams.embedded.kafka import EmbeddedKafka
 from streams.process.ports import is_free
-from streams.topics import create_topics
+from streams.process.topics import create_topics
 
 MakeTopics = Callable[..., Awaitable[tuple[str, ...]]]
 FreePorts = Callable[[int], list[int]]

@@ -10,7 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.topics import ALERTS_RAW, CONTROL, CORRELATION, DEDUP, TOPICS, Topic
 from streams.embedded.kafka import EmbeddedKafka
-from streams.topics import TopicsError, check_topics, create_topics
+from streams.process.topics import TopicsError, check_topics, create_topics
 from tests.conftest import FreePorts
 
 pytestmark = pytest.mark.broker

@@ -14,12 +14,13 @@ from pathlib import Path
 import uvloop
 
 from schemas import topics
-from schemas.control import Control, Service
+from schemas.control import Service
 from schemas.records import Output, Record, State
-from streams import dedup
-from streams.dedup import Dedup
+from streams.control.state import Control
 from streams.engine import Engine, TableSpec
-from streams.normalize import dead_letter
+from streams.stages import dedup
+from streams.stages.dedup import Dedup
+from streams.stages.normalize import dead_letter
 
 _POLL_S = 0.002
 
@@ -83,7 +84,7 @@ def main(bootstrap: str, source: str, changelog: str, count: int, data_dir: Path
     async def start() -> None:
         reporting.append(asyncio.create_task(stage.report()))
 
-    engine.beside(start, None)
+    engine.on_lifecycle(start, None)
     return engine.run()
 
 

@@ -1,7 +1,7 @@
 """The alerts of the dedup hop, 325 bytes of JSON each, and what every contender does with one.
 
 A repeat within the window of its fingerprint is counted, the first alert of a window is forwarded as it
-came. The state of a fingerprint is packed as streams.dedup packs it.
+came. The state of a fingerprint is packed as streams.stages.dedup packs it.
 """
 
 import random
@@ -21,7 +21,7 @@ WARM_UP = 0.05
 #: Every contender but stock Faust collects garbage as the engine does.
 GC_THRESHOLDS = (50_000, 50, 1_000)
 
-#: status, severity, last seen, window end, changed at, repeats, told: streams.dedup.Entry.
+#: status, severity, last seen, window end, changed at, repeats, told: streams.stages.dedup.Entry.
 PACKED = struct.Struct("<BBqqqII")
 SEVERITIES = {"info": 1, "warning": 2, "error": 3, "critical": 4}
 

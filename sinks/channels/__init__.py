@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 
-from sinks.channels._contract import Channel, Field, RenderError, Request, Verdict
+from sinks.contract import Channel, Field, RenderError, Request, Verdict
 
 __all__ = ["CHANNELS", "Channel", "Field", "RenderError", "Request", "Verdict"]
 

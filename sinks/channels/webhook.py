@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from schemas.control import Destination
-from schemas.notification import Notification, Outcome
-from sinks.channels._contract import Channel, Field, RenderError, Request, Verdict
+from schemas.wire.notification import Notification, Outcome
+from sinks.contract import Channel, Field, RenderError, Request, Verdict
 from sinks.outbound import Answer, ErrorCode
 from sinks.render import body
 from sinks.signature import sign

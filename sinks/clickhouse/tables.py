@@ -10,10 +10,11 @@ from typing import NamedTuple
 import msgspec
 from msgspec.msgpack import Ext
 
-from schemas import codec, topics
-from schemas.deadletter import DeadLetter
+from schemas import topics
 from schemas.records import Record
-from schemas.rows import (
+from schemas.wire import codec
+from schemas.wire.deadletter import DeadLetter
+from schemas.wire.rows import (
     AlertRow,
     ChangeRow,
     DeadLetterRow,

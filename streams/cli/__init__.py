@@ -38,7 +38,7 @@ def build() -> typer.Typer:
 def main() -> None:
     """Run the command line. What the operator must change is printed without a traceback, status 2."""
     try:
-        from schemas.config import SettingsError
+        from schemas.settings import SettingsError
 
         app = build()
     except (ImportError, SyntaxError):

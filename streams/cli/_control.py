@@ -8,13 +8,14 @@ from typing import NamedTuple, TypeVar
 
 from aiokafka.errors import KafkaError
 
-from schemas.config import Settings
-from schemas.control import AnyRecord, Control
+from schemas.control import AnyRecord
+from schemas.settings import Settings
 from schemas.topics import CONTROL
-from streams import control
+from streams.control import follow
+from streams.control.state import Control
 from streams.process.errors import OperatorError
 from streams.process.logs import configure_logging
-from streams.topics import check_topics
+from streams.process.topics import check_topics
 
 T = TypeVar("T")
 
@@ -48,13 +49,13 @@ async def read(bootstrap: str) -> Control:
     """The configuration as it is now. Raises OperatorError when Kafka fails or has no topic for it."""
     await check_topics(bootstrap, [CONTROL])
     with _kafka(bootstrap):
-        return await control.read(bootstrap)
+        return await follow.read(bootstrap)
 
 
 async def publish(bootstrap: str, records: Iterable[AnyRecord], deletes: Iterable[str]) -> None:
     """Write records, then delete keys; done once Kafka has all of them. Raises OperatorError when it fails."""
     with _kafka(bootstrap):
-        await control.publish(bootstrap, records, deletes)
+        await follow.publish(bootstrap, records, deletes)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from schemas.alert import Action
 from schemas.control import FieldMapping
-from streams import catalogue
+from schemas.wire.alert import Action
+from streams.control import catalogue
 from streams.providers import PATH, QUERY, Context, Example, NoAlert, Provider
 
 #: Where pages for everybody say the gateway is.

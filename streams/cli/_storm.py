@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from schemas.config import Settings
+from schemas.settings import Settings
 from sinks.clickhouse.client import ClickHouse, ClickHouseError
 from streams.process.errors import OperatorError
 from streams.storm import play

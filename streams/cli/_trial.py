@@ -10,13 +10,14 @@ from typing import Any
 import aiohttp
 import orjson
 
-from schemas.config import Settings
-from schemas.control import Control, Integration, masked_key
-from schemas.notification import Outcome, Transition
+from schemas.control import Integration, masked_key
+from schemas.settings import Settings
+from schemas.wire.notification import Outcome, Transition
 from sinks.clickhouse.client import ClickHouse, ClickHouseError
-from streams import catalogue
-from streams.catalogue import Request
-from streams.probe import Probe
+from streams.control import catalogue
+from streams.control.catalogue import Request
+from streams.control.state import Control
+from streams.control.trial import Probe
 from streams.providers import PROVIDERS, Example
 
 Rows = Sequence[Mapping[str, Any]]

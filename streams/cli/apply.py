@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from schemas.control import Control
     from streams.cli._control import Change
+    from streams.control.state import Control
 
 
 def command(
@@ -18,8 +18,8 @@ def command(
     prune: Annotated[bool, typer.Option("--prune", help="Delete what the file's lists do not name.")] = False,
 ) -> None:
     """Make the configuration what a file says; running processes follow within a second."""
-    from streams import configuration
     from streams.cli._control import Change, transact
+    from streams.control import document
 
     try:
         text = file.read_text()
@@ -27,13 +27,13 @@ def command(
         from streams.process.errors import OperatorError
 
         raise OperatorError(f"{file} cannot be read: {error}") from None
-    document = configuration.parse(text)
-    declared = configuration.records_of(document)
+    parsed = document.parse(text)
+    declared = document.records_of(parsed)
 
     def plan(control: Control) -> tuple[list[str], Change]:
         known = control.records
-        changes = configuration.plan(declared, known, prune=document if prune else ())
-        configuration.check(declared, {key: known[key] for key in known if key not in changes.deletes})
+        changes = document.plan(declared, known, prune=parsed if prune else ())
+        document.check(declared, {key: known[key] for key in known if key not in changes.deletes})
         count, done = len(changes.records) + len(changes.deletes), "would change" if dry_run else "changed"
         total = f"{count} of {len(declared) + len(changes.deletes)} records {done}" if count else "nothing to change"
         return [*changes.lines, total], Change() if dry_run else Change(changes.records, changes.deletes)

@@ -14,10 +14,10 @@ def command(
     """List the tools that can send alerts, and how each is set up."""
     import os
 
-    from schemas.config import Settings
-    from streams import catalogue
+    from schemas.settings import Settings
     from streams.cli import _pages
     from streams.cli._console import print_json, print_table
+    from streams.control import catalogue
     from streams.process.errors import OperatorError
     from streams.providers import PROVIDERS
 

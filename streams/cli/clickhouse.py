@@ -7,7 +7,7 @@ def command() -> None:
     import os
     import signal
 
-    from schemas.config import Settings
+    from schemas.settings import Settings
     from streams.embedded.clickhouse import serve
     from streams.process.logs import configure_logging
 

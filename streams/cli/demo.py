@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from schemas.config import Settings
+    from schemas.settings import Settings
     from streams.embedded.kafka_jars import Progress
     from streams.embedded.stack import Stack
     from streams.storm.ledger import Query
@@ -36,7 +36,7 @@ def command() -> None:
     import uvloop
     from rich.console import Console
 
-    from schemas.config import Settings
+    from schemas.settings import Settings
 
     settings = replace(Settings.from_env(os.environ), data_dir=DIRECTORY, allowed_networks=(ip_network("127.0.0.0/8"),))
     console = Console(highlight=False)
@@ -101,7 +101,7 @@ async def _show(settings: Settings, query: Query, summary: Summary, console: Con
     from rich.table import Table
 
     from schemas.control import DEFAULT_TENANT
-    from sinks.clickhouse.queries import NOISIEST
+    from streams.history.queries import NOISIEST
 
     console.print(summary.table())
     noisiest = Table("service", "key", "incident", "alerts", title="five incidents of the storm, the noisiest")

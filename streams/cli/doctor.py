@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from schemas.config import Settings
+    from schemas.settings import Settings
 
 
 def command() -> None:
@@ -17,7 +17,7 @@ def command() -> None:
 
     from rich.console import Console
 
-    from schemas.config import Settings
+    from schemas.settings import Settings
 
     console = Console(highlight=False)
     settings = Settings.from_env(os.environ)
@@ -92,7 +92,7 @@ def _chdb() -> tuple[bool, str]:
 
 
 def _ports(settings: Settings) -> Iterator[tuple[str, bool, str]]:
-    from schemas.config import PORTS
+    from schemas.settings import PORTS
     from streams.process.ports import is_free
 
     skipped = ("kafka",) * bool(settings.kafka) + ("clickhouse",) * bool(settings.clickhouse)

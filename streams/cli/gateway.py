@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from schemas.config import Settings
+    from schemas.settings import Settings
 
 
 def command() -> None:
@@ -14,7 +14,7 @@ def command() -> None:
 
     import uvloop
 
-    from schemas.config import Settings
+    from schemas.settings import Settings
     from streams.process.logs import configure_logging
 
     settings = Settings.from_env(os.environ)

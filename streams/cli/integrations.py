@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from schemas.control import Control, Integration
+    from schemas.control import Integration
     from streams.cli._control import Change
+    from streams.control.state import Control
 
 commands = typer.Typer(no_args_is_help=True, help="List, make and change integrations: who may send alerts.")
 
@@ -58,14 +59,14 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Make an integration, and show its webhook URL, its headers and a request to try it with."""
-    from streams import management
     from streams.cli._control import Change, transact
+    from streams.control import edits
 
     options = _options(secret, generate_secret, signature, rate_limit, topic_arn, mapping)
     values = {"type": slug, "service": service, "name": name, "tenant": tenant, **options}
 
     def plan(control: Control) -> tuple[Integration, Change]:
-        made, records = management.new_integration(control, values, create_service=create_service)
+        made, records = edits.new_integration(control, values, create_service=create_service)
         return made, Change(records)
 
     _show(transact(plan), json=json, secret=generate_secret)
@@ -111,12 +112,12 @@ def disable(which: Which) -> None:
 @commands.command()
 def rotate(which: Which, json: AsJson = False) -> None:
     """Make its successor with a new key (and secret, if it has one); both are taken until you delete the old one."""
-    from streams import management
     from streams.cli._control import Change, transact
+    from streams.control import edits
 
     def plan(control: Control) -> tuple[tuple[Integration, Integration], Change]:
-        old = management.find_integration(control, which)
-        new = management.rotated_integration(old)
+        old = edits.find_integration(control, which)
+        new = edits.rotated_integration(old)
         return (old, new), Change([new])
 
     old, new = transact(plan)
@@ -141,16 +142,16 @@ def trial(
     import time
     from dataclasses import asdict
 
-    from schemas.config import Settings
-    from streams import catalogue, management
+    from schemas.settings import Settings
     from streams.cli._console import print_json, printable
     from streams.cli._control import Change, transact
     from streams.cli._trial import Trial
-    from streams.probe import probe
+    from streams.control import catalogue, edits
+    from streams.control.trial import probe
     from streams.process.errors import OperatorError
 
     settings, mark = Settings.from_env(os.environ), time.time_ns() // 1_000_000
-    control, found = transact(lambda control: ((control, management.find_integration(control, which)), Change()))
+    control, found = transact(lambda control: ((control, edits.find_integration(control, which)), Change()))
     alert = probe(found, mark)
     if alert is None:
         request = catalogue.setup(found, settings.public_url).test_request
@@ -182,19 +183,19 @@ def delete(which: Which, yes: Annotated[bool, typer.Option("--yes", "-y", help="
 
 
 def _find(which: str) -> Integration:
-    from streams import management
     from streams.cli._control import Change, transact
+    from streams.control import edits
 
-    return transact(lambda control: (management.find_integration(control, which), Change()))
+    return transact(lambda control: (edits.find_integration(control, which), Change()))
 
 
 def _changed(which: str, values: dict[str, Any]) -> Integration:
-    from streams import management
     from streams.cli._control import Change, transact
+    from streams.control import edits
 
     def plan(control: Control) -> tuple[Integration, Change]:
-        old = management.find_integration(control, which)
-        new = management.changed_integration(control, old, values)
+        old = edits.find_integration(control, which)
+        new = edits.changed_integration(control, old, values)
         return new, Change([new] if new != old else [])
 
     return transact(plan)
@@ -211,30 +212,30 @@ def _options(
     """The record's fields out of the options that were given."""
     import yaml
 
-    from streams import management
+    from streams.control import edits
 
     if secret is not None and generate_secret:
-        raise management.FieldError("signature_secret", "either --secret or --generate-secret")
+        raise edits.FieldError("signature_secret", "either --secret or --generate-secret")
     if secret == "-":  # noqa: S105 - the word for the standard input
         secret = typer.get_text_stream("stdin").readline().strip()
         if not secret:
-            raise management.FieldError("signature_secret", "the standard input has none")
+            raise edits.FieldError("signature_secret", "the standard input has none")
     values: dict[str, Any] = {}
     if generate_secret:
-        values["signature_secret"] = management.new_secret()
+        values["signature_secret"] = edits.new_secret()
     elif secret is not None:
         values["signature_secret"] = secret or None
     if signature is not None:
         values["signature"] = signature
     if rate_limit is not None:
-        values["rate_limit"] = management.requests_a_minute(rate_limit)
+        values["rate_limit"] = edits.requests_a_minute(rate_limit)
     if topic_arn is not None:
         values["topic_arns"] = topic_arn
     if mapping is not None:
         try:
             values["mapping"] = yaml.safe_load(mapping.read_text())
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            raise management.FieldError("mapping", f"{mapping} is no readable YAML file") from None
+            raise edits.FieldError("mapping", f"{mapping} is no readable YAML file") from None
     return values
 
 
@@ -264,9 +265,9 @@ def _show(integration: Integration, *, json: bool, secret: bool = False) -> None
     """All about one integration; with `secret` what it signs with as well."""
     import os
 
-    from schemas.config import Settings
-    from streams import catalogue
+    from schemas.settings import Settings
     from streams.cli._console import print_json, printable
+    from streams.control import catalogue
 
     setup = catalogue.setup(integration, Settings.from_env(os.environ).public_url)
     row = _row(integration) | {"key": integration.id}

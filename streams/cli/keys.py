@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from schemas.control import ApiKey, Control
+    from schemas.control import ApiKey
     from streams.cli._control import Change
-    from streams.management import NewKey
+    from streams.control.edits import NewKey
+    from streams.control.state import Control
 
 commands = typer.Typer(no_args_is_help=True, help="List, make and revoke API keys.")
 
@@ -43,15 +44,15 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Make an API key and its webhook secret, and show both this once. For rotation make a second one."""
-    from streams import management
     from streams.cli._console import print_json
     from streams.cli._control import Change, transact
+    from streams.control import edits
 
     def plan(control: Control) -> tuple[NewKey, Change]:
         values: dict[str, object] = {"id": key_id, "name": name, "tenant": tenant}
         if rate_limit is not None:
-            values["rate_limit"] = management.requests_a_minute(rate_limit)
-        made = management.new_key(control, values, create_tenant=create_tenant)
+            values["rate_limit"] = edits.requests_a_minute(rate_limit)
+        made = edits.new_key(control, values, create_tenant=create_tenant)
         return made, Change(made.records)
 
     made = transact(plan)
@@ -72,10 +73,10 @@ def create(
 def revoke(key_id: KeyId, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete an API key: requests with it are answered 401 from then on."""
     from schemas.control import control_key
-    from streams import management
     from streams.cli._control import Change, transact
+    from streams.control import edits
 
-    found = transact(lambda control: (management.find_key(control, key_id), Change()))
+    found = transact(lambda control: (edits.find_key(control, key_id), Change()))
     if not yes:
         typer.confirm(f"Revoke {found.id} ({found.prefix}...) of the tenant {found.tenant}?", abort=True)
     transact(lambda control: (None, Change(deletes=[control_key(found)])))

@@ -6,7 +6,7 @@ def command() -> None:
     import asyncio
     import os
 
-    from schemas.config import Settings
+    from schemas.settings import Settings
     from sinks.clickhouse.client import ClickHouseError
     from sinks.clickhouse.migrate import MigrationError, migrate
     from streams.process.errors import OperatorError

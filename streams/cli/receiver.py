@@ -17,7 +17,7 @@ def command(
     import signal
     from contextlib import closing
 
-    from schemas.config import Settings
+    from schemas.settings import Settings
     from sinks.receiver import Receiver, serve
     from streams.process.errors import OperatorError
 

@@ -63,13 +63,13 @@ def command(
     from aiokafka.errors import KafkaError
     from rich.console import Console
 
-    from schemas.config import Settings
+    from schemas.settings import Settings
     from streams.cli._storm import ledger_query, progress_bars
     from streams.process.errors import OperatorError
+    from streams.process.topics import check_topics
     from streams.storm.play import Plan, play, prepare
     from streams.storm.shapes import Size
     from streams.storm.summary import Summary
-    from streams.topics import check_topics
 
     settings = Settings.from_env(os.environ)
     console = Console()

@@ -6,9 +6,9 @@ def command() -> None:
     import asyncio
     import os
 
-    from schemas.config import Settings
+    from schemas.settings import Settings
     from schemas.topics import TOPICS
-    from streams.topics import create_topics
+    from streams.process.topics import create_topics
 
     settings = Settings.from_env(os.environ)
     created = asyncio.run(create_topics(settings.bootstrap, settings.partitions, settings.replication))

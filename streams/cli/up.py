@@ -10,7 +10,7 @@ def command() -> None:
 
     from rich.console import Console
 
-    from schemas.config import Settings
+    from schemas.settings import Settings
     from streams.embedded.stack import Stack
 
     settings = Settings.from_env(os.environ)

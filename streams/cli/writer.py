@@ -5,7 +5,7 @@ def command() -> None:
     """Write all history into ClickHouse."""
     import os
 
-    from schemas.config import Settings
-    from streams.worker import run_writer
+    from schemas.settings import Settings
+    from streams.process.workers import run_writer
 
     run_writer(Settings.from_env(os.environ))

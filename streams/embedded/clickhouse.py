@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
-from schemas.config import DEFAULT_TOKEN, Settings
+from schemas.settings import DEFAULT_TOKEN, Settings
 from streams.embedded import clickhouse_coding as coding
 from streams.embedded.clickhouse_engine import Engine, Result
 from streams.embedded.clickhouse_protocol import (

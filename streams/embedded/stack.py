@@ -11,7 +11,7 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import IO
 
-from schemas.config import PORTS, PREFIX, Settings
+from schemas.settings import PORTS, PREFIX, Settings
 from sinks.clickhouse.client import ClickHouseError
 from sinks.clickhouse.migrate import MigrationError, migrate
 from streams.embedded.kafka import EmbeddedKafka
@@ -20,7 +20,7 @@ from streams.embedded.processes import Broker, Command, end_orphans
 from streams.embedded.supervisor import Supervisor
 from streams.process.errors import OperatorError
 from streams.process.ports import require_free
-from streams.topics import create_topics
+from streams.process.topics import create_topics
 
 LOCK = "stormweir.lock"
 PROCESSES = ("writer", "worker", "notifier", "gateway")

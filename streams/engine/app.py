@@ -167,7 +167,7 @@ class Engine:
         channel = self.app.topic(topic, schema=BatchSchema(), internal=False)
         self.app.agent(channel, name=f"{wiring.agent}.{topic}")(body)
 
-    def beside(self, start: Hook | None, stop: Hook | None) -> None:
+    def on_lifecycle(self, start: Hook | None, stop: Hook | None) -> None:
         """Have something run beside: `start` before any partition opens, `stop` after the last one closed."""
         if start is not None:
             self._starts.append(start)

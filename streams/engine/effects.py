@@ -148,10 +148,10 @@ class BatchLane(Lane):
             state.put(_INTENT, _encode((first, last)))
             state.commit()
             changes, position = state.cut(self.committed)
-            await self.patiently(partial(self.persist, changes, position), "intent")
+            await self.with_retries(partial(self.persist, changes, position), "intent")
         marks = dict(state.marks)
         batch = self._sink.form(self.topic, self.partition, records, marks)
-        if not await self._insist(batch):
+        if not await self._write_until_accepted(batch):
             return
         state.begin()
         state.marks = marks
@@ -159,11 +159,11 @@ class BatchLane(Lane):
         state.delete(_INTENT)
         state.commit()
         changes, position = state.cut(last)
-        await self.patiently(partial(self.persist, changes, position), "position")
+        await self.with_retries(partial(self.persist, changes, position), "position")
         self._processed_total.inc(len(records))
         self.acknowledge(last, len(records))
 
-    async def _insist(self, batch: Any) -> bool:
+    async def _write_until_accepted(self, batch: Any) -> bool:
         """Write the batch however long it takes; False only when the lane was closed meanwhile."""
         pause = 0.1
         while True:
@@ -271,7 +271,7 @@ class TaskLane(Lane):
         while self._ended_entries:
             groups, self._groups = self._groups, {}
             entries, self._ended_entries = self._ended_entries, []
-            await self.patiently(partial(self.broker.send, groups), "sending")
+            await self.with_retries(partial(self.broker.send, groups), "sending")
             for entry in entries:
                 entry.done = True
             self._processed_total.inc(len(entries))

@@ -28,8 +28,8 @@ MAX_UNCOMMITTED = 20_000
 #: ones cost broker and worker far less than many small ones. Little leaves at once, for the sake of latency;
 #: much need not wait to be more.
 COMMIT_INTERVAL = 0.015
-LITTLE = 16
-MUCH = 2_000
+SMALL_BATCH = 16
+LARGE_BATCH = 2_000
 #: A partition that is behind and has made no progress for this long ends the process.
 STALLED_AFTER = 60.0
 #: How long a commit is tried again before the worker fails, seconds.
@@ -184,7 +184,7 @@ class Lane:
             raise FencedError(f"{spec.changelog}/{partition} belongs to {newest}, not to {owner}")
         state.reassert(keys)
 
-    async def patiently(self, work: Callable[[], Awaitable[None]], what: str) -> None:
+    async def with_retries(self, work: Callable[[], Awaitable[None]], what: str) -> None:
         """Do `work`, again and again with growing pauses; raises what it raised after GIVE_UP_AFTER."""
         started = time.monotonic()
         pause = 0.1
@@ -336,19 +336,19 @@ class StageLane(Lane):
     async def _flush_all(self) -> None:
         """Commit until nothing is gathered. A closed lane finishes the cut it began and the one gathered."""
         while self._changed:
-            if LITTLE < self._gathered < MUCH:
+            if SMALL_BATCH < self._gathered < LARGE_BATCH:
                 await asyncio.sleep(COMMIT_INTERVAL - time.monotonic() % COMMIT_INTERVAL)
             groups, self._groups = self._groups, {}
             count, self._gathered = self._gathered, 0
             self._changed = False
             offset = self.processed
             if self.table is None:
-                await self.patiently(partial(self.broker.send, groups), "sending")
+                await self.with_retries(partial(self.broker.send, groups), "sending")
             else:
                 # Cut before anything is awaited: state moves on while this cut is being written.
                 changes, position = self.table.state.cut(offset)
-                await self.patiently(partial(self.broker.send, groups), "sending")
-                await self.patiently(partial(self.persist, changes, position), "changelog")
+                await self.with_retries(partial(self.broker.send, groups), "sending")
+                await self.with_retries(partial(self.persist, changes, position), "changelog")
                 # Keys that another owner overwrote are written again now, not with the next record.
                 self._changed = self._changed or self.table.state.dirty
             self.acknowledge(offset, count)

@@ -17,7 +17,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from streams.engine.lane import LITTLE, MUCH, Lane, Record
+from streams.engine.lane import LARGE_BATCH, SMALL_BATCH, Lane, Record
 
 
 class Feeds(Protocol):
@@ -36,8 +36,8 @@ class Feeds(Protocol):
 #: Faust's 1500 ms starve busy partitions: one fetch is in flight per broker, and while every partition with
 #: data is buffered it asks only for the quiet ones, and the broker holds it that long.
 FETCH_MAX_WAIT_MS = 50
-#: Fetches are this far apart, seconds, while they return more than LITTLE and less than MUCH: each crosses to the
-#: consumer thread and back, and every partition in it costs an event.
+#: Fetches are this far apart, seconds, while they return more than SMALL_BATCH and less than LARGE_BATCH records:
+#: each crosses to the consumer thread and back, and every partition in it costs an event.
 FETCH_INTERVAL = 0.02
 #: Records of one event; the stage holds the event loop for about 10 microseconds each.
 MAX_BATCH_RECORDS = 2_000
@@ -116,7 +116,7 @@ class EngineConsumer(Consumer):
                     for start in range(0, len(records), MAX_BATCH_RECORDS):
                         await self.callback(self._batch(tp, lane, records[start : start + MAX_BATCH_RECORDS]))
                 # Even a fetch that is always ready must let timers and commits run.
-                pause = last + FETCH_INTERVAL - arrived if LITTLE < count < MUCH else 0
+                pause = last + FETCH_INTERVAL - arrived if SMALL_BATCH < count < LARGE_BATCH else 0
                 last = arrived
                 await asyncio.sleep(max(0.0, pause))
         except self.consumer_stopped_errors:

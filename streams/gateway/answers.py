@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 
 from schemas.fingerprint import uuid_text
-from schemas.verdict import Verdict
+from schemas.wire.verdict import Verdict
 from streams.gateway.senders import Sender
 
 Headers = list[tuple[str, str]]
@@ -46,7 +46,7 @@ _CHALLENGE = [("www-authenticate", "Token")]
 UNAUTHORIZED = _refused(401, "unauthorized", "unauthorized", _CHALLENGE)
 #: The key is right, on the route of another provider: it looks like any wrong key, and is told apart in records.
 WRONG_TYPE = UNAUTHORIZED._replace(reason="wrong_type")
-#: The refusal of each reason that schemas.signature.verify gives, and of a request that came before.
+#: The refusal of each reason that streams.policy.signature.verify gives, and of a request that came before.
 UNVERIFIED = {
     reason: _refused(401, reason, "unauthorized", _CHALLENGE, reason=reason)
     for reason in ("missing_header", "bad_signature", "stale_timestamp", "replayed")

@@ -13,11 +13,11 @@ from functools import partial
 import structlog
 from granian._granian import RSGIProtocolClosed, RSGIProtocolError  # granian.rsgi has them without types
 
-from schemas.alert import RawEvent
-from schemas.codec import encode
-from schemas.control import Control, Integration
+from schemas.control import Integration
 from schemas.fingerprint import digest
-from schemas.signature import SignedMessage
+from schemas.wire.alert import RawEvent
+from schemas.wire.codec import encode
+from streams.control.state import Control
 from streams.gateway import answers, auth, changes
 from streams.gateway.answers import Answer, Refusal
 from streams.gateway.auth import Directory
@@ -32,6 +32,7 @@ from streams.gateway.rsgi import Exchange, Scope
 from streams.gateway.senders import Sender
 from streams.gateway.sns import Sns
 from streams.gateway.verdicts import Verdicts, preference
+from streams.policy.signature import SignedMessage
 from streams.providers import BadBody, NoAlert
 
 log = structlog.get_logger(__name__)

@@ -7,11 +7,12 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from schemas.control import Control, Integration
-from schemas.signature import Header, Signature, mark, verify
-from streams.catalogue import could_sign
+from schemas.control import Integration
+from streams.control.catalogue import could_sign
+from streams.control.state import Control
 from streams.gateway.answers import MISSING_SECRET, NO_SCOPE, UNAUTHORIZED, UNVERIFIED, Refusal
 from streams.gateway.senders import ApiSender
+from streams.policy.signature import Header, Signature, mark, verify
 
 SCOPE = "events:write"
 
@@ -128,7 +129,7 @@ def key_in(body: bytes) -> str | None:
 
 
 def check_signature(proofs: Sequence[Proof], header: Header, body: bytes, now: float) -> str:
-    """One of the proofs must hold at `now`, Unix seconds; returns the mark of that (schemas.signature.mark).
+    """One of the proofs must hold at `now`, Unix seconds; returns the mark of that (streams.policy.signature.mark).
 
     Refuses with 401 and the reason of the best try.
     """

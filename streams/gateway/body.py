@@ -4,10 +4,10 @@ import asyncio
 import zlib
 from time import monotonic
 
-from schemas.signature import Header
 from streams.gateway import answers
 from streams.gateway.answers import Refusal
 from streams.gateway.rsgi import Exchange
+from streams.policy.signature import Header
 
 #: How long a body may take to arrive: 100 kB a second for the largest of the default setting.
 READ_S = 10.0

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from schemas.change import ChangeEvent
-from schemas.codec import encode
 from schemas.control import shown_sender
 from schemas.fingerprint import digest
+from schemas.wire.change import ChangeEvent
+from schemas.wire.codec import encode
 from streams.gateway.lanes import Lanes
 from streams.gateway.senders import Sender
 from streams.providers import Change

@@ -10,10 +10,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from prometheus_client import Counter
 
-from schemas.codec import encode
 from schemas.control import shown_sender
-from schemas.rejection import Rejection
 from schemas.topics import REJECTIONS
+from schemas.wire.codec import encode
+from schemas.wire.rejection import Rejection
 from streams.gateway.answers import Answer
 from streams.gateway.senders import Sender
 
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 PERIOD_S = 1.0
 #: How many kinds of refusals are told of one period; the rest is only counted in the metrics.
-MAX_ALIKE = 1000
+MAX_KEYS = 1000
 #: A path in a body may be long; its beginning says enough.
 MAX_FIELD = 200
 _REQUEST_TIMEOUT_S = 3.0
@@ -30,8 +30,8 @@ _SEND_TIMEOUT_S = 4.0
 _LOST = Counter("stormweir_rejections_lost_total", "Refusals that are not on the topic rejections")
 
 
-class Alike(NamedTuple):
-    """What refusals have in common that are told as one; see schemas.rejection.Rejection."""
+class RejectionKey(NamedTuple):
+    """What refusals have in common that are told as one; see schemas.wire.rejection.Rejection."""
 
     tenant: str
     integration: str
@@ -46,23 +46,23 @@ class Tally:
     """Refusals by what they have in common."""
 
     def __init__(self) -> None:
-        self._counts: dict[Alike, int] = {}
+        self._counts: dict[RejectionKey, int] = {}
         self._at = 0
         self.lost = 0
 
-    def note(self, alike: Alike, at: int) -> None:
-        """Count one, at this millisecond. Beyond MAX_ALIKE kinds it is only counted as lost."""
+    def note(self, key: RejectionKey, at: int) -> None:
+        """Count one, at this millisecond. Beyond MAX_KEYS kinds it is only counted as lost."""
         if not self._counts:
             self._at = at
-        elif len(self._counts) >= MAX_ALIKE and alike not in self._counts:
+        elif len(self._counts) >= MAX_KEYS and key not in self._counts:
             self.lost += 1
             return
-        self._counts[alike] = self._counts.get(alike, 0) + 1
+        self._counts[key] = self._counts.get(key, 0) + 1
 
     def take(self) -> list[Rejection]:
         """What was noted since the last call, in order of appearance."""
         counts, self._counts = self._counts, {}
-        return [Rejection(self._at, *alike, count) for alike, count in counts.items()]
+        return [Rejection(self._at, *key, count) for key, count in counts.items()]
 
 
 class Rejections:
@@ -79,7 +79,7 @@ class Rejections:
         """Tell of one refusal; `sender` is who was known by then. Costs no more than counting."""
         tenant, integration = ("", "") if sender is None else (sender.tenant, shown_sender(sender.id))
         field = answer.field[:MAX_FIELD]
-        alike = Alike(tenant, integration, provider, route, answer.reason, answer.status, field)
+        alike = RejectionKey(tenant, integration, provider, route, answer.reason, answer.status, field)
         self._tally.note(alike, int(self._clock() * 1000))
 
     def start(self) -> None:

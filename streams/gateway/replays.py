@@ -6,7 +6,7 @@ time alone, and is a repeat of a known alert for dedup.
 
 from asyncio import Future
 
-from schemas.signature import TIMESTAMP_WINDOW_S
+from streams.policy.signature import TIMESTAMP_WINDOW_S
 
 #: A signed time may lie ahead of ours by the window, and is good for another one after that.
 MEMORY_S = 2 * TIMESTAMP_WINDOW_S

@@ -10,10 +10,10 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 from prometheus_client import REGISTRY
 
-from schemas.config import Settings
+from schemas.settings import Settings
 from schemas.topics import ALERTS_RAW, CHANGES
-from streams.catalogue import catalogue_json
-from streams.control import ControlReader
+from streams.control.catalogue import catalogue_json
+from streams.control.follow import ControlReader
 from streams.gateway import body
 from streams.gateway.app import Gateway
 from streams.gateway.auth import unsigned

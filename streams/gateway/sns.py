@@ -13,9 +13,9 @@ from typing import Protocol
 import structlog
 
 from schemas.control import Integration, SignaturePolicy
-from schemas.signature import SignedMessage, SnsCertificate
 from streams.gateway import answers
 from streams.gateway.answers import Refusal
+from streams.policy.signature import SignedMessage, SnsCertificate
 
 log = structlog.get_logger(__name__)
 

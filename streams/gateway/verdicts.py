@@ -1,4 +1,4 @@
-"""A request may wait until the stream says whether its alerts are duplicates (schemas.verdict).
+"""A request may wait until the stream says whether its alerts are duplicates (schemas.wire.verdict).
 
 Each gateway reads one partition of `replies`, without a group and from its end: what was answered before it
 started is for nobody here. Nothing depends on a verdict: late, or never, the request is as accepted as ever.
@@ -14,12 +14,12 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client import Counter
 
-from schemas.codec import decode_verdict, encode
 from schemas.fingerprint import partition_for
 from schemas.topics import REPLIES
-from schemas.verdict import REPLY, ReplyTo, Verdict
+from schemas.wire.codec import decode_verdict, encode
+from schemas.wire.verdict import REPLY, ReplyTo, Verdict
 from streams.gateway.lanes import NO_HEADERS, Headers
-from streams.topics import check_topics
+from streams.process.topics import check_topics
 
 log = structlog.get_logger(__name__)
 

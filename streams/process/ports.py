@@ -5,7 +5,7 @@ import socket
 
 from aiohttp import web
 
-from schemas.config import PORTS
+from schemas.settings import PORTS
 from streams.process.errors import OperatorError
 
 

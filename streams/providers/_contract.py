@@ -7,11 +7,11 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from schemas.alert import Action, RawEvent, Severity
 from schemas.control import FieldMapping
 from schemas.fingerprint import digest
-from schemas.severity import SEVERITY_NAMES, severity_of
-from schemas.signature import Signature
+from schemas.wire.alert import Action, RawEvent, Severity
+from schemas.wire.severity import SEVERITY_NAMES, severity_of
+from streams.policy.signature import Signature
 
 #: PagerDuty's limits, which everyone keeps: longer summaries are cut, longer keys hashed.
 SUMMARY_LIMIT = 1024
@@ -39,7 +39,7 @@ Silence = Literal["test", "ignored", "handshake", "change"]
 
 
 class Change(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What was changed, as its provider tells it: `schemas.change.ChangeEvent` without identity.
+    """What was changed, as its provider tells it: `schemas.wire.change.ChangeEvent` without identity.
 
     `summary` has 1 to 1024 characters; `details` is JSON text or empty; `at` is milliseconds UTC, 0 for none.
     """
@@ -75,7 +75,7 @@ class NoAlert(Exception):  # noqa: N818 - the request is right, there is just no
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One alert as its provider tells it: the fields of `schemas.alert.Alert` without identity and origin.
+    """One alert as its provider tells it: the fields of `schemas.wire.alert.Alert` without identity and origin.
 
     `summary` has at most 1024 characters (a cut one is marked by the label `summary_truncated`),
     `dedup_key` 1 to 255; `details` is JSON text or empty; times are milliseconds UTC, 0 for none.

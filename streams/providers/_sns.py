@@ -47,7 +47,7 @@ def subscribe_url(envelope: Fields) -> str:
 
 
 class Envelope:
-    """One message of SNS as it came over HTTP: a schemas.signature.SignedMessage."""
+    """One message of SNS as it came over HTTP: a streams.policy.signature.SignedMessage."""
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields

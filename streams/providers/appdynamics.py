@@ -6,7 +6,7 @@ new on every event, so the key is application, health rule and affected entity. 
 
 import re
 
-from schemas.alert import Action, Severity
+from schemas.wire.alert import Action, Severity
 from streams.providers._contract import BadBody, Context, Draft, Example, Provider, as_decoded, joined_key, make_draft
 from streams.providers._fields import Fields, as_object, link, read_json
 from streams.providers._json import encode

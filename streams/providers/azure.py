@@ -6,7 +6,7 @@ without), log search and activity log. Only the common and the metric schema eve
 
 from typing import NoReturn
 
-from schemas.alert import Action, Severity
+from schemas.wire.alert import Action, Severity
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -3,7 +3,7 @@
 Changes of monitors and on-call calendars may come to the same URL and are no alerts. There is no severity.
 """
 
-from schemas.alert import Action, Severity
+from schemas.wire.alert import Action, Severity
 from streams.providers._contract import (
     Context,
     Draft,

@@ -6,8 +6,8 @@ key that its tool chose. Data Center's test request is answered as well.
 
 import re
 
-from schemas.alert import Action, Severity
-from schemas.signature import HmacHex
+from schemas.wire.alert import Action, Severity
+from streams.policy.signature import HmacHex
 from streams.providers._contract import (
     Context,
     Draft,

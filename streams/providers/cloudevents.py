@@ -11,7 +11,7 @@ from string import ascii_letters
 from typing import Any
 from urllib.parse import unquote
 
-from schemas.alert import Action, Severity
+from schemas.wire.alert import Action, Severity
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -7,8 +7,8 @@ plain text) triggers once per subject and has no end, because somebody subscribe
 UnsubscribeConfirmation is never answered: that would re-subscribe.
 """
 
-from schemas.alert import Action, Severity
-from schemas.signature import SnsCertificate
+from schemas.wire.alert import Action, Severity
+from streams.policy.signature import SnsCertificate
 from streams.providers import _sns
 from streams.providers._contract import (
     BadBody,

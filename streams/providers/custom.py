@@ -5,8 +5,8 @@ may be there. The id, or else title, service and environment, tell what is a rep
 that can say it sends to the generic webhook.
 """
 
-from schemas.alert import Action
-from schemas.signature import GENERAL
+from schemas.wire.alert import Action
+from streams.policy.signature import GENERAL
 from streams.providers._contract import (
     Context,
     Draft,

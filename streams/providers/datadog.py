@@ -6,8 +6,8 @@ full`) says both. Every value is text, times are milliseconds, an absent value i
 
 import re
 
-from schemas.alert import Action, Severity
-from schemas.severity import severity_of
+from schemas.wire.alert import Action, Severity
+from schemas.wire.severity import severity_of
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -4,7 +4,7 @@ A template of placeholders that the customer edits; parts that are JSON come as 
 `{ProblemDetailsJSONv2}` is a body as well (`problemId`, `status`).
 """
 
-from schemas.alert import Action, Severity
+from schemas.wire.alert import Action, Severity
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from html import unescape
 from typing import Any
 
-from schemas.alert import Action
+from schemas.wire.alert import Action
 from streams.providers._contract import (
     BadBody,
     Context,

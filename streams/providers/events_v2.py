@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from schemas.alert import Action
-from schemas.severity import DEFAULT_SEVERITY, SEVERITY_NAMES
+from schemas.wire.alert import Action
+from schemas.wire.severity import DEFAULT_SEVERITY, SEVERITY_NAMES
 from streams.providers._contract import (
     Address,
     BadBody,

@@ -6,8 +6,8 @@ incident's id joins them.
 
 from base64 import b64decode
 
-from schemas.alert import Action
-from schemas.severity import severity_of
+from schemas.wire.alert import Action
+from schemas.wire.severity import severity_of
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -6,8 +6,8 @@ its commit. The branch of a fork is another one. A body may be a form with the J
 
 from collections.abc import Callable
 
-from schemas.alert import Action, Severity
-from schemas.signature import HmacHex
+from schemas.wire.alert import Action, Severity
+from streams.policy.signature import HmacHex
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -4,8 +4,8 @@ The kind of event is in the body, the header says nothing more. The format of Gi
 tools that know GitLab send (https://docs.gitlab.com/operations/incident_management/integrations/), is read as well.
 """
 
-from schemas.alert import Action, Severity
-from schemas.signature import PlainToken
+from schemas.wire.alert import Action, Severity
+from streams.policy.signature import PlainToken
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from schemas.alert import Action
-from schemas.signature import TimestampedHmac
+from schemas.wire.alert import Action
+from streams.policy.signature import TimestampedHmac
 from streams.providers import prometheus
 from streams.providers._contract import (
     BadBody,

@@ -3,8 +3,8 @@
 One alert per trigger: the groups that made it fire are details. There is no severity.
 """
 
-from schemas.alert import Action
-from schemas.signature import PlainToken
+from schemas.wire.alert import Action
+from streams.policy.signature import PlainToken
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -4,7 +4,7 @@ A notification command posts host, service and check result as nested JSON. A se
 `host!service`; a host's notification has no service.
 """
 
-from schemas.alert import Action
+from schemas.wire.alert import Action
 from streams.providers._contract import (
     Context,
     Draft,

@@ -5,7 +5,7 @@ templates; JSON is read as well. A check is known by host and service. On a host
 macro stays unexpanded, and PROBLEMID is 0 on recovery, so neither is part of the key.
 """
 
-from schemas.alert import Action
+from schemas.wire.alert import Action
 from streams.providers._contract import (
     BadBody,
     Context,
@@ -45,7 +45,7 @@ def notification_action(fields: Fields, state: str) -> Action:
 
 
 def state_word(state: str) -> str:
-    """A check's state as a word of schemas.severity: a host that is UP is as good as a service that is OK."""
+    """A check's state as a word of schemas.wire.severity: a host that is UP is as good as a service that is OK."""
     return "ok" if state.upper() in _GOOD else state
 
 

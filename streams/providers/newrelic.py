@@ -6,7 +6,7 @@ account and incident), which also comes as the form field `alert`. Times are mil
 
 from typing import Any
 
-from schemas.alert import Action, Severity
+from schemas.wire.alert import Action, Severity
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -7,8 +7,8 @@ The alias is the key; an alert made without one gets the event id. On acknowledg
 import re
 from urllib.parse import unquote
 
-from schemas.alert import Action
 from schemas.fingerprint import uuid_text
+from schemas.wire.alert import Action
 from streams.providers._contract import (
     PATH,
     QUERY,

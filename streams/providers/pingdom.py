@@ -3,8 +3,8 @@
 Transaction checks are SUCCESS or FAILING instead of UP or DOWN.
 """
 
-from schemas.alert import Action
-from schemas.severity import severity_of
+from schemas.wire.alert import Action
+from schemas.wire.severity import severity_of
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from schemas.alert import Action
 from schemas.fingerprint import digest
+from schemas.wire.alert import Action
 from streams.providers._contract import BadBody, Context, Draft, Example, Provider, short_key, short_summary
 from streams.providers._json import decode_flat, encode
 from streams.providers._time import epoch_ms

@@ -4,8 +4,8 @@ Issue alerts, metric alerts and issue hooks of the integration platform, told ap
 the unsigned legacy webhooks plugin. An issue alert has no end of its own: the issue hook closes it by the issue id.
 """
 
-from schemas.alert import Action, Severity
-from schemas.signature import HmacHex
+from schemas.wire.alert import Action, Severity
+from streams.policy.signature import HmacHex
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -3,8 +3,8 @@
 The incident id joins an alert and its end. Deliveries are repeated for a day until they are answered with 200.
 """
 
-from schemas.alert import Action
-from schemas.signature import HmacBase64
+from schemas.wire.alert import Action
+from streams.policy.signature import HmacBase64
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.alert import Action, Severity
+from schemas.wire.alert import Action, Severity
 from streams.providers._contract import (
     QUERY,
     BadBody,

@@ -5,7 +5,7 @@ and a variable without a value stays `*name*`. The expiry of a certificate or do
 monitor being down, and has no end.
 """
 
-from schemas.alert import Action, Severity
+from schemas.wire.alert import Action, Severity
 from streams.providers._contract import (
     QUERY,
     BadBody,

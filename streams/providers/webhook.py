@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from schemas.alert import Action, Severity
 from schemas.control import FieldMapping
 from schemas.fingerprint import digest
-from schemas.severity import SEVERITY_NAMES
-from schemas.signature import GENERAL
+from schemas.wire.alert import Action, Severity
+from schemas.wire.severity import SEVERITY_NAMES
+from streams.policy.signature import GENERAL
 from streams.providers._contract import Context, Draft, Example, NoAlert, Provider, short_key, short_summary
 from streams.providers._json import decode, encode
 

@@ -5,7 +5,7 @@ type, in its older and its newer spelling. All values are text. The event id is 
 Discovery, autoregistration and internal events only trigger. Times are the server's, without a zone, so not used.
 """
 
-from schemas.alert import Action, Severity
+from schemas.wire.alert import Action, Severity
 from streams.providers._contract import (
     BadBody,
     Context,

@@ -12,14 +12,14 @@ from typing import Literal, NamedTuple
 import orjson
 from msgspec import Raw
 
-from schemas.alert import Action, Severity
-from schemas.events import AlertEvent
 from schemas.fingerprint import digest
+from schemas.wire.alert import Action, Severity
+from schemas.wire.events import AlertEvent
 from streams.storm.shapes import Spec
 
 #: Milliseconds since 1970 UTC.
 Clock = Callable[[], int]
-#: schemas.events.encode_json or encode_avro.
+#: schemas.wire.events.encode_json or encode_avro.
 Encode = Callable[[AlertEvent], bytes]
 
 _ACTIONS: dict[Action, Literal["trigger", "acknowledge", "resolve"]] = {

@@ -9,11 +9,11 @@ from typing import Literal
 
 import orjson
 
-from schemas.config import Settings
 from schemas.control import control_key
-from schemas.events import encode_avro, encode_json
+from schemas.settings import Settings
 from schemas.topics import ALERTS_EVENTS, ALERTS_RAW
-from streams.control import publish, read
+from schemas.wire.events import encode_avro, encode_json
+from streams.control.follow import publish, read
 from streams.process.errors import OperatorError
 from streams.storm.bodies import Request, alertmanager, event_records, events_v2, integration_id, post
 from streams.storm.counts import Counts

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import NamedTuple
 
-from schemas.alert import Action, Severity
+from schemas.wire.alert import Action, Severity
 
 #: Part of all alerts that the hot key of `hot-key` takes.
 HOT_SHARE = 0.9

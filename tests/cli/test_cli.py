@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.config import Settings
+from schemas.settings import Settings
 from streams.cli import doctor
 from streams.process import installation
 

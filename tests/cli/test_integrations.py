@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from schemas.config import Settings
-from schemas.control import Control
+from schemas.settings import Settings
 from schemas.topics import CONTROL
-from streams.control import read
-from streams.topics import create_topics
+from streams.control.follow import read
+from streams.control.state import Control
+from streams.process.topics import create_topics
 
 pytestmark = pytest.mark.broker
 

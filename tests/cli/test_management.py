@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from schemas.control import AnyRecord, ApiKey, Control, Integration, Service, Tenant, control_key, dump
-from streams import catalogue, management
-from streams.management import FieldError
+from schemas.control import AnyRecord, ApiKey, Integration, Service, Tenant, control_key, dump
+from streams.control import catalogue, edits
+from streams.control.edits import FieldError
+from streams.control.state import Control
 from streams.providers import PROVIDERS
 
 ASKED = {"type": "datadog", "service": "shop", "name": "Production Datadog monitors"}
@@ -24,7 +25,7 @@ def known(*records: AnyRecord) -> Control:
 
 def made(control: Control, **changes: Any) -> Integration:
     """A new integration, written into the configuration."""
-    integration, records = management.new_integration(control, {**ASKED, **changes})
+    integration, records = edits.new_integration(control, {**ASKED, **changes})
     for record in records:
         assert control.apply(control_key(record), dump(record)) is None
     return integration
@@ -33,14 +34,14 @@ def made(control: Control, **changes: Any) -> Integration:
 def refusal(control: Control, **changes: Any) -> FieldError:
     """Why an integration is not made."""
     with pytest.raises(FieldError) as caught:
-        management.new_integration(control, {**ASKED, **changes})
+        edits.new_integration(control, {**ASKED, **changes})
     return caught.value
 
 
 def test_keys_are_32_hexadecimal_characters_and_never_the_same() -> None:
     """Contract C38: ten thousand keys, all different."""
     control = known()
-    keys = {management.new_integration(control, ASKED)[0].id for _ in range(10_000)}
+    keys = {edits.new_integration(control, ASKED)[0].id for _ in range(10_000)}
     assert len(keys) == 10_000
     assert all(re.fullmatch(r"[0-9a-f]{32}", key) for key in keys)
 
@@ -80,12 +81,12 @@ def test_type_service_and_name_are_required(field: str) -> None:
     """Contract C34, C37: without one of them nothing is made."""
     values = {name: value for name, value in ASKED.items() if name != field}
     with pytest.raises(FieldError, match=f"{field}: Field required"):
-        management.new_integration(known(), values)
+        edits.new_integration(known(), values)
 
 
 def test_a_new_service_is_made_when_asked_for() -> None:
     """`create_service` writes the service before the integration that refers to it."""
-    integration, records = management.new_integration(known(), {**ASKED, "service": "web"}, create_service=True)
+    integration, records = edits.new_integration(known(), {**ASKED, "service": "web"}, create_service=True)
     assert records == [Service(id="web"), integration]
 
 
@@ -99,15 +100,15 @@ def test_a_change_leaves_the_rest_and_is_checked_as_well() -> None:
     """Contract C39, C80: a secret can be set later, the toggle keeps everything else."""
     control = known()
     old = made(control, rate_limit="unlimited")
-    new = management.changed_integration(control, old, {"signature_secret": "set later", "enabled": False})
+    new = edits.changed_integration(control, old, {"signature_secret": "set later", "enabled": False})
     assert new == old.model_copy(update={"signature_secret": "set later", "enabled": False})
     with pytest.raises(FieldError, match="service: no service 'web'"):
-        management.changed_integration(control, old, {"service": "web"})
+        edits.changed_integration(control, old, {"service": "web"})
 
 
 def test_a_generated_secret_has_32_random_bytes() -> None:
     """Contract C49: long, hexadecimal, and new each time."""
-    first, second = management.new_secret(), management.new_secret()
+    first, second = edits.new_secret(), edits.new_secret()
     assert len(bytes.fromhex(first)) == 32
     assert first != second
 
@@ -115,17 +116,17 @@ def test_a_generated_secret_has_32_random_bytes() -> None:
 def test_rotation_changes_key_and_secret_and_nothing_else() -> None:
     """The successor is the same sender with new credentials; the old record is not touched."""
     old = made(known(), signature_secret="the old secret", rate_limit=7)
-    new = management.rotated_integration(old)
+    new = edits.rotated_integration(old)
     assert new.id != old.id
     assert new.signature_secret not in (None, "the old secret")
     assert new.model_copy(update={"id": old.id, "signature_secret": old.signature_secret}) == old
-    assert management.rotated_integration(made(known())).signature_secret is None
+    assert edits.rotated_integration(made(known())).signature_secret is None
 
 
 def test_the_certificate_of_a_sender_is_not_made_up() -> None:
     """Rotating a sender that signs with a certificate keeps the certificate."""
     old = made(known(), type="cloudwatch", signature_secret="-----BEGIN CERTIFICATE-----")
-    assert management.rotated_integration(old).signature_secret == old.signature_secret
+    assert edits.rotated_integration(old).signature_secret == old.signature_secret
 
 
 def test_an_integration_is_found_by_key_start_and_name() -> None:
@@ -133,21 +134,21 @@ def test_an_integration_is_found_by_key_start_and_name() -> None:
     control = known()
     first, second = made(control), made(control)
     other = made(control, name="staging")
-    assert management.find_integration(control, first.id) == first
-    assert management.find_integration(control, second.id[:6]) == second
-    assert management.find_integration(control, "staging") == other
+    assert edits.find_integration(control, first.id) == first
+    assert edits.find_integration(control, second.id[:6]) == second
+    assert edits.find_integration(control, "staging") == other
     with pytest.raises(FieldError, match="2 have this name") as caught:
-        management.find_integration(control, ASKED["name"])
+        edits.find_integration(control, ASKED["name"])
     assert first.id not in str(caught.value)
     assert first.id[:6] in str(caught.value)
     for nothing in (first.id[:5], "0" * 32, ""):
         with pytest.raises(FieldError, match="there is none"):
-            management.find_integration(control, nothing)
+            edits.find_integration(control, nothing)
 
 
 def test_only_the_hash_of_an_api_key_is_stored() -> None:
     """Contract B9: the key is in no record; its start and its SHA-256 are, and a secret of 32 bytes for signing."""
-    key, record, records = management.new_key(known(), {"id": "bot", "name": "Deploy bot"})
+    key, record, records = edits.new_key(known(), {"id": "bot", "name": "Deploy bot"})
     assert records == [record]
     assert record.sha256 == sha256(key.encode()).hexdigest()
     assert key.startswith(record.prefix)
@@ -159,28 +160,28 @@ def test_only_the_hash_of_an_api_key_is_stored() -> None:
 
 def test_keys_have_names_of_their_own() -> None:
     """Contract B10: a second key of a tenant gets another name, so that one can be revoked alone."""
-    first = management.new_key(known(), {"id": "bot-1"}).record
+    first = edits.new_key(known(), {"id": "bot-1"}).record
     control = known(first)
-    second = management.new_key(control, {"id": "bot-2"}).record
+    second = edits.new_key(control, {"id": "bot-2"}).record
     assert first.sha256 != second.sha256
     with pytest.raises(FieldError, match="id: is taken"):
-        management.new_key(control, {"id": "bot-1"})
+        edits.new_key(control, {"id": "bot-1"})
     with pytest.raises(FieldError, match="tenant: no tenant 'acme'"):
-        management.new_key(control, {"id": "bot-3", "tenant": "acme"})
-    assert management.find_key(control, "bot-1") == first
+        edits.new_key(control, {"id": "bot-3", "tenant": "acme"})
+    assert edits.find_key(control, "bot-1") == first
     with pytest.raises(FieldError, match="no such API key"):
-        management.find_key(control, "bot-2")
+        edits.find_key(control, "bot-2")
 
 
 def test_a_new_customer_has_tenant_key_and_secret() -> None:
     """Contract B4: one call makes the three; a tenant that is there is not made again."""
-    key, record, records = management.new_key(known(), {"id": "acme-1", "tenant": "acme"}, create_tenant=True)
+    key, record, records = edits.new_key(known(), {"id": "acme-1", "tenant": "acme"}, create_tenant=True)
     assert records == [Tenant(id="acme"), record]
     assert isinstance(record, ApiKey)
     assert record.tenant == "acme"
     assert key
     with pytest.raises(FieldError, match="tenant: is there already"):
-        management.new_key(known(Tenant(id="acme")), {"id": "acme-2", "tenant": "acme"}, create_tenant=True)
+        edits.new_key(known(Tenant(id="acme")), {"id": "acme-2", "tenant": "acme"}, create_tenant=True)
 
 
 def test_unsigned_integrations_are_told_apart() -> None:

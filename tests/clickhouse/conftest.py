@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.config import PORTS, Settings
+from schemas.settings import PORTS, Settings
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.migrate import migrate
 from streams.process.ports import is_free

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.alert import Action, Severity
-from schemas.change import ChangeEvent
-from schemas.codec import encode
-from schemas.incident import Incident, IncidentEvent, Status
-from schemas.notification import Delivery, Outcome, Transition
-from schemas.rejection import Rejection
-from schemas.rows import AlertOutcome, AlertRow, HistoryBlock, pack_row, uuid_column
 from schemas.topics import ALERTS_HISTORY
+from schemas.wire.alert import Action, Severity
+from schemas.wire.change import ChangeEvent
+from schemas.wire.codec import encode
+from schemas.wire.incident import Incident, IncidentEvent, Status
+from schemas.wire.notification import Delivery, Outcome, Transition
+from schemas.wire.rejection import Rejection
+from schemas.wire.rows import AlertOutcome, AlertRow, HistoryBlock, pack_row, uuid_column
 
 #: Milliseconds; of today, for a TTL drops old rows as they come in.
 NOW = int(time.time()) * 1000

@@ -5,9 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import encode
-from schemas.deadletter import DeadLetter
-from schemas.rows import pack_row
 from schemas.topics import (
     ALERTS_HISTORY,
     CHANGES,
@@ -18,6 +15,9 @@ from schemas.topics import (
     REJECTIONS,
     WRITTEN_TOPICS,
 )
+from schemas.wire.codec import encode
+from schemas.wire.deadletter import DeadLetter
+from schemas.wire.rows import pack_row
 from sinks.clickhouse.batches import form
 from sinks.clickhouse.tables import TABLES
 from tests.clickhouse.samples import (

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from schemas.codec import encode
-from schemas.incident import Status
-from schemas.rows import AlertOutcome, AlertRow, uuid_column
 from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS, REJECTIONS
-from sinks.clickhouse import queries
+from schemas.wire.codec import encode
+from schemas.wire.incident import Status
+from schemas.wire.rows import AlertOutcome, AlertRow, uuid_column
 from sinks.clickhouse.batches import form
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES
+from streams.history import queries
 from tests.clickhouse.samples import NOW, UUID, Record, alert_row, change, history, incident, incident_event, rejection
 
 

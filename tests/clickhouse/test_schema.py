@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from msgspec.msgpack import Ext
 
-from schemas.alert import Action, Severity
 from schemas.fingerprint import uuid_text
-from schemas.incident import Status
-from schemas.rows import (
+from schemas.wire.alert import Action, Severity
+from schemas.wire.incident import Status
+from schemas.wire.rows import (
     AlertOutcome,
     AlertRow,
     ChangeRow,

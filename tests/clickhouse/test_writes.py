@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from schemas.rows import AlertOutcome
 from schemas.topics import ALERTS_HISTORY, INCIDENTS
+from schemas.wire.rows import AlertOutcome
 from sinks.clickhouse.batches import Batch, form
 from sinks.clickhouse.client import ClickHouse, ClickHouseError
 from sinks.clickhouse.migrate import migrate
-from sinks.clickhouse.queries import CONSERVATION, OUTCOMES
 from sinks.clickhouse.tables import TABLES
+from streams.history.queries import CONSERVATION, OUTCOMES
 from tests.clickhouse.conftest import TOKEN, Server
 from tests.clickhouse.samples import Record, alert_row, history
 

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from schemas.config import PREFIX, Settings
+from schemas.settings import PREFIX, Settings
 from streams.embedded.stack import PROCESSES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pytest
 
-from schemas.config import PORTS, Settings
+from schemas.settings import PORTS, Settings
 from streams.process.ports import is_free
 from tests.docs.page import ROOT
 

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from schemas.config import PORTS
-from schemas.rows import AlertOutcome
-from sinks.clickhouse import queries
+from schemas.settings import PORTS
+from schemas.wire.rows import AlertOutcome
 from sinks.clickhouse.tables import TABLES
+from streams.history import queries
 from tests.docs.conftest import Reader
 from tests.docs.page import blocks, codes, read, section, table
 

@@ -1,4 +1,4 @@
-"""docs/configuration.md: its snippets apply, and its tables are the models."""
+"""docs/document.md: its snippets apply, and its tables are the models."""
 
 from pathlib import Path
 from typing import Any
@@ -7,17 +7,18 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from schemas.control import ApiKey, Control, Destination, FieldMapping, Integration, Rule, Service, Tenant
-from schemas.severity import _SEVERITY_OF, SEVERITY_NAMES, severity_of
-from streams import configuration
+from schemas.control import ApiKey, Destination, FieldMapping, Integration, Rule, Service, Tenant
+from schemas.wire.severity import _SEVERITY_OF, SEVERITY_NAMES, severity_of
+from streams.control import document
+from streams.control.state import Control
 from streams.gateway.auth import Directory
 from streams.gateway.routes import Routes
+from streams.policy.rules import _FIELDS, compile_matcher
 from streams.providers import PROVIDERS
-from streams.rules import _FIELDS, compile_matcher
 from tests.docs.conftest import Reader
 from tests.docs.page import blocks, codes, read, section, table
 
-PAGE = read("docs/configuration.md")
+PAGE = read("docs/document.md")
 MODELS: dict[str, type[BaseModel]] = {
     "tenants": Tenant,
     "services": Service,
@@ -41,15 +42,15 @@ def _whole() -> str:
 @pytest.mark.parametrize("text", [_whole(), read("examples/stormweir.yaml")], ids=["snippets", "example"])
 def test_the_examples_are_valid(text: str) -> None:
     """What the pages show passes every check of `stormweir apply`, and uses every list."""
-    declared = configuration.load(text)
-    configuration.check(declared, {})
-    assert set(yaml.safe_load(text)) == set(configuration.SECTIONS)
+    declared = document.load(text)
+    document.check(declared, {})
+    assert set(yaml.safe_load(text)) == set(document.SECTIONS)
 
 
 def test_a_broken_snippet_would_be_noticed() -> None:
     """The check that the examples pass refuses a route to nowhere."""
-    with pytest.raises(configuration.ConfigurationError, match=r"rules\.2\.route\.0"):
-        configuration.check(configuration.load(_whole().replace("id: on-call", "id: gone")), {})
+    with pytest.raises(document.ConfigurationError, match=r"rules\.2\.route\.0"):
+        document.check(document.load(_whole().replace("id: on-call", "id: gone")), {})
 
 
 @pytest.mark.stack

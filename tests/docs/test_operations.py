@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from schemas.config import CHOICES, PORTS, PREFIX, RANGES, Settings
+from schemas.settings import CHOICES, PORTS, PREFIX, RANGES, Settings
 from tests.docs.conftest import Reader
 from tests.docs.page import ROOT, blocks, codes, read, section, table
 

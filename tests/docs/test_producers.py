@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.codec import decode_alert
-from schemas.control import Control
-from schemas.events import BadEvent, decode, encode_json
 from schemas.topics import ALERTS_EVENTS, ALERTS_NORMALIZED, DEADLETTERS
-from streams.normalize import Normalize
+from schemas.wire.codec import decode_alert
+from schemas.wire.events import BadEvent, decode, encode_json
+from streams.control.state import Control
+from streams.stages.normalize import Normalize
 from tests.docs.conftest import Reader
 from tests.docs.page import ROOT, blocks, codes, read, section, table
 

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from schemas.control import FieldMapping
-from streams import catalogue
 from streams.cli import _pages
+from streams.control import catalogue
 from streams.providers import PROVIDERS, Context, Draft, NoAlert, Provider
 from tests.docs.page import ROOT, codes, read, section, table
 

@@ -15,7 +15,7 @@ from streams.embedded import kafka as kafka_module
 from streams.embedded.kafka import MARKER, EmbeddedKafka, KafkaError
 from streams.embedded.kafka_jars import MissingToolError, default_jars, fetch_jars, java
 from streams.process.ports import PortInUseError
-from streams.topics import create_topics
+from streams.process.topics import create_topics
 from tests.conftest import FreePorts
 
 

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from schemas.config import PORTS, Settings
+from schemas.settings import PORTS, Settings
 from schemas.topics import CONTROL
 from sinks.clickhouse.client import ClickHouse
 from streams.embedded.stack import LOCK, PROCESSES, Stack

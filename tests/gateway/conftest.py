@@ -18,13 +18,13 @@ import aiohttp
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.alert import RawEvent
-from schemas.codec import decode_raw
-from schemas.config import Settings
 from schemas.control import ApiKey, FieldMapping, Integration, Service
+from schemas.settings import Settings
 from schemas.topics import ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REPLIES
-from streams.control import publish
-from streams.topics import create_topics
+from schemas.wire.alert import RawEvent
+from schemas.wire.codec import decode_raw
+from streams.control.follow import publish
+from streams.process.topics import create_topics
 from tests.conftest import FreePorts, free_base
 from tests.gateway.senders import UNKNOWN_KEY, records
 

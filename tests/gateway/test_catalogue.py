@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from schemas.control import Integration
-from streams import catalogue
-from streams.control import publish
+from streams.control import catalogue
+from streams.control.follow import publish
 from streams.providers import PROVIDERS
 from tests.gateway.conftest import RunningGateway, accepted_since, ends
 

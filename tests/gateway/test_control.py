@@ -11,12 +11,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from prometheus_client import REGISTRY
 
-from schemas.config import Settings
-from schemas.control import Control, Integration, Service, control_key, dump
+from schemas.control import Integration, Service, control_key, dump
+from schemas.settings import Settings
 from schemas.topics import CONTROL
-from streams import configuration
-from streams.control import ControlReader, masked, publish, read
-from streams.topics import create_topics
+from streams.control import document
+from streams.control.follow import ControlReader, masked, publish, read
+from streams.control.state import Control
+from streams.process.topics import create_topics
 
 INVALID = "stormweir_control_invalid_total"
 
@@ -95,8 +96,8 @@ rules: [{id: tell, match: ['severity="critical"'], route: [hook]}]
 
 def problems(text: str, known: Control | None = None) -> list[str]:
     """The problems of a file, one a line."""
-    with pytest.raises(configuration.ConfigurationError) as caught:
-        configuration.check(configuration.load(text), known.records if known else {})
+    with pytest.raises(document.ConfigurationError) as caught:
+        document.check(document.load(text), known.records if known else {})
     return [line.strip() for line in str(caught.value).splitlines()[1:]]
 
 
@@ -136,29 +137,29 @@ def test_references_may_lead_to_what_is_already_there() -> None:
     text = YAML.replace("services: [{id: shop}]", "")
     assert problems(text) == ["integrations.0.service: no service 'shop'"]
     known.apply(control_key(shop), dump(shop))
-    configuration.check(configuration.load(text), known.records)
+    document.check(document.load(text), known.records)
 
 
 def test_a_plan_names_what_changes_and_masks_secrets() -> None:
     """New, changed and, with prune, unnamed records; equal ones are left; no secret shows."""
-    declared = configuration.load(YAML)
-    first = configuration.plan(declared, {})
+    declared = document.load(YAML)
+    first = document.plan(declared, {})
     assert [control_key(record) for record in first.records] == list(declared)
     assert "S3CRET" not in "\n".join(first.lines)
     assert "T0KEN" not in "\n".join(first.lines)
     assert "aaaaaaa" not in "\n".join(first.lines)
 
-    assert configuration.plan(declared, declared, configuration.SECTIONS) == ([], [], [])
+    assert document.plan(declared, declared, document.SECTIONS) == ([], [], [])
 
     other = Integration(id="b" * 32, name="b", type="webhook", service="old")
     known = {**declared, control_key(other): other, "service/default/old": Service(id="old")}
-    changed = configuration.load(YAML.replace("{id: shop}", "{id: shop, name: Shop}"))
-    kept = configuration.plan(changed, known)
+    changed = document.load(YAML.replace("{id: shop}", "{id: shop, name: Shop}"))
+    kept = document.plan(changed, known)
     assert (kept.deletes, kept.lines) == ([], ["~ service/default/shop", '    name: "" -> "Shop"'])
-    pruned = configuration.plan(changed, known, {"services", "integrations"})
+    pruned = document.plan(changed, known, {"services", "integrations"})
     assert pruned.deletes == [control_key(other), "service/default/old"]
     # A file without a list of integrations leaves alone those that commands made.
-    assert configuration.plan(changed, known, {"services"}).deletes == ["service/default/old"]
+    assert document.plan(changed, known, {"services"}).deletes == ["service/default/old"]
     assert pruned.lines[2:] == ["- integration/bbbbbb...", "- service/default/old"]
 
 
@@ -195,6 +196,6 @@ def test_apply_writes_once_and_a_dry_run_never(kafka: str, tmp_path: Path) -> No
 def test_the_example_is_valid() -> None:
     """examples/stormweir.yaml can be applied to an empty system."""
     with open("examples/stormweir.yaml") as file:
-        declared = configuration.load(file.read())
-    configuration.check(declared, {})
+        declared = document.load(file.read())
+    document.check(declared, {})
     assert len(declared) == 10

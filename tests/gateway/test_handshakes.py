@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from schemas.change import ChangeEvent
-from schemas.codec import decode_change
 from schemas.control import Integration, masked_key
 from schemas.topics import CHANGES
-from streams.control import publish
+from schemas.wire.change import ChangeEvent
+from schemas.wire.codec import decode_change
+from streams.control.follow import publish
 from tests.conftest import FreePorts, free_base
 from tests.gateway.conftest import (
     RunningGateway,

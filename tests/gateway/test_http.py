@@ -12,7 +12,7 @@ import pytest
 
 from schemas.control import Integration
 from schemas.fingerprint import digest, partition_for
-from streams.control import publish
+from streams.control.follow import publish
 from tests.gateway.conftest import (
     API_KEY,
     DISABLED_KEY,

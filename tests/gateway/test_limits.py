@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.control import DEFAULT_RATE_LIMIT, ApiKey, Integration, Service, Tenant
-from streams.control import publish
+from streams.control.follow import publish
 from streams.gateway.limits import Buckets, Claims, claims_of
 from streams.gateway.senders import ApiSender
 from tests.gateway.conftest import SIGNATURE_SECRET, RunningGateway, ends

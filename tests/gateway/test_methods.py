@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from schemas.alert import RawEvent
 from schemas.control import FieldMapping
+from schemas.wire.alert import RawEvent
 from streams.providers import PROVIDERS, QUERY
 from streams.providers._contract import Draft
 from tests.gateway.conftest import RunningGateway, accepted_since, ends

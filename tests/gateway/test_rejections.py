@@ -6,13 +6,14 @@ from collections import Counter
 import aiohttp
 import pytest
 
-from schemas.codec import decode_rejection
-from schemas.control import ApiKey, Control, Integration
-from schemas.rejection import Rejection
+from schemas.control import ApiKey, Integration
 from schemas.topics import REJECTIONS
+from schemas.wire.codec import decode_rejection
+from schemas.wire.rejection import Rejection
+from streams.control.state import Control
 from streams.gateway import answers, rejections
 from streams.gateway.auth import Directory
-from streams.gateway.rejections import MAX_ALIKE, MAX_FIELD, Alike, Rejections, Tally
+from streams.gateway.rejections import MAX_FIELD, MAX_KEYS, RejectionKey, Rejections, Tally
 from streams.gateway.routes import Routes
 from streams.gateway.senders import ApiSender
 from streams.providers import PROVIDERS
@@ -27,28 +28,28 @@ from tests.gateway.conftest import (
     values_since,
 )
 
-ALIKE = Alike("t", "abcdef...", "webhook", "/x", "bad_body", 400, "body")
+KEY = RejectionKey("t", "abcdef...", "webhook", "/x", "bad_body", 400, "body")
 
 
 def test_refusals_that_are_alike_are_one_row() -> None:
     """Each kind once with its count, at the time of the first; then the tally is empty."""
     tally = Tally()
     for at in (5, 6, 7):
-        tally.note(ALIKE, at)
-    tally.note(ALIKE._replace(field="other"), 8)
-    assert tally.take() == [Rejection(5, *ALIKE, 3), Rejection(5, *ALIKE._replace(field="other"), 1)]
+        tally.note(KEY, at)
+    tally.note(KEY._replace(field="other"), 8)
+    assert tally.take() == [Rejection(5, *KEY, 3), Rejection(5, *KEY._replace(field="other"), 1)]
     assert tally.take() == []
-    tally.note(ALIKE, 9)
-    assert tally.take() == [Rejection(9, *ALIKE, 1)]
+    tally.note(KEY, 9)
+    assert tally.take() == [Rejection(9, *KEY, 1)]
 
 
 def test_the_tally_is_bounded() -> None:
     """A sender with a new wrong field each time fills no memory; what is not told is counted."""
     tally = Tally()
-    for number in range(MAX_ALIKE + 50):
-        tally.note(ALIKE._replace(field=f"{number}"), 1)
-    tally.note(ALIKE._replace(field="0"), 1)
-    assert len(tally.take()) == MAX_ALIKE
+    for number in range(MAX_KEYS + 50):
+        tally.note(KEY._replace(field=f"{number}"), 1)
+    tally.note(KEY._replace(field="0"), 1)
+    assert len(tally.take()) == MAX_KEYS
     assert tally.lost == 50
 
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from schemas.control import Integration, Service, SignaturePolicy
-from streams.control import publish
+from streams.control.follow import publish
 from tests.gateway.conftest import SIGNATURE_SECRET, SIGNED_KEY, RunningGateway
 
 pytestmark = pytest.mark.broker

@@ -9,11 +9,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from schemas.control import Integration, SignaturePolicy
-from schemas.signature import SignedMessage, SnsCertificate
 from sinks.outbound import Answer
 from streams.gateway import sns as module
 from streams.gateway.answers import Refusal
 from streams.gateway.sns import Client, Sns
+from streams.policy.signature import SignedMessage, SnsCertificate
 from streams.providers import PROVIDERS
 from tests.providers.amazon import (
     CERTIFICATE_URL,

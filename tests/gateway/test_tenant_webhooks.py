@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from schemas.control import AnyRecord, ApiKey, FieldMapping, Integration, SignaturePolicy, control_key
-from streams.control import publish
+from streams.control.follow import publish
 from streams.providers import PROVIDERS
 from tests.gateway.conftest import RunningGateway, accepted_since, ends
 from tests.gateway.senders import ACME, BARE, PAUSED, WEBHOOK_SECRET, api_key, key, service, signature

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from schemas.control import Control, Integration, control_key, dump
+from schemas.control import Integration, control_key, dump
+from streams.control.state import Control
 from streams.gateway.auth import unsigned
 from tests.gateway.conftest import EVENTS_KEY, WEBHOOK_KEY, RunningGateway
 

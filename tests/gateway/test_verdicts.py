@@ -18,18 +18,18 @@ import aiohttp
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from schemas.codec import decode_incident, decode_reply_to, encode
-from schemas.config import Settings
 from schemas.control import ApiKey, Integration, Service
 from schemas.fingerprint import partition_for, uuid7
-from schemas.incident import Status
+from schemas.settings import Settings
 from schemas.topics import INCIDENTS, REPLIES
-from schemas.verdict import REPLY, ReplyTo, Verdict
-from streams.control import publish
+from schemas.wire.codec import decode_incident, decode_reply_to, encode
+from schemas.wire.incident import Status
+from schemas.wire.verdict import REPLY, ReplyTo, Verdict
+from streams.control.follow import publish
 from streams.gateway import verdicts
 from streams.gateway.lanes import Headers, UnavailableError
 from streams.gateway.verdicts import BUDGET_S, Verdicts, preference
-from streams.topics import create_topics
+from streams.process.topics import create_topics
 from tests.conftest import FreePorts, free_base
 from tests.gateway.conftest import PARTITIONS, ends, running_gateway, wait_for
 

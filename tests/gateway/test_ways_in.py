@@ -6,7 +6,7 @@ from collections import Counter
 import aiohttp
 import pytest
 
-from schemas.control import Control
+from streams.control.state import Control
 from streams.gateway.auth import Directory
 from streams.gateway.routes import Routes
 from streams.providers import PROVIDERS

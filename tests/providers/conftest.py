@@ -20,15 +20,15 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from schemas.alert import Alert, RawEvent
-from schemas.change import ChangeEvent
-from schemas.codec import decode_alert, decode_change, decode_raw
-from schemas.config import Settings
 from schemas.control import Service
-from schemas.deadletter import DeadLetter
+from schemas.settings import Settings
 from schemas.topics import ALERTS_NORMALIZED, ALERTS_RAW, CHANGES, DEADLETTERS, WORKER_GROUP, Topic
-from streams.control import publish
-from streams.topics import create_topics
+from schemas.wire.alert import Alert, RawEvent
+from schemas.wire.change import ChangeEvent
+from schemas.wire.codec import decode_alert, decode_change, decode_raw
+from schemas.wire.deadletter import DeadLetter
+from streams.control.follow import publish
+from streams.process.topics import create_topics
 from tests.conftest import FreePorts, free_base
 from tests.gateway.conftest import PARTITIONS, wait_for
 from tests.providers.payload_set import CASES

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import uvloop
 
-from schemas.config import Settings
+from schemas.settings import Settings
 from sinks.outbound import Answer
 from streams.gateway.server import serve
 from streams.process.logs import configure_logging

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlencode
 
-from schemas.alert import Action, Severity
 from schemas.control import FieldMapping
+from schemas.wire.alert import Action, Severity
 from streams.providers import PATH, PROVIDERS, QUERY, Example
 
 DEFAULT = Path(__file__).parents[3] / "shared" / "payloads"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from schemas.control import Integration, SignaturePolicy
-from schemas.signature import SnsCertificate, TimestampedHmac
+from streams.policy.signature import SnsCertificate, TimestampedHmac
 from streams.providers import PATH, PROVIDERS, QUERY
 from tests.providers.payload_set import Case
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
-from schemas.alert import Action, Alert, RawEvent
-from schemas.change import ChangeEvent
 from schemas.control import masked_key
-from schemas.signature import SnsCertificate
+from schemas.wire.alert import Action, Alert, RawEvent
+from schemas.wire.change import ChangeEvent
+from streams.policy.signature import SnsCertificate
 from streams.providers import PROVIDERS
 from tests.gateway.conftest import wait_for
 from tests.providers.conftest import Pipeline

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.alert import Action, Severity
 from schemas.control import FieldMapping
-from schemas.signature import Reason, verify
+from schemas.wire.alert import Action, Severity
+from streams.policy.signature import Reason, verify
 from streams.providers import PROVIDERS, BadBody, Context, NoAlert
 from tests.providers.amazon import (
     CONFIRMATION,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.control import FieldMapping
-from schemas.severity import DEFAULT_SEVERITY, Severity
+from schemas.wire.severity import DEFAULT_SEVERITY, Severity
 from streams.providers import PROVIDERS, QUERY, BadBody, Context, NoAlert
 from streams.providers._contract import joined_key
 from streams.providers._fields import Fields, labels_of, link, read, read_json, text

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from schemas.alert import Action, RawEvent, Severity
 from schemas.control import FieldMapping
+from schemas.wire.alert import Action, RawEvent, Severity
 from streams.providers import PROVIDERS, BadBody, Context, Draft, NoAlert, find
 
 EVENT_ID = bytes(range(16))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.alert import Action, RawEvent
-from schemas.codec import decode_raw, encode
 from schemas.control import FieldMapping
+from schemas.wire.alert import Action, RawEvent
+from schemas.wire.codec import decode_raw, encode
 from streams.providers import PATH, PROVIDERS, BadBody, Context, Draft, Example, NoAlert
 
 SLUGS = sorted(PROVIDERS)

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from schemas.alert import Action, Severity
+from schemas.wire.alert import Action, Severity
 from streams.providers import QUERY, BadBody
 from tests.providers.test_examples import drafts, refused
 from tests.providers.test_vendors import silence

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.alert import Action
 from schemas.control import masked_key
+from schemas.wire.alert import Action
 from tests.providers.conftest import Pipeline
 from tests.providers.payload_set import CASES, Case
 from tests.providers.requests import MUTATED, Request, key, request, send

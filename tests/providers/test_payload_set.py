@@ -5,8 +5,8 @@ from collections import defaultdict
 
 import pytest
 
-from schemas.alert import Action, RawEvent
-from schemas.signature import verify
+from schemas.wire.alert import Action, RawEvent
+from streams.policy.signature import verify
 from streams.providers import PROVIDERS, BadBody, Context, Draft, NoAlert
 from tests.providers.payload_set import CASES, ORIGINS, Case, arranged
 

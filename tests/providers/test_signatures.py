@@ -12,7 +12,7 @@ import pytest
 from slack_sdk.signature import SignatureVerifier
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from schemas.signature import GENERAL, SLACK, Reason, Signature, StandardWebhooks, mark, verify
+from streams.policy.signature import GENERAL, SLACK, Reason, Signature, StandardWebhooks, mark, verify
 from streams.providers import PROVIDERS
 
 SECRET = "a secret of sixteen"

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from schemas.alert import Action, Severity
 from schemas.control import FieldMapping
+from schemas.wire.alert import Action, Severity
 from streams.providers import PATH, PROVIDERS, QUERY, BadBody, Context, NoAlert
 from tests.providers.test_examples import drafts, refused
 

@@ -9,10 +9,11 @@ from fastavro.schema import load_schema
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.config import Settings, SettingsError
-from schemas.control import Control, Integration, control_key, dump
-from schemas.events import SCHEMA_FILE, AlertEvent, BadEvent, decode, encode_avro, encode_json
+from schemas.control import Integration, control_key, dump
 from schemas.fingerprint import derived_uuid, digest, fingerprint, partition_for, uuid7, uuid_text
+from schemas.settings import Settings, SettingsError
+from schemas.wire.events import SCHEMA_FILE, AlertEvent, BadEvent, decode, encode_avro, encode_json
+from streams.control.state import Control
 
 KEY = "0123456789abcdef0123456789abcdef"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from schemas.alert import Action
+from schemas.wire.alert import Action
 from streams.providers import PROVIDERS
 from tests.docs.page import blocks, read, section
 from tests.senders.conftest import Stack, eventually, key

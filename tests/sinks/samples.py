@@ -9,10 +9,11 @@ from ipaddress import ip_network
 import msgspec
 from aiohttp import web
 
-from schemas.alert import Severity
-from schemas.control import Control, Destination, control_key, dump
-from schemas.incident import Incident, Status
-from schemas.notification import Notification, Transition, notification_id
+from schemas.control import Destination, control_key, dump
+from schemas.wire.alert import Severity
+from schemas.wire.incident import Incident, Status
+from schemas.wire.notification import Notification, Transition, notification_id
+from streams.control.state import Control
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 BASE_URL = "https://stormweir.example.com/"

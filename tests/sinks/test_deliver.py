@@ -14,10 +14,11 @@ import structlog
 from aiohttp import web
 from prometheus_client import REGISTRY
 
-from schemas.control import Control, Destination, control_key, dump
-from schemas.notification import Delivery, Outcome
+from schemas.control import Destination, control_key, dump
+from schemas.wire.notification import Delivery, Outcome
 from sinks.deliver import Deliverer, backoff
 from sinks.outbound import TIMEOUT, Outbound
+from streams.control.state import Control
 from tests.sinks.samples import (
     BASE_URL,
     LOOPBACK,
@@ -41,7 +42,7 @@ async def delivering(
     time = ManualTime()
     outbound = Outbound(LOOPBACK, timeout)
     try:
-        yield Deliverer(state, outbound, BASE_URL, time.clock, time.sleep), time
+        yield Deliverer(state.destination, outbound, BASE_URL, time.clock, time.sleep), time
     finally:
         await outbound.close()
 
@@ -194,7 +195,9 @@ async def test_unusable_settings_fail_without_a_request(fields: dict[str, object
 async def test_inward_target_fails_at_send_time() -> None:
     """A destination inside a network that is not allowed is never dialled, whatever the record says."""
     async with recording() as server:
-        deliverer = Deliverer(control(destination(server.url)), outbound := Outbound(()), BASE_URL, ManualTime().clock)
+        deliverer = Deliverer(
+            control(destination(server.url)).destination, outbound := Outbound(()), BASE_URL, ManualTime().clock
+        )
         assert outcomes(await deliverer.deliver(notification())) == [(1, Outcome.FAILED, 0, "blocked_target")]
         await outbound.close()
         assert server.requests == []

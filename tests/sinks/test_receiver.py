@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from schemas.config import PORTS, Settings
+from schemas.settings import PORTS, Settings
 from sinks.channels.webhook import render
 from sinks.receiver import Receiver, serve
 from tests.conftest import FreePorts

@@ -8,10 +8,10 @@ from typing import get_args
 import orjson
 import pytest
 
-from schemas.alert import Severity
 from schemas.control import Destination
-from schemas.incident import Status
-from schemas.notification import Transition
+from schemas.wire.alert import Severity
+from schemas.wire.incident import Status
+from schemas.wire.notification import Transition
 from sinks.render import TEMPLATES, body
 from tests.sinks.samples import BASE_URL, notification
 

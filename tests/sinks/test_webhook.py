@@ -11,8 +11,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from schemas.control import Destination
-from schemas.notification import Outcome
-from schemas.signature import signing_key
+from schemas.wire.notification import Outcome
+from schemas.wire.standard_webhooks import signing_key
 from sinks.channels import CHANNELS, RenderError
 from sinks.channels.webhook import RESERVED, classify, render
 from sinks.outbound import Answer, ErrorCode

@@ -3,9 +3,10 @@
 import orjson
 import pytest
 
-from schemas import events
-from schemas.alert import Action, RawEvent
-from schemas.control import Control, FieldMapping, control_key, dump
+from schemas.control import FieldMapping, control_key, dump
+from schemas.wire import events
+from schemas.wire.alert import Action, RawEvent
+from streams.control.state import Control
 from streams.providers import find
 from streams.providers._contract import Draft
 from streams.storm.bodies import Encode, Request, alertmanager, event_records, events_v2, integration_id

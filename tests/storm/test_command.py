@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from schemas.config import PORTS, Settings
+from schemas.settings import PORTS, Settings
 from streams.embedded.stack import PROCESSES, Stack
 from streams.process.ports import is_free
 

@@ -6,14 +6,14 @@ import time
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from schemas.events import decode, encode_avro
+from schemas.wire.events import decode, encode_avro
+from streams.process.topics import create_topics
 from streams.storm.bodies import event_records
 from streams.storm.counts import Counts
 from streams.storm.drain import STEPS, Drain
 from streams.storm.kafka import send_records, topic_ends
 from streams.storm.ledger import Range, ranges
 from streams.storm.shapes import Size, specs
-from streams.topics import create_topics
 from tests.conftest import MakeTopics
 
 SIZE = Size(alerts=20_000, keys=500, services=5, seed=3)

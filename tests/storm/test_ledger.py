@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.rows import AlertOutcome, AlertRow, DeadLetterRow, DeliveryRow, Row, pack_row, uuid_column
+from schemas.wire.rows import AlertOutcome, AlertRow, DeadLetterRow, DeliveryRow, Row, pack_row, uuid_column
 from sinks.clickhouse.batches import Batch
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES

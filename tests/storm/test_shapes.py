@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from schemas.alert import Action
+from schemas.wire.alert import Action
 from streams.storm.shapes import SHAPES, Size, specs
 
 SIZE = Size(alerts=5_000, keys=200, services=7, seed=42)

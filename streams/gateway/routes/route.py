@@ -8,14 +8,14 @@ from urllib.parse import unquote
 
 from schemas.control import SignaturePolicy
 from schemas.fingerprint import uuid7, uuid_text
-from schemas.signature import GENERAL, Header, SnsCertificate
-from schemas.verdict import Verdict
+from schemas.wire.verdict import Verdict
 from streams.gateway import answers
 from streams.gateway.answers import Answer
 from streams.gateway.auth import Directory, Proof
 from streams.gateway.body import decoded
 from streams.gateway.rsgi import Scope
 from streams.gateway.senders import NO_MAPPING, Sender
+from streams.policy.signature import GENERAL, Header, SnsCertificate
 from streams.providers import PATH, QUERY, Context, NoAlert, Provider
 
 #: The parameter of a URL that is a credential.

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.control import SignaturePolicy
-from schemas.signature import SnsCertificate, TimestampedHmac
-from schemas.verdict import Verdict
+from schemas.wire.verdict import Verdict
 from streams.gateway import answers
 from streams.gateway.answers import UNAUTHORIZED, WRONG_TYPE, Answer, Refusal
 from streams.gateway.auth import Directory, Proof, integration_id
 from streams.gateway.routes.route import Request, Route
 from streams.gateway.senders import ApiSender, Sender
 from streams.gateway.verdicts import BUDGET_S
+from streams.policy.signature import SnsCertificate, TimestampedHmac
 from streams.providers import Provider
 
 TENANTS = "/v1/webhooks/"

@@ -1,0 +1,69 @@
+"""Everything configurable, as records of the compacted topic `control`: `kind/id` -> JSON. A file a kind."""
+
+from collections.abc import Mapping
+
+import orjson
+
+from schemas.control.apikey import ApiKey
+from schemas.control.destination import Destination
+from schemas.control.integration import FieldMapping, Integration, SignaturePolicy, masked_key, shown_sender
+from schemas.control.record import (
+    DEFAULT_RATE_LIMIT,
+    DEFAULT_TENANT,
+    Name,
+    RateLimit,
+    Record,
+    SeverityName,
+    describe,
+)
+from schemas.control.rule import Rule
+from schemas.control.service import DEFAULT_WINDOW_S, Correlation, Service
+from schemas.control.tenant import Tenant
+
+__all__ = [
+    "DEFAULT_RATE_LIMIT",
+    "DEFAULT_TENANT",
+    "DEFAULT_WINDOW_S",
+    "KINDS",
+    "AnyRecord",
+    "ApiKey",
+    "Correlation",
+    "Destination",
+    "FieldMapping",
+    "Integration",
+    "Name",
+    "RateLimit",
+    "Record",
+    "Rule",
+    "Service",
+    "SeverityName",
+    "SignaturePolicy",
+    "Tenant",
+    "control_key",
+    "describe",
+    "dump",
+    "masked_key",
+    "shown_sender",
+]
+
+KINDS: Mapping[str, type[Record]] = {
+    "tenant": Tenant,
+    "service": Service,
+    "integration": Integration,
+    "destination": Destination,
+    "rule": Rule,
+    "apikey": ApiKey,
+}
+AnyRecord = Tenant | Service | Integration | Destination | Rule | ApiKey
+
+
+def control_key(record: AnyRecord) -> str:
+    """The record's key on the topic, `kind/id`; services, destinations and rules are per tenant."""
+    kind = next(kind for kind, model in KINDS.items() if type(record) is model)
+    scope = "" if isinstance(record, Tenant | Integration | ApiKey) else f"{record.tenant}/"
+    return f"{kind}/{scope}{record.id}"
+
+
+def dump(record: AnyRecord) -> bytes:
+    """The record's value on the topic: JSON with sorted keys, so equal records are equal bytes."""
+    return orjson.dumps(record.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)

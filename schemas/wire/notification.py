@@ -1,0 +1,60 @@
+"""Notifications and what became of them. Times are milliseconds since 1970 UTC."""
+
+from enum import StrEnum
+
+import msgspec
+
+from schemas.fingerprint import digest
+from schemas.wire.incident import Incident
+
+
+class Transition(StrEnum):
+    """The change of an incident that a notification tells of."""
+
+    TRIGGERED = "triggered"
+    ESCALATED = "escalated"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class Notification(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
+    """One message to one destination, on `notifications`. The id is stable over retries and replays."""
+
+    notification_id: bytes
+    tenant: str
+    destination: str
+    transition: Transition
+    queued_at: int
+    incident: Incident
+
+
+def notification_id(incident_id: bytes, version: int, transition: Transition, destination: str) -> bytes:
+    """16 bytes from incident, the version of its transition and destination: same message, same id."""
+    return digest(incident_id.hex(), str(version), transition, destination)
+
+
+class Outcome(StrEnum):
+    """How one delivery attempt ended."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    FAILED = "failed"
+    SUPPRESSED = "suppressed"
+
+
+class Delivery(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
+    """One attempt, on `notifications.results`. `error` is a short reason of ours, never the answer's body."""
+
+    tenant: str
+    notification_id: bytes
+    incident_id: bytes
+    channel: str
+    destination: str
+    transition: Transition
+    attempt: int
+    queued_at: int
+    sent_at: int
+    finished_at: int
+    outcome: Outcome
+    http_status: int = 0
+    error: str = ""

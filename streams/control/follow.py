@@ -1,0 +1,108 @@
+"""Configuration on the compacted topic `control`: followed by every process, written by `stormweir apply`.
+
+A plain consumer without a group, because every process needs every record; a record that does not validate
+never replaces a valid one (schemas.control).
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from prometheus_client import Counter
+
+from schemas.control import AnyRecord, control_key, dump, masked_key
+from schemas.topics import CONTROL
+from streams.control.state import Control
+
+log = structlog.get_logger(__name__)
+
+_INVALID = Counter("stormweir_control_invalid_total", "Control records that were refused as invalid")
+_PARTITION = TopicPartition(CONTROL.name, 0)
+_RETRY_S = 1.0
+
+
+class ControlReader:
+    """Follows the topic; `control` is changed in place on the event loop that called `start`."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.control = Control()
+        self._bootstrap = bootstrap
+        self._consumer: AIOKafkaConsumer | None = None
+        self._follower: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read to the end, then return and keep following. Raises aiokafka's errors when Kafka is away."""
+        self._consumer = consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        consumer.assign([_PARTITION])
+        await consumer.seek_to_beginning(_PARTITION)
+        end = (await consumer.end_offsets([_PARTITION]))[_PARTITION]
+        while await consumer.position(_PARTITION) < end:
+            await self._poll(consumer)
+        self._follower = asyncio.create_task(self._follow(consumer), name="control")
+
+    async def stop(self) -> None:
+        """Stop following; the state stays as it is."""
+        if self._follower is not None:
+            self._follower.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._follower
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            try:
+                await self._poll(consumer)
+            except Exception:
+                log.exception("control: reading failed, trying again")
+                await asyncio.sleep(_RETRY_S)
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
+        for records in (await consumer.getmany(timeout_ms=1000)).values():
+            for record in records:
+                self._take(record)
+
+    def _take(self, record: ConsumerRecord) -> None:
+        key = (record.key or b"").decode("utf-8", "replace")
+        refused = self.control.apply(key, record.value)
+        if refused is not None:
+            _INVALID.inc()
+            log.warning("control: record refused", record=masked(key), reason=refused)
+
+
+def masked(key: str) -> str:
+    """A control key for people and logs: an integration's id is its credential, so only its start shows."""
+    kind, _, name = key.partition("/")
+    return f"{kind}/{masked_key(name)}" if kind == "integration" else key
+
+
+async def read(bootstrap: str) -> Control:
+    """The configuration as it is now."""
+    reader = ControlReader(bootstrap)
+    try:
+        await reader.start()
+        return reader.control
+    finally:
+        await reader.stop()
+
+
+async def publish(bootstrap: str, records: Iterable[AnyRecord], deletes: Iterable[str] = ()) -> None:
+    """Write records, then delete keys; returns once the broker has acknowledged all of them."""
+    changes: Mapping[str, bytes | None] = {
+        **{control_key(record): dump(record) for record in records},
+        **dict.fromkeys(deletes),
+    }
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    try:
+        await producer.start()
+        sent = [
+            await producer.send(CONTROL.name, value, key=key.encode(), partition=0) for key, value in changes.items()
+        ]
+        await asyncio.gather(*sent)
+    finally:
+        await producer.stop()

@@ -1,0 +1,101 @@
+"""The configuration as a process follows it, in memory. A record that does not validate never replaces a valid one."""
+
+from pydantic import ValidationError
+
+from schemas.control import (
+    KINDS,
+    AnyRecord,
+    ApiKey,
+    Destination,
+    Integration,
+    Record,
+    Rule,
+    Service,
+    Tenant,
+    describe,
+)
+
+#: Services that nobody declared are remembered with their defaults, up to this many.
+MAX_DEFAULTS = 10_000
+
+
+class Control:
+    """The followed state. `apply` returns an error text instead of raising; `version` counts changes."""
+
+    def __init__(self) -> None:
+        self.tenants: dict[str, Tenant] = {}
+        self.services: dict[tuple[str, str], Service] = {}
+        self.integrations: dict[str, Integration] = {}
+        self.destinations: dict[tuple[str, str], Destination] = {}
+        self.rules: dict[tuple[str, str], Rule] = {}
+        self.apikeys: dict[str, ApiKey] = {}
+        self.records: dict[str, AnyRecord] = {}
+        self.version = 0
+        self._defaults: dict[tuple[str, str], Service] = {}
+
+    def apply(self, key: str, value: bytes | None) -> str | None:
+        """Take one record of the topic; a None value deletes. Returns why it was refused, or None."""
+        kind = key.partition("/")[0]
+        model = KINDS.get(kind)
+        if model is None:
+            return f"unknown kind {kind!r}"
+        record: Record | None = None
+        if value is not None:
+            try:
+                record = model.model_validate_json(value)
+            except ValidationError as error:
+                return describe(error)
+        old = self.records.pop(key, None)
+        if old is not None:
+            self._unindex(old)
+        if record is not None:
+            assert isinstance(record, AnyRecord)
+            self.records[key] = record
+            self._index(record)
+        self.version += 1
+        return None
+
+    def service(self, tenant: str, service_id: str) -> Service:
+        """The service, or its defaults where nobody declared it."""
+        place = tenant, service_id
+        found = self.services.get(place) or self._defaults.get(place)
+        if found is None:
+            if len(self._defaults) >= MAX_DEFAULTS:
+                # Producers name services freely; a flood of names must not fill the memory.
+                self._defaults.clear()
+            found = self._defaults[place] = Service.model_construct(id=service_id, tenant=tenant)
+        return found
+
+    def destination(self, tenant: str, destination_id: str) -> Destination | None:
+        """The destination, None where there is none."""
+        return self.destinations.get((tenant, destination_id))
+
+    def _index(self, record: AnyRecord) -> None:
+        match record:
+            case Tenant():
+                self.tenants[record.id] = record
+            case Service():
+                self.services[record.tenant, record.id] = record
+            case Integration():
+                self.integrations[record.id] = record
+            case Destination():
+                self.destinations[record.tenant, record.id] = record
+            case Rule():
+                self.rules[record.tenant, record.id] = record
+            case ApiKey():
+                self.apikeys[record.sha256] = record
+
+    def _unindex(self, record: AnyRecord) -> None:
+        match record:
+            case Tenant():
+                self.tenants.pop(record.id, None)
+            case Service():
+                self.services.pop((record.tenant, record.id), None)
+            case Integration():
+                self.integrations.pop(record.id, None)
+            case Destination():
+                self.destinations.pop((record.tenant, record.id), None)
+            case Rule():
+                self.rules.pop((record.tenant, record.id), None)
+            case ApiKey():
+                self.apikeys.pop(record.sha256, None)

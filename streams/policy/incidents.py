@@ -1,0 +1,104 @@
+"""The incident's life: pure transitions, each giving the next version and its line in the timeline."""
+
+from collections.abc import Mapping
+
+from schemas.fingerprint import digest
+from schemas.wire.alert import Alert, Severity
+from schemas.wire.incident import Incident, IncidentEvent, Status
+from schemas.wire.notification import Transition
+
+#: What an incident's transitions are called in the timeline, by the state they lead to.
+WORDS = {Status.OPEN: "open", Status.ACKNOWLEDGED: "acknowledged", Status.RESOLVED: "resolved"}
+
+
+def incident_id(tenant: str, correlation_key: bytes, opening: bytes) -> bytes:
+    """16 bytes from tenant, correlation key and the event id of the alert that opened it."""
+    return digest(tenant, correlation_key.hex(), opening.hex())
+
+
+def open_incident(
+    alert: Alert, correlation_key: bytes, severity: Severity, labels: Mapping[str, str]
+) -> tuple[Incident, IncidentEvent]:
+    """The first version."""
+    incident = Incident(
+        tenant=alert.tenant,
+        incident_id=incident_id(alert.tenant, correlation_key, alert.event_id),
+        version=1,
+        status=Status.OPEN,
+        severity=severity,
+        service=alert.service,
+        title=alert.summary,
+        dedup_key=alert.dedup_key,
+        correlation_key=correlation_key,
+        opened_at=alert.received_at,
+        acknowledged_at=0,
+        resolved_at=0,
+        last_alert_at=alert.received_at,
+        alert_count=1,
+        repeat_count=0,
+        member_count=1,
+        labels={**alert.labels, **labels},
+        source=alert.source,
+    )
+    return incident, _event(incident, Transition.TRIGGERED, "", alert.received_at, alert.event_id)
+
+
+def join(incident: Incident, alert: Alert, severity: Severity) -> tuple[Incident, IncidentEvent]:
+    """Another alert becomes a member."""
+    after = _next(
+        incident,
+        severity=max(incident.severity, severity),
+        last_alert_at=max(incident.last_alert_at, alert.received_at),
+        alert_count=incident.alert_count + 1,
+        member_count=incident.member_count + 1,
+    )
+    kind = "escalated" if after.severity > incident.severity else "joined"
+    return after, _event(after, kind, WORDS[incident.status], alert.received_at, alert.event_id, alert.summary[:200])
+
+
+def repeat(
+    incident: Incident, new_repeats: int, last_seen: int, severity: Severity
+) -> tuple[Incident, IncidentEvent | None]:
+    """Members fired again `new_repeats` times; an event only if that raised the severity."""
+    after = _next(
+        incident,
+        severity=max(incident.severity, severity),
+        last_alert_at=max(incident.last_alert_at, last_seen),
+        alert_count=incident.alert_count + new_repeats,
+        repeat_count=incident.repeat_count + new_repeats,
+    )
+    if after.severity == incident.severity:
+        return after, None
+    return after, _event(after, Transition.ESCALATED, WORDS[incident.status], last_seen, bytes(16))
+
+
+def acknowledge(incident: Incident, alert: Alert) -> tuple[Incident, IncidentEvent]:
+    """Somebody takes it."""
+    after = _next(incident, status=Status.ACKNOWLEDGED, acknowledged_at=alert.received_at)
+    return after, _event(after, Transition.ACKNOWLEDGED, WORDS[incident.status], alert.received_at, alert.event_id)
+
+
+def resolve(incident: Incident, alert: Alert) -> tuple[Incident, IncidentEvent]:
+    """Its last open member has resolved."""
+    after = _next(incident, status=Status.RESOLVED, resolved_at=alert.received_at)
+    return after, _event(after, Transition.RESOLVED, WORDS[incident.status], alert.received_at, alert.event_id)
+
+
+def _next(incident: Incident, **changes: object) -> Incident:
+    fields = {name: getattr(incident, name) for name in incident.__struct_fields__}
+    return Incident(**{**fields, **changes, "version": incident.version + 1})
+
+
+def _event(incident: Incident, kind: str, before: str, at: int, event_id: bytes, note: str = "") -> IncidentEvent:
+    return IncidentEvent(
+        tenant=incident.tenant,
+        incident_id=incident.incident_id,
+        at=at,
+        version=incident.version,
+        kind=kind,
+        actor="stream",
+        from_status=before,
+        to_status=WORDS[incident.status],
+        event_id=event_id,
+        note=note,
+    )

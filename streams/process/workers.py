@@ -1,0 +1,78 @@
+"""The three Faust processes, each composed of an engine, what it reads and what it answers on its admin port."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+import uvloop
+
+from schemas import topics
+from schemas.settings import Settings
+from sinks.clickhouse.client import ClickHouse
+from sinks.deliver import Deliverer
+from sinks.outbound import Outbound
+from streams import pipeline
+from streams.control.follow import ControlReader
+from streams.engine import Engine
+from streams.process.admin import AdminServer
+from streams.process.logs import configure_logging
+from streams.process.topics import check_topics
+
+
+def run_worker(settings: Settings) -> NoReturn:
+    """`stormweir worker`: normalize, dedup, correlate."""
+    engine = _engine(settings, "worker", topics.WORKER_GROUP, pipeline.WORKER_OUTPUTS)
+    reader = ControlReader(settings.bootstrap)
+    engine.on_lifecycle(reader.start, reader.stop)
+    pipeline.build_worker(engine, reader.control, settings.max_keys)
+    sys.exit(engine.run())
+
+
+def run_writer(settings: Settings) -> NoReturn:
+    """`stormweir writer`: history into ClickHouse."""
+    engine = _engine(settings, "writer", topics.WRITER_GROUP, ())
+    clickhouse = ClickHouse(settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database)
+    engine.on_lifecycle(None, clickhouse.close)
+    pipeline.build_writer(engine, clickhouse)
+    sys.exit(engine.run())
+
+
+def run_notifier(settings: Settings) -> NoReturn:
+    """`stormweir notifier`: notifications to their destinations."""
+    engine = _engine(settings, "notifier", topics.NOTIFIER_GROUP, pipeline.NOTIFIER_OUTPUTS)
+    reader = ControlReader(settings.bootstrap)
+    outbound = Outbound(settings.allowed_networks)
+    engine.on_lifecycle(reader.start, reader.stop)
+    engine.on_lifecycle(None, outbound.close)
+    deliverer = Deliverer(reader.control.destination, outbound, settings.public_url, clock=_steady_clock())
+    pipeline.build_notifier(engine, deliverer)
+    sys.exit(engine.run())
+
+
+def _steady_clock() -> Callable[[], int]:
+    """Milliseconds since 1970 UTC that never go back when the machine's clock is set."""
+    offset = time.time() - time.monotonic()
+    return lambda: int((time.monotonic() + offset) * 1000)
+
+
+def _engine(settings: Settings, process: str, group: str, outputs: tuple[topics.Topic, ...]) -> Engine:
+    configure_logging(process, settings.log_level)
+    asyncio.run(check_topics(settings.bootstrap))
+    uvloop.install()
+    engine = Engine(
+        settings.bootstrap,
+        group,
+        data_dir=settings.data_dir / process,
+        store=settings.store,
+        instance=settings.instance,
+        outputs=[topic.name for topic in outputs],
+    )
+    admin = AdminServer(
+        settings.host,
+        settings.port(f"admin.{process}"),
+        ready=lambda: None if engine.ready else "partitions are not open yet",
+    )
+    engine.on_lifecycle(admin.start, admin.stop)
+    return engine

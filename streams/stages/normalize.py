@@ -1,0 +1,146 @@
+"""Requests and producers' events become alerts.
+
+Takes `alerts.raw` (a request as it came) and `alerts.events` (Avro or JSON); gives one record per alert
+on `alerts.normalized`, keyed by fingerprint, naming its origin. What cannot be read is a dead letter with
+its reason. Stateless and deterministic: a replay gives the same records, which dedup knows by origin.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from schemas.control import FieldMapping, shown_sender
+from schemas.fingerprint import derived_uuid, fingerprint
+from schemas.records import Output, Record
+from schemas.topics import ALERTS_NORMALIZED, DEADLETTERS
+from schemas.wire.alert import Action, Alert, RawEvent, Severity
+from schemas.wire.codec import DecodeError, decode_raw, encode
+from schemas.wire.deadletter import DeadLetter
+from schemas.wire.events import BadEvent, milliseconds
+from schemas.wire.events import decode as decode_event
+from streams.control.state import Control
+from streams.providers import BadBody, Draft, find
+from streams.stages.replies import readdress
+
+#: A sender's clock may be ahead of ours by this much; what is later is set to the time of arrival.
+CLOCK_SKEW_MS = 300_000
+SEVERITIES = {severity.name.lower(): severity for severity in Severity}
+NO_MAPPING = FieldMapping()
+ACTIONS = {action.name.lower(): action for action in Action}
+
+
+class Normalize:
+    """The two stages, sharing the followed control state."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def requests(self, state: object, records: Sequence[Record], now: int) -> Iterator[Output]:
+        """`alerts.raw` -> alerts."""
+        for record in records:
+            try:
+                raw = decode_raw(record.value or b"")
+                provider = find(raw.provider)
+                if provider is None:
+                    raise BadBody("provider", f"unknown provider {raw.provider[:50]!r}")
+                integration = self._control.integrations.get(raw.integration)
+                drafts = provider.drafts(raw, integration.mapping if integration is not None else NO_MAPPING)
+            except (DecodeError, BadBody) as error:
+                yield dead_letter("normalize", "bad_body", error, record, now)
+                continue
+            for index, draft in enumerate(drafts):
+                alert = _from_draft(raw, draft, record, index)
+                headers = record.headers and readdress(record.headers, index, len(drafts), alert.dedup_key)
+                yield Output(ALERTS_NORMALIZED.name, alert.fingerprint, encode(alert), None, headers)
+
+    def events(self, state: object, records: Sequence[Record], now: int) -> Iterator[Output]:
+        """`alerts.events` -> alerts. The time of arrival is the record's, the event id derives from its place."""
+        for record in records:
+            try:
+                event = decode_event(record.value or b"")
+            except BadEvent as error:
+                yield dead_letter("normalize", "bad_event", error, record, now)
+                continue
+            received = record.timestamp
+            print_id = fingerprint(event.tenant, event.service, event.dedup_key)
+            alert = Alert(
+                tenant=event.tenant,
+                service=event.service,
+                integration="",
+                provider="kafka",
+                event_id=_event_id(record),
+                dedup_key=event.dedup_key,
+                fingerprint=print_id,
+                action=ACTIONS[event.action],
+                severity=SEVERITIES[event.severity],
+                summary=event.summary,
+                source=event.source,
+                component=event.component,
+                group=event.group,
+                class_=event.class_,
+                labels=event.labels,
+                details=bytes(event.details),
+                starts_at=_clamped(milliseconds(event.starts_at), received),
+                ends_at=_clamped(milliseconds(event.ends_at), received),
+                received_at=received,
+                origin_topic=record.topic,
+                origin_partition=record.partition,
+                origin_offset=record.offset,
+            )
+            yield Output(ALERTS_NORMALIZED.name, print_id, encode(alert))
+
+
+def dead_letter(
+    stage: str, reason: str, error: Exception, record: Record, now: int, origin: Alert | None = None
+) -> Output:
+    """The dead letter of a record that `stage` cannot take. It names where the alert came in, if that is known."""
+    letter = DeadLetter(
+        stage=stage,
+        reason=reason,
+        error=str(error),
+        topic=origin.origin_topic if origin is not None else record.topic,
+        partition=origin.origin_partition if origin is not None else record.partition,
+        offset=origin.origin_offset if origin is not None else record.offset,
+        at=now,
+        key=record.key or b"",
+        body=record.value or b"",
+    )
+    return Output(DEADLETTERS.name, letter.key or str(record.offset).encode(), letter.body, None, letter.headers())
+
+
+def _from_draft(raw: RawEvent, draft: Draft, record: Record, index: int) -> Alert:
+    return Alert(
+        tenant=raw.tenant,
+        service=raw.service,
+        # The key is a credential: what people read has its beginning.
+        integration=shown_sender(raw.integration),
+        provider=raw.provider,
+        event_id=derived_uuid(raw.event_id, index),
+        dedup_key=draft.dedup_key,
+        fingerprint=fingerprint(raw.tenant, raw.service, draft.dedup_key),
+        action=draft.action,
+        severity=draft.severity,
+        summary=draft.summary,
+        source=draft.source,
+        component=draft.component,
+        group=draft.group,
+        class_=draft.class_,
+        labels=draft.labels,
+        details=draft.details,
+        links=draft.links,
+        starts_at=_clamped(draft.starts_at, raw.received_at),
+        ends_at=_clamped(draft.ends_at, raw.received_at),
+        received_at=raw.received_at,
+        origin_topic=record.topic,
+        origin_partition=record.partition,
+        origin_offset=record.offset,
+        origin_index=index,
+    )
+
+
+def _clamped(at: int, received: int) -> int:
+    return received if at > received + CLOCK_SKEW_MS else at
+
+
+def _event_id(record: Record) -> bytes:
+    """A UUIDv7 that a replay makes again: the record's time and place."""
+    base = max(record.timestamp, 0).to_bytes(6, "big") + b"\x70" + bytes(1) + b"\x80" + bytes(7)
+    return derived_uuid(base, (record.partition << 48 | record.offset) + 1)

@@ -1,0 +1,186 @@
+"""The three stages joined in memory: what one partition of each topic would see, without a broker."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from schemas import topics
+from schemas.fingerprint import uuid7
+from schemas.records import Output
+from schemas.wire.alert import RawEvent
+from schemas.wire.codec import (
+    decode_block,
+    decode_incident,
+    decode_incident_event,
+    decode_notification,
+    decode_verdict,
+    encode,
+)
+from schemas.wire.deadletter import DeadLetter
+from schemas.wire.incident import Incident, IncidentEvent
+from schemas.wire.notification import Notification
+from schemas.wire.rows import AlertOutcome
+from schemas.wire.verdict import REPLY, ReplyTo, Verdict
+from streams.control.state import Control
+from streams.engine.state import PartitionState
+from streams.engine.store import MemoryStore
+from streams.stages.correlate import Correlate
+from streams.stages.dedup import Dedup, deadline
+from streams.stages.normalize import Normalize
+
+START = 1_750_000_000_000
+
+
+@dataclass
+class Rec:
+    """A record as fetched."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+class Path:
+    """Push requests in, read everything that came out. `now` is set by the test, in milliseconds."""
+
+    def __init__(self, control: Control | None = None) -> None:
+        self.control = control or Control()
+        self.now = START
+        self.logs: dict[str, list[Rec]] = defaultdict(list)
+        self.dedup_state = PartitionState(MemoryStore(), deadline)
+        self.correlation_state = PartitionState(MemoryStore())
+        self._normalize = Normalize(self.control)
+        self._dedup = Dedup(self.control)
+        self._correlate = Correlate(self.control)
+        self._read: dict[str, int] = defaultdict(int)
+
+    def append(self, topic: str, value: bytes | None, key: bytes | None = None, headers: Any = ()) -> Rec:
+        """A record at the end of a topic's only partition."""
+        record = Rec(topic, 0, len(self.logs[topic]), self.now, key, value, list(headers))
+        self.logs[topic].append(record)
+        return record
+
+    def push(
+        self,
+        action: str,
+        key: str,
+        severity: str = "error",
+        *,
+        service: str = "web",
+        waits: bool = False,
+        **payload: Any,
+    ) -> None:
+        """One Events API request, through all stages; one that `waits` has a reply address."""
+        body: dict[str, Any] = {"event_action": action, "dedup_key": key}
+        if action == "trigger":
+            body["payload"] = {"summary": f"{key} is broken", "source": "host-1", "severity": severity, **payload}
+        self.request("events_v2", body, service=service, waits=waits)
+
+    def request(self, provider: str, body: Any, *, service: str = "web", waits: bool = False) -> None:
+        """One request in a provider's format, through all stages."""
+        request = uuid7(self.now)
+        raw = RawEvent("default", service, "0" * 32, provider, request, self.now, msgspec.json.encode(body))
+        headers = [(REPLY, encode(ReplyTo(b"gateway", request)))] if waits else []
+        self.append(topics.ALERTS_RAW.name, encode(raw), headers=headers)
+        self.run()
+
+    def run(self) -> None:
+        """Let every stage take what is new."""
+        self._emit(self._normalize.requests(None, self._new(topics.ALERTS_RAW.name), self.now))
+        self._emit(self._normalize.events(None, self._new(topics.ALERTS_EVENTS.name), self.now))
+        self.stage(self.dedup_state, self._dedup, self._new(topics.ALERTS_NORMALIZED.name))
+        self.stage(self.correlation_state, self._correlate, self._new(topics.ALERTS_UNIQUE.name))
+
+    def stage(self, state: PartitionState, run: Any, records: list[Rec]) -> None:
+        """One batch as the engine runs it."""
+        state.begin()
+        outputs = list(run(state, records, self.now))
+        state.commit()
+        self._emit(outputs)
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass on idle partitions."""
+        self.now += int(seconds * 1000)
+        self.stage(self.dedup_state, self._dedup, [])
+        self.stage(self.correlation_state, self._correlate, self._new(topics.ALERTS_UNIQUE.name))
+
+    def replay_dedup(self) -> None:
+        """Give dedup every normalized record once more, as after a crash of the normalizing worker."""
+        for record in list(self.logs[topics.ALERTS_NORMALIZED.name]):
+            self.append(topics.ALERTS_NORMALIZED.name, record.value, record.key)
+        self.run()
+
+    def _new(self, topic: str) -> list[Rec]:
+        start = self._read[topic]
+        self._read[topic] = len(self.logs[topic])
+        return self.logs[topic][start:]
+
+    def _emit(self, outputs: Iterable[Output]) -> None:
+        for output in outputs:
+            self.append(output.topic, output.value, output.key, output.headers)
+
+    @property
+    def outcomes(self) -> list[str]:
+        """The outcome of every alert, in the order they ended."""
+        rows = [row for block in self._blocks() for row in block.rows]
+        return [AlertOutcome(_column(row, 10)).name.lower() for row in rows]
+
+    @property
+    def incidents(self) -> dict[bytes, Incident]:
+        """The newest version of each incident."""
+        found = [decode_incident(record.value or b"") for record in self.logs[topics.INCIDENTS.name]]
+        newest: dict[bytes, Incident] = {}
+        for incident in found:
+            if incident.version > (newest[incident.incident_id].version if incident.incident_id in newest else 0):
+                newest[incident.incident_id] = incident
+        return newest
+
+    @property
+    def incident(self) -> Incident:
+        """The only incident."""
+        (incident,) = self.incidents.values()
+        return incident
+
+    @property
+    def events(self) -> list[IncidentEvent]:
+        """The timeline."""
+        return [decode_incident_event(record.value or b"") for record in self.logs[topics.INCIDENTS_EVENTS.name]]
+
+    @property
+    def notifications(self) -> list[Notification]:
+        """What people would hear."""
+        return [decode_notification(record.value or b"") for record in self.logs[topics.NOTIFICATIONS.name]]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What those who wait hear."""
+        return [decode_verdict(record.value or b"") for record in self.logs[topics.REPLIES.name]]
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """What could not be used."""
+        return [DeadLetter.read(r.key, r.value, r.headers) for r in self.logs[topics.DEADLETTERS.name]]
+
+    def _blocks(self) -> list[Any]:
+        return [decode_block(record.value or b"") for record in self.logs[topics.ALERTS_HISTORY.name]]
+
+
+def _column(row: bytes, index: int) -> Any:
+    """One column of a packed row: it is an array without its header, so a 27-element header is put back."""
+    return msgspec.msgpack.decode(b"\xdc\x00\x1b" + row)[index]
+
+
+def control(*records: tuple[str, dict[str, Any]]) -> Control:
+    """A control state with these records."""
+    state = Control()
+    for key, value in records:
+        refused = state.apply(key, msgspec.json.encode(value))
+        assert refused is None, refused
+    return state

@@ -1,0 +1,271 @@
+"""What becomes of alerts on their way through normalize, dedup and correlate."""
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import topics
+from schemas.wire.alert import Severity
+from schemas.wire.codec import decode_unique
+from schemas.wire.deadletter import DeadLetter
+from schemas.wire.incident import Status
+from schemas.wire.notification import Transition
+from streams.pipeline import poison
+from streams.stages.correlate import MEMBER
+from streams.stages.dedup import REMEMBER_CLOSED_MS
+from tests.stages.path import Path, control
+
+PAGE = ("rule/default/page", {"id": "page", "match": ['severity=~"critical|error"'], "route": ["ops"]})
+GROUPED = (
+    "service/default/web",
+    {"id": "web", "correlation": {"group_by": ["source"], "window": 300, "max_window": 600}},
+)
+
+
+def test_a_trigger_opens_one_incident_and_tells_its_route() -> None:
+    """A first trigger is an open incident, a timeline line and one notification per route."""
+    path = Path(control(PAGE))
+    path.push("trigger", "cpu", "critical")
+    assert path.outcomes == ["opened"]
+    assert (path.incident.status, path.incident.severity, path.incident.title) == (
+        Status.OPEN, Severity.CRITICAL, "cpu is broken",
+    )  # fmt: skip
+    assert [event.kind for event in path.events] == ["triggered"]
+    assert [(n.transition, n.destination) for n in path.notifications] == [(Transition.TRIGGERED, "ops")]
+
+
+def test_repeats_in_the_window_fold_into_one_update() -> None:
+    """Repeats within 60 s change nothing downstream until the window ends, then one update counts them all."""
+    path = Path()
+    for _ in range(5):
+        path.push("trigger", "cpu")
+        path.now += 1000
+    assert path.outcomes == ["opened", *["deduplicated"] * 4]
+    assert len(path.logs[topics.ALERTS_UNIQUE.name]) == 1
+    path.tick(60)
+    assert path.incident.repeat_count == 4
+    assert path.incident.alert_count == 5
+    path.tick(120)
+    assert len(path.logs[topics.ALERTS_UNIQUE.name]) == 2, "told once"
+
+
+def test_a_repeat_after_the_window_passes_and_counts_once() -> None:
+    """The first repeat after a window passes through and carries the folded count."""
+    path = Path()
+    path.push("trigger", "cpu")
+    path.push("trigger", "cpu")
+    path.now += 61_000
+    path.push("trigger", "cpu")
+    path.tick(1)
+    assert path.outcomes == ["opened", "deduplicated", "deduplicated"]
+    assert path.incident.repeat_count == 2
+    assert len(path.logs[topics.ALERTS_UNIQUE.name]) == 2
+
+
+def test_a_higher_severity_passes_at_once() -> None:
+    """A repeat that is worse than before raises the incident without waiting for the window."""
+    path = Path(control(PAGE))
+    path.push("trigger", "cpu", "warning")
+    path.push("trigger", "cpu", "critical")
+    assert path.incident.severity == Severity.CRITICAL
+    assert [event.kind for event in path.events] == ["triggered", "escalated"]
+
+
+def test_resolve_closes_and_a_new_trigger_opens_another() -> None:
+    """After resolve, the same key is a new incident with another id."""
+    path = Path(control(PAGE))
+    path.push("trigger", "cpu")
+    path.now += 1000
+    path.push("resolve", "cpu")
+    path.now += 1000
+    path.push("trigger", "cpu")
+    statuses = [incident.status for incident in path.incidents.values()]
+    assert statuses == [Status.RESOLVED, Status.OPEN]
+    assert path.outcomes == ["opened", "resolved", "opened"]
+    assert [n.transition for n in path.notifications] == ["triggered", "resolved", "triggered"]
+    assert len({n.notification_id for n in path.notifications}) == 3
+
+
+def test_acknowledge_is_taken_once() -> None:
+    """A second acknowledge changes nothing and tells nobody."""
+    path = Path(control(PAGE))
+    path.push("trigger", "cpu")
+    path.push("acknowledge", "cpu")
+    path.push("acknowledge", "cpu")
+    assert path.incident.status == Status.ACKNOWLEDGED
+    assert path.outcomes == ["opened", "acknowledged", "acknowledged"]
+    assert [n.transition for n in path.notifications] == ["triggered", "acknowledged"]
+
+
+def test_resolve_of_an_unknown_key_is_unmatched() -> None:
+    """A resolve without a trigger makes no incident."""
+    path = Path()
+    path.push("resolve", "cpu")
+    path.push("resolve", "cpu")
+    path.push("acknowledge", "disk")
+    assert path.outcomes == ["unmatched", "unmatched", "unmatched"]
+    assert not path.incidents
+
+
+def test_a_trigger_older_than_its_resolve_is_stale() -> None:
+    """A trigger that arrives after the resolve that ended it opens nothing."""
+    path = Path()
+    path.now += 10_000
+    path.push("resolve", "cpu")
+    path.now += 1000
+    path.push("trigger", "cpu", timestamp="2025-06-15T15:06:45Z")
+    assert path.outcomes == ["unmatched", "stale"]
+    assert not path.incidents
+
+
+def test_services_and_keys_do_not_mix() -> None:
+    """The same key in two services is two incidents."""
+    path = Path()
+    path.push("trigger", "cpu", service="a")
+    path.push("trigger", "cpu", service="b")
+    assert len(path.incidents) == 2
+
+
+def test_grouped_alerts_form_one_incident_that_ends_with_its_last_member() -> None:
+    """Alerts of one source in the window join; the incident resolves when all members did."""
+    path = Path(control(GROUPED, PAGE))
+    for key in ("cpu", "disk", "net"):
+        path.push("trigger", key)
+        path.now += 1000
+    assert path.outcomes == ["opened", "correlated", "correlated"]
+    assert path.incident.member_count == 3
+    path.push("resolve", "cpu")
+    path.push("resolve", "net")
+    assert path.incident.status == Status.OPEN
+    path.push("resolve", "disk")
+    assert path.incident.status == Status.RESOLVED
+    assert [n.transition for n in path.notifications] == ["triggered", "resolved"]
+
+
+def test_a_group_rolls_only_up_to_its_longest_window() -> None:
+    """Each member extends the window, but 600 s after the opening a new incident begins."""
+    path = Path(control(GROUPED))
+    for number in range(5):
+        path.push("trigger", f"k{number}")
+        path.now += 200_000
+    assert path.outcomes == ["opened", "correlated", "correlated", "correlated", "opened"]
+    assert len(path.incidents) == 2
+    path.push("resolve", "k0")
+    path.push("resolve", "k4")
+    assert sorted(i.status for i in path.incidents.values()) == [Status.OPEN, Status.RESOLVED]
+
+
+def test_suppressed_alerts_are_kept_and_tell_nobody() -> None:
+    """A suppress rule ends the alert as suppressed: no incident, no notification, one row."""
+    quiet = ("rule/default/quiet", {"id": "quiet", "match": ['severity="info"'], "suppress": True})
+    path = Path(control(quiet, PAGE))
+    path.push("trigger", "cpu", "info")
+    assert path.outcomes == ["suppressed"]
+    assert not path.incidents
+    assert not path.notifications
+
+
+def test_rules_set_severity_and_labels_in_order() -> None:
+    """Rules apply in their order; the last severity wins."""
+    first = ("rule/default/a", {"id": "a", "order": 1, "match": ['source="host-1"'], "severity": "warning"})
+    second = ("rule/default/b", {"id": "b", "order": 2, "severity": "critical", "labels": {"team": "web"}})
+    path = Path(control(first, second))
+    path.push("trigger", "cpu", "info")
+    assert path.incident.severity == Severity.CRITICAL
+    assert path.incident.labels == {"team": "web"}
+
+
+def test_a_replayed_record_is_counted_once() -> None:
+    """What a crashed normalizer sent twice is dropped by its origin: same rows, same counts."""
+    path = Path(control(PAGE))
+    for _ in range(3):
+        path.push("trigger", "cpu")
+    path.push("resolve", "cpu")
+    before = (path.outcomes, path.incident, path.notifications)
+    path.replay_dedup()
+    assert (path.outcomes, path.incident, path.notifications) == before
+
+
+def test_bad_records_are_dead_letters_with_a_reason() -> None:
+    """An undecodable request or event names its stage and reason, and the others go on."""
+    path = Path()
+    path.append(topics.ALERTS_RAW.name, b"\xff\xff")
+    path.append(topics.ALERTS_EVENTS.name, b'{"service": "web"}')
+    path.append(topics.ALERTS_EVENTS.name, b'{"service": "web", "dedup_key": "k", "summary": "s"}')
+    path.run()
+    assert [(letter.stage, letter.reason) for letter in path.dead_letters] == [
+        ("normalize", "bad_body"), ("normalize", "bad_event"),
+    ]  # fmt: skip
+    assert "dedup_key" in path.dead_letters[1].error
+    assert path.outcomes == ["opened"]
+
+
+def test_a_closed_key_is_forgotten_after_an_hour() -> None:
+    """The table does not keep what is over."""
+    path = Path()
+    path.push("trigger", "cpu")
+    path.push("resolve", "cpu")
+    assert len(path.dedup_state) == 1
+    path.tick(REMEMBER_CLOSED_MS / 1000 + 2)
+    assert len(path.dedup_state) == 0
+    assert len(path.correlation_state) == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("tar"), st.integers(0, 3), st.integers(0, 90)), max_size=40))
+def test_every_alert_ends_once_and_incidents_add_up(steps: list[tuple[str, int, int]]) -> None:
+    """Whatever happens, each alert has one row, and incident counts equal the rows that name incidents."""
+    path = Path(control(GROUPED, PAGE))
+    words = {"t": "trigger", "a": "acknowledge", "r": "resolve"}
+    for action, key, pause in steps:
+        path.now += pause * 1000
+        path.push(words[action], f"k{key}")
+    path.tick(3600)
+    assert len(path.outcomes) == len(steps)
+    counted = sum(path.outcomes.count(name) for name in ("opened", "correlated", "deduplicated"))
+    assert sum(incident.alert_count for incident in path.incidents.values()) == counted
+    open_ids = {i.incident_id for i in path.incidents.values() if i.status != Status.RESOLVED}
+    kept = {
+        entry[0][1]
+        for key, value in path.correlation_state.items()
+        if not key.startswith(MEMBER)
+        for entry in msgspec.msgpack.decode(value)
+    }
+    assert kept == open_ids
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_batches_of_any_size_give_the_same_incidents(seed: int) -> None:
+    """State does not depend on how records were batched."""
+    random_ = random.Random(seed)
+    one, many = Path(control(PAGE)), Path(control(PAGE))
+    for _ in range(200):
+        action = random_.choices(["trigger", "resolve", "acknowledge"], [6, 2, 1])[0]
+        one.push(action, f"k{random_.randrange(10)}")
+        one.now += random_.randrange(20_000)
+    for record in one.logs[topics.ALERTS_RAW.name]:
+        many.logs[topics.ALERTS_RAW.name].append(record)
+    many.now = one.now
+    many.run()
+    one.tick(60)
+    many.tick(60)
+    assert sorted(one.outcomes) == sorted(many.outcomes)
+    assert {k: (v.status, v.alert_count) for k, v in one.incidents.items()} == {
+        k: (v.status, v.alert_count) for k, v in many.incidents.items()
+    }
+
+
+def test_a_poison_record_names_where_its_alert_came_in() -> None:
+    """A stage that fails on an alert leaves a dead letter of the alert's own origin, so the books balance."""
+    path = Path()
+    path.push("trigger", "cpu")
+    (record,) = path.logs[topics.ALERTS_UNIQUE.name]
+    output = poison("correlate", lambda value: decode_unique(value).alert)(record, KeyError("x"), path.now)
+    letter = DeadLetter.read(output.key, output.value, list(output.headers))
+    assert (letter.stage, letter.reason, letter.topic, letter.offset) == ("correlate", "KeyError", "alerts.raw", 0)
+    garbage = path.append(topics.ALERTS_UNIQUE.name, b"\xff")
+    output = poison("correlate", lambda value: decode_unique(value).alert)(garbage, KeyError("x"), path.now)
+    assert DeadLetter.read(output.key, output.value, list(output.headers)).topic == topics.ALERTS_UNIQUE.name
