@@ -16,9 +16,12 @@ def digest(*parts: str) -> bytes:
     return xxh3_128_digest("".join([f"{len(part)}:{part}" for part in parts]).encode("utf-8", "surrogatepass"))
 
 
-def fingerprint(tenant: str, service: str, dedup_key: str) -> bytes:
-    """The identity of an alert: same key, service and tenant, same 16 bytes."""
-    return digest(tenant, service, dedup_key)
+def fingerprint(tenant: str, service: str, dedup_key: str, installation: str = "") -> bytes:
+    """The identity of an alert: same key, service and tenant, same 16 bytes.
+
+    `installation` is the integration whose tool made up the key, where its keys are unique inside it only.
+    """
+    return digest(tenant, service, dedup_key, installation) if installation else digest(tenant, service, dedup_key)
 
 
 def partition_for(key: bytes, partitions: int) -> int:

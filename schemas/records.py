@@ -43,13 +43,12 @@ class State(Protocol):
     marks: MutableMapping[str, int]
 
     def get(self, key: bytes) -> bytes | None: ...
-    def put(self, key: bytes, value: bytes) -> None: ...
-    def delete(self, key: bytes) -> None: ...
+    def put(self, key: bytes, value: bytes, due: int = 0) -> None:
+        """Set the value. `due` (milliseconds, 0 for never) is when the stage's `on_due` gets this key, in place of
+        any earlier one: a key has one deadline, and it is the one that the table's `due` reads out of the value.
+        """
 
-    def schedule(self, key: bytes, deadline: int) -> None:
-        """Have `due` return `key` once `deadline` (milliseconds) has passed; a key may wait for several."""
-
-    def due(self, now: int) -> Sequence[bytes]:
-        """Keys whose deadline has passed, each deadline once. The value decides what that means."""
+    def delete(self, key: bytes) -> None:
+        """Forget the key and its deadline."""
 
     def items(self) -> Mapping[bytes, bytes]: ...

@@ -45,6 +45,9 @@ class Alert(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True
     `fingerprint` is 16 bytes (see schemas.fingerprint); `details` is JSON text; `event_id` is a UUIDv7.
     The origin names the record on `alerts.raw` or `alerts.events` and the place inside its body. `integration`
     is as people are shown it (schemas.control.shown_sender), and "" for `alerts.events`.
+    `starts_at` and `ends_at` are for people, and never far in the future. Order is decided by the sender's own
+    clock, as it was sent: `sent_at` is when this event happened there, `began_at` and `ended_at` are the start
+    that trigger and resolve of one episode share, and its end. 0 where the sender's times say no such thing.
     """
 
     tenant: str
@@ -71,6 +74,9 @@ class Alert(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True
     origin_partition: int = 0
     origin_offset: int = 0
     origin_index: int = 0
+    sent_at: int = 0
+    began_at: int = 0
+    ended_at: int = 0
 
 
 class UniqueAlert(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -78,6 +84,9 @@ class UniqueAlert(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     `via` is the offset on `alerts.normalized` (partition `via_partition`), -1 for counts alone; `repeats`
     is the number of repeats of this fingerprint since it opened, a total, so applying it twice is once.
+    `severity` is the highest so far, after rules; `labels`, `routes` and `rule` (ids, comma-separated) are what
+    the rules added. An alert that was held and released by a timer has `timed`: `via` is then not an offset, but
+    a number that grows with each firing in its partition.
     """
 
     via_partition: int
@@ -87,3 +96,7 @@ class UniqueAlert(msgspec.Struct, array_like=True, frozen=True, gc=False):
     last_seen: int
     severity: Severity
     alert: Alert | None = None
+    labels: dict[str, str] = {}
+    routes: list[str] = []
+    rule: str = ""
+    timed: bool = False

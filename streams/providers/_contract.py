@@ -36,6 +36,8 @@ class BadBody(ValueError):  # noqa: N818 - it is the body that is bad
 
 #: Why a right request carries no alert; `change` is a change event, which never opens anything.
 Silence = Literal["test", "ignored", "handshake", "change"]
+#: See Provider.key_scope.
+KeyScope = Literal["global", "installation"]
 
 
 class Change(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -79,6 +81,10 @@ class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     `summary` has at most 1024 characters (a cut one is marked by the label `summary_truncated`),
     `dedup_key` 1 to 255; `details` is JSON text or empty; times are milliseconds UTC, 0 for none.
+    `starts_at` and `ends_at` are shown to people and order nothing: vendors fill them with creation times.
+    `sent_at` is set only where the vendor's field is the time of this very change of state by its own clock: an
+    older one after a newer resolve is out of order. `began_at` is set only where trigger and resolve of one
+    episode carry the same start: a trigger that repeats it just after the resolve is a straggler.
     """
 
     dedup_key: str
@@ -94,6 +100,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     links: list[dict[str, str]] = []
     starts_at: int = 0
     ends_at: int = 0
+    sent_at: int = 0
+    began_at: int = 0
 
 
 class Context(NamedTuple):
@@ -153,6 +161,9 @@ class Provider(Generic[T]):
     CloudEvents sender whether its events are wanted. `addresses` are paths besides the one that every provider has.
     `setup` is what to click in the tool, step by step; `fields` which of an alert's fields come from which of the
     vendor's (Markdown, the first that is there counts); `severity_note` how its severities become ours.
+    `key_scope` says whether one dedup key from two integrations of a service means one alert ("global"), or whether
+    the vendor's ids count inside one installation only ("installation"). `retries_refused` says whether the tool
+    sends again what was answered 429 or 503.
     """
 
     slug: str
@@ -170,6 +181,8 @@ class Provider(Generic[T]):
     setup: tuple[str, ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
     severity_note: str = ""
+    key_scope: KeyScope = "global"
+    retries_refused: bool = True
     examples: tuple[Example, ...] = ()
 
     def drafts(self, raw: RawEvent, mapping: FieldMapping) -> list[Draft]:
@@ -235,6 +248,8 @@ def make_draft(
     links: list[dict[str, str]] | None = None,
     starts_at: int = 0,
     ends_at: int = 0,
+    sent_at: int = 0,
+    began_at: int = 0,
 ) -> Draft:
     """A draft within the limits: the summary is trimmed and cut; a resolve alone has an end."""
     summary, labels = short_summary(summary.strip(), labels or {})
@@ -252,4 +267,6 @@ def make_draft(
         links=links or [],
         starts_at=starts_at,
         ends_at=ends_at if action is Action.RESOLVE else 0,
+        sent_at=sent_at,
+        began_at=began_at,
     )

@@ -46,8 +46,9 @@ class Normalize:
             except (DecodeError, BadBody) as error:
                 yield dead_letter("normalize", "bad_body", error, record, now)
                 continue
+            installation = raw.integration if provider.key_scope == "installation" else ""
             for index, draft in enumerate(drafts):
-                alert = _from_draft(raw, draft, record, index)
+                alert = _from_draft(raw, draft, record, index, installation)
                 headers = record.headers and readdress(record.headers, index, len(drafts), alert.dedup_key)
                 yield Output(ALERTS_NORMALIZED.name, alert.fingerprint, encode(alert), None, headers)
 
@@ -60,6 +61,7 @@ class Normalize:
                 yield dead_letter("normalize", "bad_event", error, record, now)
                 continue
             received = record.timestamp
+            began, ended = milliseconds(event.starts_at), milliseconds(event.ends_at)
             print_id = fingerprint(event.tenant, event.service, event.dedup_key)
             alert = Alert(
                 tenant=event.tenant,
@@ -78,8 +80,11 @@ class Normalize:
                 class_=event.class_,
                 labels=event.labels,
                 details=bytes(event.details),
-                starts_at=_clamped(milliseconds(event.starts_at), received),
-                ends_at=_clamped(milliseconds(event.ends_at), received),
+                starts_at=_clamped(began, received),
+                ends_at=_clamped(ended, received),
+                sent_at=ended if event.action == "resolve" else began,
+                began_at=began,
+                ended_at=ended,
                 received_at=received,
                 origin_topic=record.topic,
                 origin_partition=record.partition,
@@ -106,7 +111,7 @@ def dead_letter(
     return Output(DEADLETTERS.name, letter.key or str(record.offset).encode(), letter.body, None, letter.headers())
 
 
-def _from_draft(raw: RawEvent, draft: Draft, record: Record, index: int) -> Alert:
+def _from_draft(raw: RawEvent, draft: Draft, record: Record, index: int, installation: str) -> Alert:
     return Alert(
         tenant=raw.tenant,
         service=raw.service,
@@ -115,7 +120,7 @@ def _from_draft(raw: RawEvent, draft: Draft, record: Record, index: int) -> Aler
         provider=raw.provider,
         event_id=derived_uuid(raw.event_id, index),
         dedup_key=draft.dedup_key,
-        fingerprint=fingerprint(raw.tenant, raw.service, draft.dedup_key),
+        fingerprint=fingerprint(raw.tenant, raw.service, draft.dedup_key, installation),
         action=draft.action,
         severity=draft.severity,
         summary=draft.summary,
@@ -128,6 +133,9 @@ def _from_draft(raw: RawEvent, draft: Draft, record: Record, index: int) -> Aler
         links=draft.links,
         starts_at=_clamped(draft.starts_at, raw.received_at),
         ends_at=_clamped(draft.ends_at, raw.received_at),
+        sent_at=draft.sent_at,
+        began_at=draft.began_at,
+        ended_at=draft.ends_at if draft.began_at else 0,
         received_at=raw.received_at,
         origin_topic=record.topic,
         origin_partition=record.partition,
