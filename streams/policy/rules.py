@@ -96,11 +96,14 @@ class RuleSet:
 
     def decide(self, alert: Alert) -> Decision:
         """Apply every rule that matches, in order: the last severity wins, labels and routes add up."""
+        rules = self._by_tenant.get(alert.tenant)
+        if rules is None:
+            return Decision(alert.severity, False, {}, (), ())
         severity, suppress = alert.severity, False
         labels: dict[str, str] = {}
         routes: list[str] = []
         matched: list[str] = []
-        for rule, predicates in self._by_tenant.get(alert.tenant, ()):
+        for rule, predicates in rules:
             if not all(predicate(alert) for predicate in predicates):
                 continue
             matched.append(rule.id)

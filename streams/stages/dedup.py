@@ -22,7 +22,19 @@ from schemas.wire.rows import AlertOutcome
 from streams.control.state import Control
 from streams.policy.order import Times, Verdict, after_resolve, is_stale_resolve
 from streams.policy.rules import Decision, RuleSet, field
-from streams.stages.dedup_entry import CLOSED, HELD, MATCHED, OPEN, SUPPRESSED, Entry, due, fold, sender_times, unpack
+from streams.stages.dedup_entry import (
+    CLOSED,
+    HELD,
+    MATCHED,
+    OPEN,
+    SUPPRESSED,
+    Entry,
+    due,
+    fold,
+    pack_open,
+    sender_times,
+    unpack,
+)
 from streams.stages.history_rows import History
 from streams.stages.replies import reply
 
@@ -35,6 +47,9 @@ _MAX_SENDERS = 10_000
 
 
 Headers = Sequence[tuple[str, bytes]]
+
+
+_NOTHING = Decision(Severity.INFO, False, {}, (), ())
 
 
 class _Place(NamedTuple):
@@ -142,24 +157,14 @@ class Dedup:
         if service.correlation is not None:
             key = correlation_key(alert, service.correlation)
         window = service.dedup_window * 1000
-        entry = Entry(
-            status=OPEN,
-            severity=alert.severity,
-            ruled=decision.severity,
-            flags=SUPPRESSED if decision.suppress else 0,
-            last_seen=alert.received_at,
-            repeats=repeats,
-            sent_at=times.sent_at,
-            forwarded=repeats,
-            window_end=alert.received_at + window,
-            began_at=times.began_at,
-            ended_at=0,
-            sender=times.sender,
-            window=window,
-            correlation_key=key,
-        )
-        _put(state, alert.fingerprint, entry)
-        return self._pass(entry, alert, decision, place, history)
+        flags = SUPPRESSED if decision.suppress else 0
+        received = alert.received_at
+        value = pack_open(alert, decision.severity, flags, repeats, received + window, window, times, key)
+        state.put(alert.fingerprint, value)
+        if decision.suppress:
+            _suppress(alert, decision, place, history)
+            return None
+        return _forward(key, alert, repeats, received, decision.severity, place, decision)
 
     def _repeat(
         self, state: State, alert: Alert, entry: Entry, times: Times, place: _Place, history: History
@@ -187,7 +192,11 @@ class Dedup:
             window=window,
         )
         _put(state, alert.fingerprint, entry)
-        return self._pass(entry, alert, decision, place, history)
+        if entry.flags & SUPPRESSED:
+            _suppress(alert, decision, place, history)
+            return None
+        ruled = Severity(entry.ruled)
+        return _forward(entry.correlation_key, alert, entry.repeats, entry.last_seen, ruled, place, decision)
 
     def _again(
         self, state: State, alert: Alert, entry: Entry, times: Times, place: _Place, history: History
@@ -240,7 +249,7 @@ class Dedup:
             )
             if alert.action == Action.RESOLVE:
                 _put(state, fingerprint, entry)
-            return _forward(entry, alert, None, place)
+            return _forward(key, alert, 0, received, alert.severity, place)
         entry = unpack(value, fingerprint)
         if entry.status != OPEN:
             if alert.action == Action.RESOLVE:
@@ -257,15 +266,8 @@ class Dedup:
         if entry.flags & SUPPRESSED:
             history.add(place.number, alert, AlertOutcome.SUPPRESSED)
             return None
-        return _forward(entry, alert, None, place)
-
-    def _pass(self, entry: Entry, alert: Alert, decision: Decision, place: _Place, history: History) -> Output | None:
-        """Send a trigger on with what was decided, unless it is suppressed: then it ends here."""
-        if not entry.flags & SUPPRESSED:
-            return _forward(entry, alert, decision, place)
-        rule = ",".join(decision.rules)
-        history.add(place.number, alert, AlertOutcome.SUPPRESSED, severity=decision.severity, rule=rule)
-        return None
+        ruled = Severity(entry.ruled)
+        return _forward(entry.correlation_key, alert, entry.repeats, max(entry.last_seen, received), ruled, place)
 
 
 def correlation_key(alert: Alert, correlation: Correlation) -> bytes:
@@ -293,21 +295,26 @@ def _end_held(entry: Entry, outcome: AlertOutcome, place: _Place, history: Histo
     history.add(place.number, alert, outcome)
 
 
-def _forward(entry: Entry, alert: Alert, decision: Decision | None, place: _Place) -> Output:
+def _suppress(alert: Alert, decision: Decision, place: _Place, history: History) -> None:
+    rule = ",".join(decision.rules)
+    history.add(place.number, alert, AlertOutcome.SUPPRESSED, severity=decision.severity, rule=rule)
+
+
+def _forward(
+    correlation_key: bytes,
+    alert: Alert,
+    repeats: int,
+    last_seen: int,
+    severity: Severity,
+    place: _Place,
+    decision: Decision = _NOTHING,
+) -> Output:
+    labels, routes, rules = decision.labels, list(decision.routes), ",".join(decision.rules)
     unique = UniqueAlert(
-        place.partition,
-        place.number,
-        alert.fingerprint,
-        entry.repeats,
-        entry.last_seen,
-        Severity(entry.ruled),
-        alert,
-        decision.labels if decision is not None else {},
-        list(decision.routes) if decision is not None else [],
-        ",".join(decision.rules) if decision is not None else "",
-        place.timed,
-    )
-    return Output(ALERTS_UNIQUE.name, entry.correlation_key, encode(unique), None, place.headers)
+        place.partition, place.number, alert.fingerprint, repeats, last_seen, severity, alert,
+        labels, routes, rules, place.timed,
+    )  # fmt: skip
+    return Output(ALERTS_UNIQUE.name, correlation_key, encode(unique), None, place.headers)
 
 
 def _answer(state: State, alert: Alert, headers: Headers) -> Iterator[Output]:

@@ -95,10 +95,22 @@ class Entry(NamedTuple):
 
     def pack(self, fingerprint: bytes) -> bytes:
         """The bytes kept in the table."""
-        flags = self.flags & ~GROUPED
-        key = b"" if self.correlation_key == fingerprint else self.correlation_key
-        head = self._replace(flags=flags | GROUPED) if key else self._replace(flags=flags)
-        return _WHOLE.pack(*head[:13]) + key + self.held
+        grouped = self.correlation_key != fingerprint
+        flags = self.flags | GROUPED if grouped else self.flags & ~GROUPED
+        packed = _WHOLE.pack(self.status, self.severity, self.ruled, flags, *self[4:13])
+        return packed + (self.correlation_key if grouped else b"") + self.held
+
+
+def pack_open(
+    alert: Alert, ruled: int, flags: int, repeats: int, window_end: int, window: int, times: Times, key: bytes
+) -> bytes:
+    """The bytes of a fingerprint that opens with this alert and correlation key; no entry is made on the way."""
+    grouped = key != alert.fingerprint
+    packed = _WHOLE.pack(
+        OPEN, alert.severity, ruled, flags | GROUPED if grouped else flags, alert.received_at, repeats,
+        times.sent_at, repeats, window_end, times.began_at, 0, times.sender, window,
+    )  # fmt: skip
+    return packed + key if grouped else packed
 
 
 def unpack(value: bytes, fingerprint: bytes) -> Entry:
