@@ -37,6 +37,8 @@ class Settings:
     instance: str = ""
     store: Literal["memory", "rocksdict"] = "memory"
     max_keys: int = 2_000_000
+    #: How long a resolved incident stays on the compacted topic `incidents`.
+    incident_retention_days: int = 7
     max_body: int = 1_048_576
     allowed_networks: tuple[IpNetwork, ...] = ()
     #: What links in notifications and the URLs of webhooks begin with; empty: the gateway on this machine.
@@ -101,6 +103,7 @@ RANGES = {
     "partitions": (1, 1000),
     "replication": (1, 10),
     "max_keys": (1, 1_000_000_000),
+    "incident_retention_days": (1, 3650),
     "max_body": (1024, 67_108_864),
 }
 

@@ -55,8 +55,9 @@ REPLIES = Topic("replies", key="the waiting gateway's address", retention_ms=5 *
 DEADLETTERS = Topic("deadletters", key="as the failed record")
 CONTROL = Topic("control", key="kind/id", compact=True, single=True)
 
-DEDUP = Table("dedup", source=ALERTS_NORMALIZED)
-CORRELATION = Table("correlation", source=ALERTS_UNIQUE)
+#: A table whose values have a new layout has a new name: old values would be misread.
+DEDUP = Table("dedup.v2", source=ALERTS_NORMALIZED)
+CORRELATION = Table("correlation.v2", source=ALERTS_UNIQUE)
 
 
 def writer_table(source: Topic) -> Table:

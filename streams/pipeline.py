@@ -12,7 +12,7 @@ from sinks.clickhouse.writer import Writer
 from sinks.notifier import Delivers, Notifier
 from streams.control.state import Control
 from streams.engine import Engine, TableSpec
-from streams.stages import dedup
+from streams.stages import correlate_table, dedup_entry
 from streams.stages.correlate import Correlate
 from streams.stages.dedup import Dedup
 from streams.stages.normalize import Normalize, dead_letter
@@ -31,7 +31,7 @@ WORKER_OUTPUTS = (
 NOTIFIER_OUTPUTS = (topics.NOTIFICATIONS_RESULTS, topics.DEADLETTERS)
 
 
-def build_worker(engine: Engine, control: Control, max_keys: int) -> None:
+def build_worker(engine: Engine, control: Control, max_keys: int, incident_retention_days: int) -> None:
     """Wire the worker's stages: requests and events -> alerts -> unique alerts -> incidents."""
     normalize = Normalize(control)
     stage = engine.stage
@@ -45,7 +45,7 @@ def build_worker(engine: Engine, control: Control, max_keys: int) -> None:
         topics.AGENT_DEDUP,
         topics.ALERTS_NORMALIZED.name,
         Dedup(control),
-        table=TableSpec(topics.DEDUP.name, topics.DEDUP.changelog.name, max_keys, dedup.deadline),
+        table=TableSpec(topics.DEDUP.name, topics.DEDUP.changelog.name, max_keys, dedup_entry.due),
         dead_letters=poison("dedup", decode_alert),
         ticks=True,
     )
@@ -54,8 +54,8 @@ def build_worker(engine: Engine, control: Control, max_keys: int) -> None:
     stage(
         topics.AGENT_CORRELATE,
         topics.ALERTS_UNIQUE.name,
-        Correlate(control),
-        table=TableSpec(topics.CORRELATION.name, topics.CORRELATION.changelog.name, max_keys),
+        Correlate(control, incident_retention_days * topics.DAY_MS),
+        table=TableSpec(topics.CORRELATION.name, topics.CORRELATION.changelog.name, max_keys, correlate_table.due),
         dead_letters=poison("correlate", lambda value: decode_unique(value).alert),
     )
 

@@ -31,10 +31,15 @@ class Correlation(Record):
 
 
 class Service(Record):
-    """What alerts are about. Without `correlation` each dedup key is its own incident."""
+    """What alerts are about. Without `correlation` each dedup key is its own incident.
+
+    `dedup_window` and `straggler_hold` are seconds. For so long after a resolve a trigger that repeats the start of
+    what was resolved is held: a second resolve ends it, else it opens when the time is over.
+    """
 
     id: Name
     tenant: Name = DEFAULT_TENANT
     name: str = ""
     dedup_window: int = Field(default=DEFAULT_WINDOW_S, ge=0, le=86_400)
+    straggler_hold: int = Field(default=60, ge=0, le=3600)
     correlation: Correlation | None = None

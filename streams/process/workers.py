@@ -26,7 +26,7 @@ def run_worker(settings: Settings) -> NoReturn:
     engine = _engine(settings, "worker", topics.WORKER_GROUP, pipeline.WORKER_OUTPUTS)
     reader = ControlReader(settings.bootstrap)
     engine.on_lifecycle(reader.start, reader.stop)
-    pipeline.build_worker(engine, reader.control, settings.max_keys)
+    pipeline.build_worker(engine, reader.control, settings.max_keys, settings.incident_retention_days)
     sys.exit(engine.run())
 
 

@@ -4,12 +4,14 @@ Takes `alerts.unique` (key: correlation key). Gives incidents (their newest vers
 notification per transition and routed destination, and the history row of every alert that ends here.
 An alert joins the newest incident of its key while that one's rolling window is open; without grouping
 the key is the fingerprint and the window never ends. An incident resolves when its last open member does.
+A destination that a later member brings hears the incident from its beginning: its first message is the trigger.
 A request that waits for one of the alerts hears here what became of it.
+
+The table has one entry for an open incident, one for a member of a group, one for a group with its newest incident,
+and one for a resolved incident until `incidents` (compacted) forgets it.
 """
 
 from collections.abc import Iterator, Sequence
-
-import msgspec
 
 from schemas.fingerprint import digest
 from schemas.records import Output, Record, State
@@ -21,67 +23,16 @@ from schemas.wire.notification import Notification, Transition, notification_id
 from schemas.wire.rows import AlertOutcome
 from streams.control.state import Control
 from streams.policy import incidents
-from streams.policy.rules import RuleSet
+from streams.stages.correlate_table import Group, Open, Table
 from streams.stages.history_rows import History
 from streams.stages.replies import reply
 
 TRANSITIONS = frozenset(Transition)
-#: Prefix of a member's table key; an incident's is its 16-byte correlation key.
-MEMBER = b"member:"
 #: Timeline lines for members that join, per incident; all are counted, all have their own history row.
 MAX_JOINED_LINES = 100
 
 #: What became of a record, for the verdict: whether its alert is a duplicate, and its incident, empty for none.
 Ended = tuple[bool, bytes]
-
-
-class Open(msgspec.Struct, array_like=True, gc=False):
-    """An incident that is not resolved. `repeats` is its member's where the key is the fingerprint itself."""
-
-    incident: Incident
-    open_members: int
-    repeats: int
-    window_end: int
-    last_end: int
-    routes: list[str]
-
-
-_decode = msgspec.msgpack.Decoder(list[Open]).decode
-
-
-class _Members:
-    """Open members of the incidents of one key: fingerprint -> (incident, repeats so far).
-
-    Without grouping the only member lies in the incident itself. Members of a group have entries of their
-    own, so that the hundred-thousandth alert of a storm costs as much as the second.
-    """
-
-    def __init__(self, state: State, key: bytes, opens: list[Open]) -> None:
-        self._state = state
-        self._key = key
-        self._opens = opens
-
-    def find(self, fingerprint: bytes) -> tuple[Open, int] | None:
-        if fingerprint == self._key:
-            return (self._opens[-1], self._opens[-1].repeats) if self._opens else None
-        value = self._state.get(MEMBER + fingerprint)
-        if value is None:
-            return None
-        incident_id = value[:16]
-        for found in self._opens:
-            if found.incident.incident_id == incident_id:
-                return found, int.from_bytes(value[16:], "big")
-        return None
-
-    def keep(self, fingerprint: bytes, found: Open, repeats: int) -> None:
-        if fingerprint == self._key:
-            found.repeats = repeats
-        else:
-            self._state.put(MEMBER + fingerprint, found.incident.incident_id + repeats.to_bytes(8, "big"))
-
-    def drop(self, fingerprint: bytes) -> None:
-        if fingerprint != self._key:
-            self._state.delete(MEMBER + fingerprint)
 
 
 class _Batch:
@@ -92,26 +43,32 @@ class _Batch:
         self.incidents: dict[bytes, Incident] = {}
         self.outputs: list[Output] = []
 
-    def change(self, incident: Incident, event: IncidentEvent | None, routes: Sequence[str], now: int) -> None:
+    def change(self, found: Open, event: IncidentEvent | None, now: int, routes: Sequence[str] = ()) -> None:
+        """The incident has a new version, after `event`; `routes` may name destinations that are new to it."""
+        incident = found.incident
         self.incidents[incident.incident_id] = incident
-        if event is None:
-            return
-        key = incident.incident_id
-        if event.kind != "joined" or incident.member_count <= MAX_JOINED_LINES:
-            self.outputs.append(Output(INCIDENTS_EVENTS.name, key, encode(event)))
-        if event.kind not in TRANSITIONS:
-            return
-        transition = Transition(event.kind)
+        if event is not None:
+            if event.kind != "joined" or incident.member_count <= MAX_JOINED_LINES:
+                self.outputs.append(Output(INCIDENTS_EVENTS.name, incident.incident_id, encode(event)))
+            if event.kind in TRANSITIONS:
+                for destination in found.routes:
+                    self._notify(incident, Transition(event.kind), destination, now)
         for destination in routes:
-            notification = Notification(
-                notification_id=notification_id(key, incident.version, transition, destination),
-                tenant=incident.tenant,
-                destination=destination,
-                transition=transition,
-                queued_at=now,
-                incident=incident,
-            )
-            self.outputs.append(Output(NOTIFICATIONS.name, digest(destination, key.hex()), encode(notification)))
+            if destination not in found.routes:
+                found.routes.append(destination)
+                self._notify(incident, Transition.TRIGGERED, destination, now)
+
+    def _notify(self, incident: Incident, transition: Transition, destination: str, now: int) -> None:
+        key = incident.incident_id
+        notification = Notification(
+            notification_id=notification_id(key, incident.version, transition, destination),
+            tenant=incident.tenant,
+            destination=destination,
+            transition=transition,
+            queued_at=now,
+            incident=incident,
+        )
+        self.outputs.append(Output(NOTIFICATIONS.name, digest(destination, key.hex()), encode(notification)))
 
     def close(self, partition: int) -> Iterator[Output]:
         for key, incident in self.incidents.items():
@@ -121,130 +78,136 @@ class _Batch:
 
 
 class Correlate:
-    """The stage, with the followed control state for rules and grouping."""
+    """The stage, with the followed control state for grouping.
 
-    def __init__(self, control: Control) -> None:
+    `retention_ms` after its resolve an incident's record is deleted from the compacted topic.
+    """
+
+    def __init__(self, control: Control, retention_ms: int) -> None:
         self._control = control
-        self._version = -1
-        self._rules = RuleSet(())
+        self._retention_ms = retention_ms
 
     def __call__(self, state: State, records: Sequence[Record], now: int) -> Iterator[Output]:
         """Take a batch; see the module."""
-        if self._version != self._control.version:
-            self._version, self._rules = self._control.version, RuleSet(self._control.rules.values())
         batch = _Batch()
-        marks = state.marks
+        table = Table(state)
         for record in records:
             unique = decode_unique(record.value or b"")
-            if unique.alert is not None:
-                lane = f"dedup/{unique.via_partition}"
-                if unique.via <= marks.get(lane, -1):
-                    continue
-                marks[lane] = unique.via
+            if unique.alert is not None and not _is_new(state, unique):
+                continue
             key = record.key or b""
-            value = state.get(key)
-            opens = _decode(value) if value is not None else []
-            members = _Members(state, key, opens)
             if unique.alert is None:
-                ended = _count(members, unique, batch, now)
+                ended = _count(table, key, unique, batch, now)
             elif unique.alert.action == Action.TRIGGER:
-                ended = self._trigger(opens, members, key, unique, unique.alert, record.offset, batch, now)
+                ended = self._trigger(table, key, unique, unique.alert, record.offset, batch, now)
             else:
-                ended = _end(opens, members, unique, unique.alert, record.offset, batch, now)
+                ended = self._end(table, key, unique, unique.alert, record.offset, batch, now)
             if record.headers:
                 batch.outputs += reply(record.headers, *ended)
-            if opens:
-                state.put(key, encode(opens))
-            elif value is not None:
-                state.delete(key)
         yield from batch.close(records[0].partition if records else 0)
 
+    def on_due(self, state: State, due: Sequence[tuple[bytes, int]], now: int) -> Iterator[Output]:
+        """Delete the records of incidents that were resolved long ago."""
+        table = Table(state)
+        for key, _ in due:
+            incident_id = table.forget(key)
+            if incident_id is not None:
+                yield Output(INCIDENTS.name, incident_id, None)
+
     def _trigger(
-        self,
-        opens: list[Open],
-        members: _Members,
-        key: bytes,
-        unique: UniqueAlert,
-        alert: Alert,
-        offset: int,
-        batch: _Batch,
-        now: int,
+        self, table: Table, key: bytes, unique: UniqueAlert, alert: Alert, offset: int, batch: _Batch, now: int
     ) -> Ended:
-        decision = self._rules.decide(alert)
-        rule = ",".join(decision.rules)
-        member = members.find(alert.fingerprint)
-        if decision.suppress and member is None:
-            batch.history.add(offset, alert, AlertOutcome.SUPPRESSED, severity=decision.severity, rule=rule)
-            return unique.repeats > 0, b""
         correlation = self._control.service(alert.tenant, alert.service).correlation
+        group = table.group(key) if key != alert.fingerprint else None
+        member = table.member(key, alert.fingerprint)
         if member is not None:
             outcome = AlertOutcome.DEDUPLICATED
             found, repeats = member
-            members.keep(alert.fingerprint, found, max(repeats, unique.repeats))
             new = max(0, unique.repeats - repeats)
-            found.incident, event = incidents.repeat(found.incident, new, unique.last_seen, decision.severity)
-            batch.change(found.incident, event, found.routes, now)
-        elif opens and correlation is not None and alert.received_at <= opens[-1].window_end:
-            outcome, found = AlertOutcome.CORRELATED, opens[-1]
+            table.keep_member(key, alert.fingerprint, found, max(repeats, unique.repeats))
+            found.incident, event = incidents.repeat(found.incident, new, unique.last_seen, unique.severity)
+            batch.change(found, event, now, unique.routes)
+        elif group is not None and alert.received_at <= group.window_end and (joins := table.open(group.incident_id)):
+            outcome, found = AlertOutcome.CORRELATED, joins
             found.open_members += 1
-            members.keep(alert.fingerprint, found, 0)
-            found.routes += [route for route in decision.routes if route not in found.routes]
-            found.incident, joined = incidents.join(found.incident, alert, decision.severity)
-            batch.change(found.incident, joined, found.routes, now)
+            table.keep_member(key, alert.fingerprint, found, 0)
+            found.incident, joined = incidents.join(found.incident, alert, unique.severity)
+            batch.change(found, joined, now, unique.routes)
         else:
             outcome = AlertOutcome.OPENED
-            incident, opened = incidents.open_incident(alert, key, decision.severity, decision.labels)
-            last_end = alert.received_at + correlation.max_window * 1000 if correlation is not None else 0
-            found = Open(incident, 1, 0, 0, last_end, list(decision.routes))
-            opens.append(found)
-            members.keep(alert.fingerprint, found, 0)
-            batch.change(incident, opened, found.routes, now)
-        if correlation is not None:
-            rolled = min(alert.received_at + correlation.window * 1000, found.last_end)
-            found.window_end = max(found.window_end, rolled)
+            incident, opened = incidents.open_incident(alert, key, unique.severity, unique.labels)
+            found = Open(incident, 1, 0, list(unique.routes))
+            if key != alert.fingerprint:
+                last_end = alert.received_at + (correlation.max_window * 1000 if correlation is not None else 0)
+                group = Group(incident.incident_id, 0, last_end)
+            table.keep_member(key, alert.fingerprint, found, 0)
+            batch.change(found, opened, now)
+        table.keep(key, alert.fingerprint, found)
+        if group is not None and correlation is not None and found.incident.incident_id == group.incident_id:
+            rolled = min(alert.received_at + correlation.window * 1000, group.last_end)
+            table.keep_group(key, group._replace(window_end=max(group.window_end, rolled)))
+        incident_id = found.incident.incident_id
         batch.history.add(
-            offset, alert, outcome,
-            severity=decision.severity, incident_id=found.incident.incident_id, rule=rule,
+            offset, alert, outcome, severity=unique.severity, incident_id=incident_id, rule=unique.rule
         )  # fmt: skip
-        return member is not None, found.incident.incident_id
+        return member is not None, incident_id
+
+    def _end(
+        self, table: Table, key: bytes, unique: UniqueAlert, alert: Alert, offset: int, batch: _Batch, now: int
+    ) -> Ended:
+        """An acknowledge or a resolve of a member."""
+        fingerprint = alert.fingerprint
+        member = table.member(key, fingerprint)
+        if member is None:
+            batch.history.add(offset, alert, AlertOutcome.UNMATCHED)
+            return False, b""
+        found, repeats = member
+        if unique.repeats > repeats:
+            _add_repeats(table, key, unique, found, repeats, batch, now)
+        incident_id = found.incident.incident_id
+        if alert.action == Action.ACKNOWLEDGE:
+            if found.incident.status == Status.OPEN:
+                found.incident, event = incidents.acknowledge(found.incident, alert)
+                batch.change(found, event, now)
+            table.keep(key, fingerprint, found)
+            batch.history.add(offset, alert, AlertOutcome.ACKNOWLEDGED, incident_id=incident_id)
+            return False, incident_id
+        table.drop_member(key, fingerprint)
+        found.open_members -= 1
+        if found.open_members:
+            table.keep(key, fingerprint, found)
+        else:
+            found.incident, event = incidents.resolve(found.incident, alert)
+            batch.change(found, event, now)
+            table.resolve(key, fingerprint, found, now + self._retention_ms)
+        batch.history.add(offset, alert, AlertOutcome.RESOLVED, incident_id=incident_id)
+        return False, incident_id
 
 
-def _count(members: _Members, unique: UniqueAlert, batch: _Batch, now: int) -> Ended:
+def _is_new(state: State, unique: UniqueAlert) -> bool:
+    """Whether the alert was not taken before: what a crashed worker sent twice has its number twice."""
+    lane = f"{'dedup.timed' if unique.timed else 'dedup'}/{unique.via_partition}"
+    if unique.via <= state.marks.get(lane, -1):
+        return False
+    state.marks[lane] = unique.via
+    return True
+
+
+def _count(table: Table, key: bytes, unique: UniqueAlert, batch: _Batch, now: int) -> Ended:
     """Folded repeats: a total, so what is known already adds nothing."""
-    member = members.find(unique.fingerprint)
+    member = table.member(key, unique.fingerprint)
     if member is None:
         return True, b""
     found, repeats = member
     if unique.repeats > repeats:
-        members.keep(unique.fingerprint, found, unique.repeats)
-        new = unique.repeats - repeats
-        found.incident, event = incidents.repeat(found.incident, new, unique.last_seen, unique.severity)
-        batch.change(found.incident, event, found.routes, now)
+        _add_repeats(table, key, unique, found, repeats, batch, now)
+        table.keep(key, unique.fingerprint, found)
     return True, found.incident.incident_id
 
 
-def _end(
-    opens: list[Open], members: _Members, unique: UniqueAlert, alert: Alert, offset: int, batch: _Batch, now: int
-) -> Ended:
-    """An acknowledge or a resolve of a member."""
-    member = members.find(alert.fingerprint)
-    if member is None:
-        batch.history.add(offset, alert, AlertOutcome.UNMATCHED)
-        return False, b""
-    _count(members, unique, batch, now)
-    found, _ = member
-    incident_id = found.incident.incident_id
-    if alert.action == Action.ACKNOWLEDGE:
-        if found.incident.status == Status.OPEN:
-            found.incident, event = incidents.acknowledge(found.incident, alert)
-            batch.change(found.incident, event, found.routes, now)
-        batch.history.add(offset, alert, AlertOutcome.ACKNOWLEDGED, incident_id=incident_id)
-        return False, incident_id
-    members.drop(alert.fingerprint)
-    found.open_members -= 1
-    if not found.open_members:
-        found.incident, event = incidents.resolve(found.incident, alert)
-        batch.change(found.incident, event, found.routes, now)
-        opens.remove(found)
-    batch.history.add(offset, alert, AlertOutcome.RESOLVED, incident_id=incident_id)
-    return False, incident_id
+def _add_repeats(
+    table: Table, key: bytes, unique: UniqueAlert, found: Open, known: int, batch: _Batch, now: int
+) -> None:
+    table.keep_member(key, unique.fingerprint, found, unique.repeats)
+    found.incident, event = incidents.repeat(found.incident, unique.repeats - known, unique.last_seen, unique.severity)
+    batch.change(found, event, now)

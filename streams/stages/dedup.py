@@ -1,180 +1,271 @@
 """Repeats fold: within a window a fingerprint that is open passes once, however often it fires.
 
 Takes `alerts.normalized` (key: fingerprint). Gives `alerts.unique` (key: correlation key) for what is new,
-resolves, is raised in severity or repeats after its window, and the history row of every alert that
-ends here (a repeat, a stale or unmatched one). The count of folded repeats follows when the window ends.
+resolves, is raised in severity or repeats after its window, and the history row of every alert that ends here: a
+repeat, a suppressed, stale or unmatched one. Alert rules are decided here, once for each alert that would pass, and
+travel with it; repeats count at the severity that was decided. The count of folded repeats follows when the window
+ends. A trigger that may be a straggler of the resolve before it is held for a while (see streams.policy.order).
 A request that waits hears at once: of a repeat from correlation, which knows its incident, else from here.
 A copy of a record that a crashed worker sent twice is known by its origin and dropped.
 """
 
-import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from schemas.control import Correlation
+from schemas.control import Correlation, Service
 from schemas.fingerprint import digest
 from schemas.records import Output, Record, State
 from schemas.topics import ALERTS_UNIQUE
 from schemas.wire.alert import Action, Alert, Severity, UniqueAlert
-from schemas.wire.codec import decode_alert, encode
+from schemas.wire.codec import decode_alert, decode_unique, encode
 from schemas.wire.rows import AlertOutcome
 from streams.control.state import Control
-from streams.policy.rules import field
+from streams.policy.order import Times, Verdict, after_resolve, is_stale_resolve
+from streams.policy.rules import Decision, RuleSet, field
+from streams.stages.dedup_entry import CLOSED, HELD, MATCHED, OPEN, SUPPRESSED, Entry, due, fold, sender_times, unpack
 from streams.stages.history_rows import History
 from streams.stages.replies import reply
 
-OPEN, CLOSED = 1, 2
-#: How long a closed fingerprint is remembered, so that what arrives late does not open it again.
-REMEMBER_CLOSED_MS = 3_600_000
 #: Alerts of one request share an offset; a lane's mark orders them by place inside it.
 PLACES = 1 << 20
-
-_PACKED = struct.Struct("<BBqqqII")
-
-
-class Entry(NamedTuple):
-    """A fingerprint's state, packed to 34 bytes (+ 16 where its correlation key is not itself).
-
-    `changed_at` is the event time of the newest trigger or resolve; `repeats` all repeats since it opened,
-    `forwarded` how many of those the next stage knows.
-    """
-
-    status: int
-    severity: int
-    last_seen: int
-    window_end: int
-    changed_at: int
-    repeats: int
-    forwarded: int
-    correlation_key: bytes
-
-    def pack(self, fingerprint: bytes) -> bytes:
-        """The bytes kept in the table."""
-        packed = _PACKED.pack(*self[:7])
-        return packed if self.correlation_key == fingerprint else packed + self.correlation_key
+#: The mark that counts the held alerts that were released.
+_FIRED = "timed"
+#: Senders are numbered again when there are this many.
+_MAX_SENDERS = 10_000
 
 
-def unpack(value: bytes, fingerprint: bytes) -> Entry:
-    """The inverse of Entry.pack."""
-    return Entry._make((*_PACKED.unpack_from(value), value[_PACKED.size :] or fingerprint))
+Headers = Sequence[tuple[str, bytes]]
 
 
-def deadline(value: bytes) -> int:
-    """When time alone changes the fingerprint: its repeats are to be forwarded, or it is to be forgotten; 0 never."""
-    status, _, last_seen, window_end, _, repeats, forwarded = _PACKED.unpack_from(value)
-    if status == CLOSED:
-        return int(last_seen) + REMEMBER_CLOSED_MS
-    return int(window_end) if repeats > forwarded else 0
+class _Place(NamedTuple):
+    """Where an alert stands in its partition: the offset of its record, or the number of its release if `timed`."""
+
+    partition: int
+    number: int
+    headers: Headers
+    timed: bool = False
 
 
 class Dedup:
-    """The stage, with the followed control state for windows and grouping."""
+    """The stage, with the followed control state for windows, grouping and rules."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
         self._version = -1
-        self._services: dict[tuple[str, str], tuple[int, Correlation | None]] = {}
+        self._rules = RuleSet(())
+        self._senders: dict[tuple[str, str], int] = {}
 
     def __call__(self, state: State, records: Sequence[Record], now: int) -> Iterator[Output]:
         """Take a batch; see the module."""
-        if self._version != self._control.version:
-            self._version, self._services = self._control.version, {}
+        self._follow()
         history = History("dedup")
         marks = state.marks
         lanes: dict[tuple[str, int], str] = {}
         for record in records:
             alert = decode_alert(record.value or b"")
-            place = alert.origin_topic, alert.origin_partition
-            lane = lanes.get(place)
+            origin = alert.origin_topic, alert.origin_partition
+            lane = lanes.get(origin)
             if lane is None:
-                lane = lanes[place] = f"{alert.origin_topic}/{alert.origin_partition}"
+                lane = lanes[origin] = f"{alert.origin_topic}/{alert.origin_partition}"
             sequence = alert.origin_offset * PLACES + alert.origin_index
             if sequence <= marks.get(lane, -1):
                 continue
             marks[lane] = sequence
             if alert.action == Action.TRIGGER:
-                passed = self._trigger(state, alert, record.offset, history)
+                passed = self._trigger(state, alert, record, history)
             else:
-                passed = self._end(state, alert, record.offset, history)
+                passed = self._end(state, alert, _place(record), history)
             if passed is not None:
-                yield _forward(passed, alert, record)
+                yield passed
             elif record.headers:
-                yield from _answer(state, alert, record)
+                yield from _answer(state, alert, record.headers)
         yield from history.blocks(records[0].partition if records else 0)
-        yield from _expire(state, now)
 
-    def _trigger(self, state: State, alert: Alert, offset: int, history: History) -> Entry | None:
+    def on_due(self, state: State, due: Sequence[tuple[bytes, int]], now: int) -> Iterator[Output]:
+        """Forward repeats whose window has ended, open what was held, forget what was closed long ago."""
+        self._follow()
+        history = History("dedup.timed")
+        partition = 0
+        for fingerprint, at in due:
+            value = state.get(fingerprint)
+            if value is None:
+                continue
+            entry = unpack(value, fingerprint)
+            if entry.status == CLOSED:
+                state.delete(fingerprint)
+            elif entry.status == HELD:
+                held = decode_unique(entry.held)
+                assert held.alert is not None
+                partition = held.via_partition
+                # Deadlines come true in one order only, so that a replay gives every alert its number again.
+                number = state.marks[_FIRED] = state.marks.get(_FIRED, -1) + 1
+                place = _Place(partition, number, (), timed=True)
+                passed = self._open(state, held.alert, place, history, entry.repeats)
+                if passed is not None:
+                    yield passed
+            else:
+                _put(state, fingerprint, entry._replace(forwarded=entry.repeats, window_end=at + entry.window))
+                yield _counts(entry, fingerprint)
+        yield from history.blocks(partition)
+
+    def _follow(self) -> None:
+        if self._version != self._control.version:
+            self._version, self._rules = self._control.version, RuleSet(self._control.rules.values())
+        if len(self._senders) > _MAX_SENDERS:
+            self._senders.clear()
+
+    def _service(self, alert: Alert) -> Service:
+        return self._control.service(alert.tenant, alert.service)
+
+    def _trigger(self, state: State, alert: Alert, record: Record, history: History) -> Output | None:
         fingerprint = alert.fingerprint
         value = state.get(fingerprint)
-        happened = alert.starts_at or alert.received_at
-        window, correlation = self._service(alert)
-        if value is None or value[0] == CLOSED:
-            if value is not None and happened <= unpack(value, fingerprint).changed_at:
-                history.add(offset, alert, AlertOutcome.STALE)
-                return None
-            key = fingerprint if correlation is None else correlation_key(alert, correlation)
-            received = alert.received_at
-            entry = Entry(OPEN, alert.severity, received, received + window, happened, 0, 0, key)
-            state.put(fingerprint, entry.pack(fingerprint))
-            return entry
+        if value is None:
+            return self._open(state, alert, _place(record), history)
+        times = sender_times(alert, self._senders)
+        folded = fold(value, alert.severity, alert.received_at, times)
+        if folded is not None:
+            state.put(fingerprint, folded, due(folded))
+            history.add(record.offset, alert, _repeated(value[3]))
+            return None
         entry = unpack(value, fingerprint)
-        repeats = entry.repeats + 1
-        last_seen = max(entry.last_seen, alert.received_at)
-        if alert.severity > entry.severity or alert.received_at >= entry.window_end:
-            severity = max(entry.severity, alert.severity)
-            entry = Entry(
-                OPEN, severity, last_seen, alert.received_at + window, max(entry.changed_at, happened),
-                repeats, repeats, entry.correlation_key,
-            )  # fmt: skip
-            state.put(fingerprint, entry.pack(fingerprint))
-            return entry
-        if entry.repeats == entry.forwarded:
-            state.schedule(fingerprint, entry.window_end)
-        # Only two numbers change: repacking the whole entry would double the cost of the hottest path.
-        state.put(
-            fingerprint,
-            value[:2] + last_seen.to_bytes(8, "little") + value[10:26] + repeats.to_bytes(4, "little") + value[30:],
+        if entry.status == OPEN:
+            return self._repeat(state, alert, entry, times, _place(record), history)
+        return self._again(state, alert, entry, times, _place(record), history)
+
+    def _open(self, state: State, alert: Alert, place: _Place, history: History, repeats: int = 0) -> Output | None:
+        """The fingerprint opens with this alert, after which it fired `repeats` more times already."""
+        service = self._service(alert)
+        decision = self._rules.decide(alert)
+        times = sender_times(alert, self._senders)
+        key = alert.fingerprint
+        if service.correlation is not None:
+            key = correlation_key(alert, service.correlation)
+        window = service.dedup_window * 1000
+        entry = Entry(
+            status=OPEN,
+            severity=alert.severity,
+            ruled=decision.severity,
+            flags=SUPPRESSED if decision.suppress else 0,
+            last_seen=alert.received_at,
+            repeats=repeats,
+            sent_at=times.sent_at,
+            forwarded=repeats,
+            window_end=alert.received_at + window,
+            began_at=times.began_at,
+            ended_at=0,
+            sender=times.sender,
+            window=window,
+            correlation_key=key,
         )
-        history.add(offset, alert, AlertOutcome.DEDUPLICATED)
+        _put(state, alert.fingerprint, entry)
+        return self._pass(entry, alert, decision, place, history)
+
+    def _repeat(
+        self, state: State, alert: Alert, entry: Entry, times: Times, place: _Place, history: History
+    ) -> Output | None:
+        """A trigger of what is open, that is more severe, comes after the window, or from another sender."""
+        passes = alert.severity > entry.severity or alert.received_at >= entry.window_end
+        entry = entry.seen(times)._replace(
+            severity=max(entry.severity, alert.severity),
+            last_seen=max(entry.last_seen, alert.received_at),
+            repeats=entry.repeats + 1,
+        )
+        if not passes:
+            _put(state, alert.fingerprint, entry)
+            history.add(place.number, alert, _repeated(entry.flags))
+            return None
+        decision = self._rules.decide(alert)
+        if entry.flags & SUPPRESSED and not decision.suppress:
+            # Nobody was told of it so far, and what was suppressed does not count.
+            return self._open(state, alert, place, history)
+        window = self._service(alert).dedup_window * 1000
+        entry = entry._replace(
+            ruled=max(entry.ruled, decision.severity),
+            forwarded=entry.repeats,
+            window_end=alert.received_at + window,
+            window=window,
+        )
+        _put(state, alert.fingerprint, entry)
+        return self._pass(entry, alert, decision, place, history)
+
+    def _again(
+        self, state: State, alert: Alert, entry: Entry, times: Times, place: _Place, history: History
+    ) -> Output | None:
+        """A trigger of what is closed, or held since then."""
+        until = entry.window_end
+        if entry.status == CLOSED:
+            until = entry.last_seen + self._service(alert).straggler_hold * 1000
+        matched = bool(entry.flags & MATCHED)
+        verdict = after_resolve(times, entry.times, matched=matched, within_hold=alert.received_at < until)
+        if verdict is Verdict.OPENS:
+            if entry.status == HELD:
+                _end_held(entry, AlertOutcome.DEDUPLICATED, place, history)
+            return self._open(state, alert, place, history)
+        if verdict is Verdict.STALE:
+            history.add(place.number, alert, AlertOutcome.STALE)
+        elif entry.status == HELD:
+            _put(state, alert.fingerprint, entry._replace(repeats=entry.repeats + 1))
+            history.add(place.number, alert, AlertOutcome.DEDUPLICATED)
+        else:
+            held = encode(UniqueAlert(place.partition, -1, alert.fingerprint, 0, 0, alert.severity, alert))
+            entry = entry._replace(status=HELD, window_end=until, repeats=0, forwarded=0, held=held)
+            _put(state, alert.fingerprint, entry)
         return None
 
-    def _end(self, state: State, alert: Alert, offset: int, history: History) -> Entry | None:
+    def _end(self, state: State, alert: Alert, place: _Place, history: History) -> Output | None:
         """An acknowledge or a resolve. One without a known trigger goes on: correlation may know its incident."""
         fingerprint = alert.fingerprint
         value = state.get(fingerprint)
+        times = sender_times(alert, self._senders)
         received = alert.received_at
-        happened = alert.ends_at or received
         if value is None:
-            _, correlation = self._service(alert)
+            correlation = self._service(alert).correlation
             key = fingerprint if correlation is None else correlation_key(alert, correlation)
-            entry = Entry(CLOSED, alert.severity, received, 0, happened, 0, 0, key)
+            entry = Entry(
+                status=CLOSED,
+                severity=alert.severity,
+                ruled=alert.severity,
+                flags=0,
+                last_seen=received,
+                repeats=0,
+                sent_at=times.sent_at,
+                forwarded=0,
+                window_end=0,
+                began_at=times.began_at,
+                ended_at=times.ended_at,
+                sender=times.sender,
+                window=0,
+                correlation_key=key,
+            )
             if alert.action == Action.RESOLVE:
-                state.put(fingerprint, entry.pack(fingerprint))
-                state.schedule(fingerprint, received + REMEMBER_CLOSED_MS)
-            return entry
+                _put(state, fingerprint, entry)
+            return _forward(entry, alert, None, place)
         entry = unpack(value, fingerprint)
-        if entry.status == CLOSED:
-            history.add(offset, alert, AlertOutcome.UNMATCHED)
+        if entry.status != OPEN:
+            if alert.action == Action.RESOLVE:
+                if entry.status == HELD:
+                    _end_held(entry, AlertOutcome.STALE, place, history)
+                _put(state, fingerprint, entry.ended_again(times, received))
+            history.add(place.number, alert, AlertOutcome.UNMATCHED)
             return None
-        if alert.action == Action.ACKNOWLEDGE:
-            return entry
-        if happened < entry.changed_at:
-            history.add(offset, alert, AlertOutcome.STALE)
+        if alert.action == Action.RESOLVE:
+            if is_stale_resolve(times, entry.times):
+                history.add(place.number, alert, AlertOutcome.STALE)
+                return None
+            _put(state, fingerprint, entry.ended(times, received))
+        if entry.flags & SUPPRESSED:
+            history.add(place.number, alert, AlertOutcome.SUPPRESSED)
             return None
-        closed = entry._replace(
-            status=CLOSED, last_seen=max(entry.last_seen, received), changed_at=happened, forwarded=entry.repeats
-        )
-        state.put(fingerprint, closed.pack(fingerprint))
-        state.schedule(fingerprint, closed.last_seen + REMEMBER_CLOSED_MS)
-        return closed
+        return _forward(entry, alert, None, place)
 
-    def _service(self, alert: Alert) -> tuple[int, Correlation | None]:
-        place = alert.tenant, alert.service
-        found = self._services.get(place)
-        if found is None:
-            service = self._control.service(*place)
-            found = self._services[place] = (service.dedup_window * 1000, service.correlation)
-        return found
+    def _pass(self, entry: Entry, alert: Alert, decision: Decision, place: _Place, history: History) -> Output | None:
+        """Send a trigger on with what was decided, unless it is suppressed: then it ends here."""
+        if not entry.flags & SUPPRESSED:
+            return _forward(entry, alert, decision, place)
+        rule = ",".join(decision.rules)
+        history.add(place.number, alert, AlertOutcome.SUPPRESSED, severity=decision.severity, rule=rule)
+        return None
 
 
 def correlation_key(alert: Alert, correlation: Correlation) -> bytes:
@@ -183,43 +274,55 @@ def correlation_key(alert: Alert, correlation: Correlation) -> bytes:
     return digest("group", alert.tenant, *parts)
 
 
-def _forward(entry: Entry, alert: Alert, record: Record) -> Output:
+def _place(record: Record) -> _Place:
+    return _Place(record.partition, record.offset, record.headers)
+
+
+def _put(state: State, fingerprint: bytes, entry: Entry) -> None:
+    state.put(fingerprint, entry.pack(fingerprint), entry.due)
+
+
+def _repeated(flags: int) -> AlertOutcome:
+    return AlertOutcome.SUPPRESSED if flags & SUPPRESSED else AlertOutcome.DEDUPLICATED
+
+
+def _end_held(entry: Entry, outcome: AlertOutcome, place: _Place, history: History) -> None:
+    """The alert that was held ends with the record that decides it."""
+    alert = decode_unique(entry.held).alert
+    assert alert is not None
+    history.add(place.number, alert, outcome)
+
+
+def _forward(entry: Entry, alert: Alert, decision: Decision | None, place: _Place) -> Output:
     unique = UniqueAlert(
-        record.partition, record.offset, alert.fingerprint, entry.repeats, entry.last_seen,
-        Severity(entry.severity), alert,
-    )  # fmt: skip
-    return Output(ALERTS_UNIQUE.name, entry.correlation_key, encode(unique), None, record.headers)
+        place.partition,
+        place.number,
+        alert.fingerprint,
+        entry.repeats,
+        entry.last_seen,
+        Severity(entry.ruled),
+        alert,
+        decision.labels if decision is not None else {},
+        list(decision.routes) if decision is not None else [],
+        ",".join(decision.rules) if decision is not None else "",
+        place.timed,
+    )
+    return Output(ALERTS_UNIQUE.name, entry.correlation_key, encode(unique), None, place.headers)
 
 
-def _answer(state: State, alert: Alert, record: Record) -> Iterator[Output]:
+def _answer(state: State, alert: Alert, headers: Headers) -> Iterator[Output]:
     """The verdict on an alert that ended here, if somebody waits for it."""
     value = state.get(alert.fingerprint)
-    if alert.action != Action.TRIGGER or value is None or value[0] == CLOSED:
-        yield from reply(record.headers, deduplicated=False)
-        return
-    entry = unpack(value, alert.fingerprint)
-    # The repeats that went downstream before: counting these changes nothing, the fold stays folded.
-    yield _counts(entry._replace(repeats=entry.forwarded), alert.fingerprint, record.headers)
+    entry = unpack(value, alert.fingerprint) if value is not None else None
+    if alert.action != Action.TRIGGER or entry is None or entry.status != OPEN:
+        yield from reply(headers, deduplicated=False)
+    elif entry.flags & SUPPRESSED:
+        yield from reply(headers, deduplicated=entry.repeats > 0)
+    else:
+        # The repeats that were forwarded before: counting these changes nothing, the fold stays folded.
+        yield _counts(entry._replace(repeats=entry.forwarded), alert.fingerprint, headers)
 
 
-def _counts(entry: Entry, fingerprint: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> Output:
-    unique = UniqueAlert(0, -1, fingerprint, entry.repeats, entry.last_seen, Severity(entry.severity))
+def _counts(entry: Entry, fingerprint: bytes, headers: Headers = ()) -> Output:
+    unique = UniqueAlert(0, -1, fingerprint, entry.repeats, entry.last_seen, Severity(entry.ruled))
     return Output(ALERTS_UNIQUE.name, entry.correlation_key, encode(unique), None, headers)
-
-
-def _expire(state: State, now: int) -> Iterator[Output]:
-    """Tell folded repeats whose window has ended; forget what was closed long ago."""
-    for fingerprint in dict.fromkeys(state.due(now)):
-        value = state.get(fingerprint)
-        if value is None:
-            continue
-        entry = unpack(value, fingerprint)
-        if entry.status == CLOSED:
-            if entry.last_seen + REMEMBER_CLOSED_MS <= now:
-                state.delete(fingerprint)
-        elif entry.repeats > entry.forwarded and entry.window_end <= now:
-            entry = entry._replace(forwarded=entry.repeats)
-            state.put(fingerprint, entry.pack(fingerprint))
-            yield _counts(entry, fingerprint)
-        elif entry.repeats > entry.forwarded:
-            state.schedule(fingerprint, entry.window_end)

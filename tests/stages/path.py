@@ -25,13 +25,14 @@ from schemas.wire.notification import Notification
 from schemas.wire.rows import AlertOutcome
 from schemas.wire.verdict import REPLY, ReplyTo, Verdict
 from streams.control.state import Control
-from streams.engine.state import PartitionState
-from streams.engine.store import MemoryStore
+from streams.stages import correlate_table, dedup_entry
 from streams.stages.correlate import Correlate
-from streams.stages.dedup import Dedup, deadline
+from streams.stages.dedup import Dedup
 from streams.stages.normalize import Normalize
+from tests.stages.table import TableState
 
 START = 1_750_000_000_000
+RETENTION_MS = 7 * topics.DAY_MS
 
 
 @dataclass
@@ -54,11 +55,11 @@ class Path:
         self.control = control or Control()
         self.now = START
         self.logs: dict[str, list[Rec]] = defaultdict(list)
-        self.dedup_state = PartitionState(MemoryStore(), deadline)
-        self.correlation_state = PartitionState(MemoryStore())
+        self.dedup_state = TableState(dedup_entry.due)
+        self.correlation_state = TableState(correlate_table.due)
         self._normalize = Normalize(self.control)
         self._dedup = Dedup(self.control)
-        self._correlate = Correlate(self.control)
+        self._correlate = Correlate(self.control, RETENTION_MS)
         self._read: dict[str, int] = defaultdict(int)
 
     def append(self, topic: str, value: bytes | None, key: bytes | None = None, headers: Any = ()) -> Rec:
@@ -98,12 +99,16 @@ class Path:
         self.stage(self.dedup_state, self._dedup, self._new(topics.ALERTS_NORMALIZED.name))
         self.stage(self.correlation_state, self._correlate, self._new(topics.ALERTS_UNIQUE.name))
 
-    def stage(self, state: PartitionState, run: Any, records: list[Rec]) -> None:
-        """One batch as the engine runs it."""
-        state.begin()
-        outputs = list(run(state, records, self.now))
-        state.commit()
-        self._emit(outputs)
+    def stage(self, state: TableState, run: Any, records: list[Rec]) -> None:
+        """One batch as the engine runs it: deadlines fire before records of a later time."""
+        while records or state.armed(self.now):
+            at = records[0].timestamp if records else self.now
+            if due := state.fired(at):
+                self._emit(list(run.on_due(state, due, at)))
+                continue
+            batch = [record for record in records if record.timestamp == at]
+            records = records[len(batch) :]
+            self._emit(list(run(state, batch, at)))
 
     def tick(self, seconds: float) -> None:
         """Let time pass on idle partitions."""
@@ -135,7 +140,7 @@ class Path:
     @property
     def incidents(self) -> dict[bytes, Incident]:
         """The newest version of each incident."""
-        found = [decode_incident(record.value or b"") for record in self.logs[topics.INCIDENTS.name]]
+        found = [decode_incident(record.value) for record in self.logs[topics.INCIDENTS.name] if record.value]
         newest: dict[bytes, Incident] = {}
         for incident in found:
             if incident.version > (newest[incident.incident_id].version if incident.incident_id in newest else 0):

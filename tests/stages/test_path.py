@@ -14,9 +14,8 @@ from schemas.wire.deadletter import DeadLetter
 from schemas.wire.incident import Status
 from schemas.wire.notification import Transition
 from streams.pipeline import poison
-from streams.stages.correlate import MEMBER
-from streams.stages.dedup import REMEMBER_CLOSED_MS
-from tests.stages.path import Path, control
+from streams.stages.dedup_entry import REMEMBER_CLOSED_MS
+from tests.stages.path import RETENTION_MS, Path, control
 
 PAGE = ("rule/default/page", {"id": "page", "match": ['severity=~"critical|error"'], "route": ["ops"]})
 GROUPED = (
@@ -52,16 +51,28 @@ def test_repeats_in_the_window_fold_into_one_update() -> None:
     assert len(path.logs[topics.ALERTS_UNIQUE.name]) == 2, "told once"
 
 
-def test_a_repeat_after_the_window_passes_and_counts_once() -> None:
-    """The first repeat after a window passes through and carries the folded count."""
+def test_folded_repeats_are_told_once_a_window() -> None:
+    """While a key fires on, each window ends with one update that counts its repeats."""
     path = Path()
     path.push("trigger", "cpu")
+    for _ in range(5):
+        path.now += 25_000
+        path.push("trigger", "cpu")
+    assert path.incident.repeat_count == 4, "two windows of 60 s are over"
+    path.tick(60)
+    assert path.outcomes == ["opened", *["deduplicated"] * 5]
+    assert path.incident.repeat_count == 5
+    assert len(path.logs[topics.ALERTS_UNIQUE.name]) == 4
+
+
+def test_a_repeat_after_a_quiet_window_passes_at_once() -> None:
+    """A key that fires again after a window without repeats is told without waiting."""
+    path = Path()
     path.push("trigger", "cpu")
     path.now += 61_000
     path.push("trigger", "cpu")
-    path.tick(1)
-    assert path.outcomes == ["opened", "deduplicated", "deduplicated"]
-    assert path.incident.repeat_count == 2
+    assert path.outcomes == ["opened", "deduplicated"]
+    assert path.incident.repeat_count == 1
     assert len(path.logs[topics.ALERTS_UNIQUE.name]) == 2
 
 
@@ -107,17 +118,6 @@ def test_resolve_of_an_unknown_key_is_unmatched() -> None:
     path.push("resolve", "cpu")
     path.push("acknowledge", "disk")
     assert path.outcomes == ["unmatched", "unmatched", "unmatched"]
-    assert not path.incidents
-
-
-def test_a_trigger_older_than_its_resolve_is_stale() -> None:
-    """A trigger that arrives after the resolve that ended it opens nothing."""
-    path = Path()
-    path.now += 10_000
-    path.push("resolve", "cpu")
-    path.now += 1000
-    path.push("trigger", "cpu", timestamp="2025-06-15T15:06:45Z")
-    assert path.outcomes == ["unmatched", "stale"]
     assert not path.incidents
 
 
@@ -168,6 +168,94 @@ def test_suppressed_alerts_are_kept_and_tell_nobody() -> None:
     assert not path.notifications
 
 
+QUIET = ("rule/default/quiet", {"id": "quiet", "match": ['severity="info"'], "suppress": True})
+
+
+def test_repeats_count_at_the_severity_that_rules_gave() -> None:
+    """A rule lowers critical to info; folded repeats do not raise the incident again and notify nobody."""
+    lower = ("rule/default/lower", {"id": "lower", "order": 1, "severity": "info"})
+    path = Path(control(lower, ("rule/default/all", {"id": "all", "route": ["ops"]})))
+    for _ in range(3):
+        path.push("trigger", "cpu", "critical")
+    path.tick(60)
+    path.now += 200_000
+    path.push("trigger", "cpu", "critical")
+    assert (path.incident.severity, path.incident.repeat_count) == (Severity.INFO, 3)
+    assert [event.kind for event in path.events] == ["triggered"]
+    assert [n.transition for n in path.notifications] == ["triggered"]
+
+
+def test_suppressed_repeats_and_the_resolve_end_suppressed() -> None:
+    """Whatever follows a suppressed trigger ends as it did."""
+    path = Path(control(QUIET))
+    path.push("trigger", "cpu", "info")
+    path.push("trigger", "cpu", "info")
+    path.push("acknowledge", "cpu")
+    path.tick(300)
+    path.push("trigger", "cpu", "info")
+    path.push("resolve", "cpu")
+    assert path.outcomes == ["suppressed"] * 5
+    assert not path.incidents
+
+
+def test_what_was_suppressed_is_not_counted_when_the_rule_goes() -> None:
+    """The first repeat after the window opens the incident, and counts as its first alert."""
+    path = Path(control(QUIET))
+    for _ in range(5):
+        path.push("trigger", "cpu", "info")
+    path.control.apply("rule/default/quiet", None)
+    path.push("trigger", "cpu", "info")
+    assert path.outcomes == ["suppressed"] * 6, "what was decided holds for the window"
+    path.now += 61_000
+    path.push("trigger", "cpu", "info")
+    assert path.outcomes[-1] == "opened"
+    assert (path.incident.alert_count, path.incident.repeat_count) == (1, 0)
+
+
+def test_a_destination_that_a_later_member_brings_hears_the_trigger_first() -> None:
+    """A member that is routed elsewhere tells that destination of the incident, and both of its end."""
+    disk = ("rule/default/disk", {"id": "disk", "match": ['dedup_key="disk"'], "route": ["storage"]})
+    cpu = ("rule/default/cpu", {"id": "cpu", "match": ['dedup_key="cpu"'], "route": ["ops"]})
+    path = Path(control(GROUPED, disk, cpu))
+    path.push("trigger", "cpu", "warning")
+    path.push("trigger", "disk", "critical")
+    assert [(n.destination, n.transition) for n in path.notifications] == [
+        ("ops", "triggered"), ("ops", "escalated"), ("storage", "triggered"),
+    ]  # fmt: skip
+    path.push("resolve", "cpu")
+    path.push("resolve", "disk")
+    assert [(n.destination, n.transition) for n in path.notifications[3:]] == [
+        ("ops", "resolved"), ("storage", "resolved"),
+    ]  # fmt: skip
+    assert len({n.notification_id for n in path.notifications}) == 5
+
+
+def test_a_group_with_many_open_incidents_keeps_small_values() -> None:
+    """Each incident has an entry of its own, however many of a group are open, and each still ends."""
+    path = Path(control(GROUPED))
+    for number in range(50):
+        path.push("trigger", f"k{number}")
+        path.now += 1_000_000
+    assert len(path.incidents) == 50
+    assert max(len(value) for _, value in path.correlation_state.items()) < 400
+    for number in range(50):
+        path.push("resolve", f"k{number}")
+    assert {incident.status for incident in path.incidents.values()} == {Status.RESOLVED}
+
+
+def test_a_resolved_incident_leaves_the_compacted_topic_after_its_retention() -> None:
+    """Who reads `incidents` from the start finds what is alive: the others' records are deleted."""
+    path = Path()
+    path.push("trigger", "cpu")
+    path.push("trigger", "disk")
+    path.push("resolve", "cpu")
+    path.tick(RETENTION_MS / 1000 - 1)
+    assert all(record.value is not None for record in path.logs[topics.INCIDENTS.name])
+    path.tick(2)
+    tombstones = [record.key for record in path.logs[topics.INCIDENTS.name] if record.value is None]
+    assert tombstones == [i.incident_id for i in path.incidents.values() if i.status is Status.RESOLVED]
+
+
 def test_rules_set_severity_and_labels_in_order() -> None:
     """Rules apply in their order; the last severity wins."""
     first = ("rule/default/a", {"id": "a", "order": 1, "match": ['source="host-1"'], "severity": "warning"})
@@ -211,6 +299,8 @@ def test_a_closed_key_is_forgotten_after_an_hour() -> None:
     assert len(path.dedup_state) == 1
     path.tick(REMEMBER_CLOSED_MS / 1000 + 2)
     assert len(path.dedup_state) == 0
+    assert len(path.correlation_state) == 1, "its record on the topic incidents is still to be deleted"
+    path.tick(RETENTION_MS / 1000)
     assert len(path.correlation_state) == 0
 
 
@@ -229,10 +319,9 @@ def test_every_alert_ends_once_and_incidents_add_up(steps: list[tuple[str, int, 
     assert sum(incident.alert_count for incident in path.incidents.values()) == counted
     open_ids = {i.incident_id for i in path.incidents.values() if i.status != Status.RESOLVED}
     kept = {
-        entry[0][1]
+        msgspec.msgpack.decode(value[1:])[0][1]
         for key, value in path.correlation_state.items()
-        if not key.startswith(MEMBER)
-        for entry in msgspec.msgpack.decode(value)
+        if key.startswith(b"incident:")
     }
     assert kept == open_ids
 

@@ -1,0 +1,58 @@
+"""Which of two events of one alert counts, when they may have arrived in the wrong order.
+
+Times are compared only with times of the same kind from the same sender, because no two clocks agree. Where
+nothing can be compared the order of arrival holds, so that in doubt a trigger opens and a resolve resolves.
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Times(NamedTuple):
+    """What one sender's clock says of an event, in milliseconds, 0 for nothing (see schemas.wire.alert.Alert).
+
+    `sender` is a number that tells senders apart.
+    """
+
+    sender: int
+    sent_at: int
+    began_at: int
+    ended_at: int
+
+
+class Verdict(Enum):
+    """What a trigger does that arrives after its key was resolved."""
+
+    OPENS = 1
+    #: It repeats an alert that is over, or that began anew: only waiting tells.
+    HELD = 2
+    #: It was sent before the resolve.
+    STALE = 3
+
+
+def after_resolve(trigger: Times, resolve: Times, *, matched: bool, within_hold: bool) -> Verdict:
+    """The verdict on a trigger after a resolve.
+
+    `matched` says whether the resolve ended an open alert; one that did not has overtaken its own trigger.
+    `within_hold` says whether the trigger came so soon after the resolve that it may be a straggler: senders in a
+    cluster repeat for some seconds what another of them has resolved.
+    """
+    if trigger.sender != resolve.sender:
+        return Verdict.OPENS
+    straggler = (Verdict.HELD if matched else Verdict.STALE) if within_hold else Verdict.OPENS
+    if trigger.began_at and trigger.began_at == resolve.began_at:
+        return straggler
+    if trigger.sent_at and resolve.sent_at:
+        return Verdict.STALE if trigger.sent_at < resolve.sent_at else Verdict.OPENS
+    if trigger.began_at and resolve.ended_at and trigger.began_at <= resolve.ended_at:
+        return straggler
+    return Verdict.OPENS
+
+
+def is_stale_resolve(resolve: Times, trigger: Times) -> bool:
+    """Whether a resolve was sent before the newest trigger of its key, and so does not end it."""
+    if trigger.sender != resolve.sender:
+        return False
+    if resolve.sent_at and trigger.sent_at:
+        return resolve.sent_at < trigger.sent_at
+    return 0 < resolve.ended_at < trigger.began_at

@@ -1,0 +1,121 @@
+"""Correlation's table: what is kept of incidents, groups and members, each entry bounded.
+
+The first byte of a value tells its kind. An incident without grouping stands under its correlation key, which is its
+only member's fingerprint; an incident of a group under its id, with the group and each member in entries of their
+own, so that the hundred-thousandth alert of a storm costs as much as the second.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+from schemas.records import State
+from schemas.wire.incident import Incident
+
+_OPEN, _GROUP, _MEMBER, _RESOLVED = b"\x01", b"\x02", b"\x03", b"\x04"
+#: Prefixes of keys; correlation keys have none and are 16 bytes.
+_INCIDENT_KEY, _MEMBER_KEY, _RESOLVED_KEY = b"incident:", b"member:", b"resolved:"
+_ID_BYTES = 16
+
+
+class Open(msgspec.Struct, array_like=True, gc=False):
+    """An incident that is not resolved. `repeats` is its member's where it is not of a group."""
+
+    incident: Incident
+    open_members: int
+    repeats: int
+    routes: list[str]
+
+
+class Group(NamedTuple):
+    """The newest open incident of a group: alerts join it until `window_end`, which never moves past `last_end`."""
+
+    incident_id: bytes
+    window_end: int
+    last_end: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Open).decode
+
+
+def due(value: bytes) -> int:
+    """When the entry of this value is to be forgotten, in milliseconds; 0 for never."""
+    return int.from_bytes(value[1:9], "big") if value[:1] == _RESOLVED else 0
+
+
+class Table:
+    """The entries, over one partition's state."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def group(self, key: bytes) -> Group | None:
+        """The group of this correlation key, if one of its incidents is open."""
+        value = self._state.get(key)
+        if value is None or value[:1] != _GROUP:
+            return None
+        times = value[1 + _ID_BYTES :]
+        return Group(value[1 : 1 + _ID_BYTES], int.from_bytes(times[:8], "big"), int.from_bytes(times[8:], "big"))
+
+    def keep_group(self, key: bytes, group: Group) -> None:
+        """Remember the group."""
+        times = group.window_end.to_bytes(8, "big") + group.last_end.to_bytes(8, "big")
+        self._state.put(key, _GROUP + group.incident_id + times)
+
+    def open(self, incident_id: bytes) -> Open | None:
+        """The open incident of a group with this id."""
+        value = self._state.get(_INCIDENT_KEY + incident_id)
+        return _decode(value[1:]) if value is not None else None
+
+    def member(self, key: bytes, fingerprint: bytes) -> tuple[Open, int] | None:
+        """The open incident that this alert is part of, and how often the alert repeated as far as is known."""
+        if key == fingerprint:
+            value = self._state.get(key)
+            if value is None:
+                return None
+            found = _decode(value[1:])
+            return found, found.repeats
+        value = self._state.get(_MEMBER_KEY + fingerprint)
+        if value is None:
+            return None
+        of_group = self.open(value[1 : 1 + _ID_BYTES])
+        return (of_group, int.from_bytes(value[1 + _ID_BYTES :], "big")) if of_group is not None else None
+
+    def keep_member(self, key: bytes, fingerprint: bytes, found: Open, repeats: int) -> None:
+        """Remember that this alert is open and part of the incident; `keep` follows."""
+        if key == fingerprint:
+            found.repeats = repeats
+        else:
+            value = _MEMBER + found.incident.incident_id + repeats.to_bytes(8, "big")
+            self._state.put(_MEMBER_KEY + fingerprint, value)
+
+    def drop_member(self, key: bytes, fingerprint: bytes) -> None:
+        """The alert is resolved."""
+        if key != fingerprint:
+            self._state.delete(_MEMBER_KEY + fingerprint)
+
+    def keep(self, key: bytes, fingerprint: bytes, found: Open) -> None:
+        """Remember the open incident that this alert is part of."""
+        self._state.put(_place(key, fingerprint, found), _OPEN + _encode(found))
+
+    def resolve(self, key: bytes, fingerprint: bytes, found: Open, forget_at: int) -> None:
+        """The incident is resolved with this alert; its id is remembered until `forget_at`, in milliseconds."""
+        incident_id = found.incident.incident_id
+        self._state.delete(_place(key, fingerprint, found))
+        if key != fingerprint:
+            group = self.group(key)
+            if group is not None and group.incident_id == incident_id:
+                self._state.delete(key)
+        self._state.put(_RESOLVED_KEY + incident_id, _RESOLVED + forget_at.to_bytes(8, "big"), forget_at)
+
+    def forget(self, key: bytes) -> bytes | None:
+        """Forget a resolved incident by its table key; its id, None where the key is no such entry."""
+        if not key.startswith(_RESOLVED_KEY) or self._state.get(key) is None:
+            return None
+        self._state.delete(key)
+        return key.removeprefix(_RESOLVED_KEY)
+
+
+def _place(key: bytes, fingerprint: bytes, found: Open) -> bytes:
+    return key if key == fingerprint else _INCIDENT_KEY + found.incident.incident_id
