@@ -9,6 +9,8 @@ from dataclasses import dataclass
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+#: The header of marks. Stages tell the next one the time with them, on the topics between; they are no alerts.
+MARK_HEADER = "mark"
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,11 @@ class StageLane(Lane):
         if self._changed or self._groups:
             self._kick()
 
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was received is processed, fired and committed, as far as this lane can."""
+        return self._settled and not (self._waiting or self._changed or self._groups or self._gathered)
+
     async def close(self, patience: float) -> None:
         """Stop taking records; let the commit in flight finish."""
         self.closed = True

@@ -43,7 +43,7 @@ class PartitionState:
         self._due = due
         self._evictable = evictable
         self._evict_above = 0
-        self._deadlines = Deadlines(self._due_of)
+        self._deadlines = Deadlines(self._fires_at)
         #: What fired last: the index may hold it twice, after a deadline that went to and fro.
         self._last: tuple[int, bytes] | None = None
         #: Deadline and second try of keys whose firing failed.
@@ -163,16 +163,21 @@ class PartitionState:
 
     def _holds(self, key: bytes, due: int) -> bool:
         """Whether this entry of the index is to fire; if its key is due later by now, it goes there."""
-        own = self._due_of(key)
-        if own == due or (own and self._put_off.get(key) == (own, due)):
-            return True
+        own = self._fires_at(key)
         if own > due:
             self._deadlines.add(key, own)
-        return False
+        return own == due
 
     def _due_of(self, key: bytes) -> int:
         value = self.store.get(key)
         return self._due(value) if value is not None and self._due is not None else 0
+
+    def _fires_at(self, key: bytes) -> int:
+        """The key's deadline, or the time to which it was put off."""
+        due = self._due_of(key)
+        if self._put_off and (put_off := self._put_off.get(key)) is not None and put_off[0] == due:
+            return put_off[1]
+        return due
 
     def _has_entry(self, key: bytes, due: int) -> bool:
         """Whether the index has the key already, at its former deadline or before, so that it will be found."""

@@ -146,9 +146,7 @@ class Rig:
         async with admin(self.bootstrap) as client:
             await client.create_topics(
                 [
-                    NewTopic(
-                        self.source, self.partitions, 1, topic_configs={"max.message.bytes": "4000000"} | stamped
-                    ),
+                    NewTopic(self.source, self.partitions, 1, topic_configs={"max.message.bytes": "4000000"} | stamped),
                     NewTopic(self.relay, self.partitions, 1, topic_configs=stamped),
                     NewTopic(self.output, self.partitions, 1, topic_configs=stamped),
                     NewTopic(self.dead, self.partitions, 1),

@@ -11,7 +11,8 @@ from tests.engine.conftest import MakeRig
 from tests.engine.harness import Rig, until
 from tests.engine.stages import WINDOW_MS
 
-START = 1_700_000_000_000
+#: An hour ago: what is older than its topic's retention is deleted.
+START = (int(time.time()) - 3_600) * 1_000
 
 
 def events(*pairs: tuple[str, int]) -> list[tuple[bytes, bytes]]:
@@ -100,7 +101,7 @@ async def test_a_lag_of_marks_alone_is_committed_at_once(make_rig: MakeRig) -> N
     """An idle partition gets marks for ever: their offsets are committed, its changelog does not grow by them."""
     rig = await make_rig(partitions=1, append_time=True)
     worker = rig.worker(run="windows", relay=rig.relay)
-    await until(lambda: worker.owns(2), 20, "both partitions open")
+    await until(lambda: worker.owns(1), 20, "both partitions open")
     before = (await rig.ends(rig.changelog))[0]
     await _marks(rig, 5)
     ends = (await rig.ends(rig.source))[0]
@@ -134,8 +135,9 @@ async def test_a_restart_with_an_armed_key_fires_it_once(make_rig: MakeRig) -> N
     rig.worker(run="windows", relay=rig.relay)
     await _marks(rig, 5)
     (output,) = await rig.read(rig.output)
-    (record,) = [record for record in await rig.read(rig.source) if not read_mark(record)]
-    assert output.value == b"1 %d" % (record.timestamp + WINDOW_MS)
+    # What the killed worker had not committed was copied once more.
+    copies = [record for record in await rig.read(rig.source) if not read_mark(record)]
+    assert output.value == b"%d %d" % (len(copies), copies[0].timestamp + WINDOW_MS)
 
 
 async def test_a_deadline_that_cannot_fire_is_a_dead_letter_and_touches_nothing_else(make_rig: MakeRig) -> None:
