@@ -9,14 +9,16 @@ from dataclasses import dataclass
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+#: The header of marks. Stages tell the next one the time with them, on the topics between; they are no alerts.
+MARK_HEADER = "mark"
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
     """One Kafka topic. `key` says what its records are keyed by; `retention_ms` is ignored if `compact`.
 
-    `single` topics have one partition, all others the deployment's partition count. Records of an
-    `append_time` topic carry the broker's clock: what outsiders put there would move windows and TTLs.
+    `single` topics have one partition, all others the deployment's partition count. Records of an `append_time` topic
+    carry the broker's clock, whatever their sender put there: deadlines, windows and TTLs follow from it.
     """
 
     name: str
@@ -40,10 +42,12 @@ class Table:
         return Topic(f"stormweir.{self.name}.changelog", key="table key", compact=True)
 
 
-ALERTS_RAW = Topic("alerts.raw", key="integration and dedup key, so one alert's events keep their order")
+ALERTS_RAW = Topic(
+    "alerts.raw", key="integration and dedup key, so one alert's events keep their order", append_time=True
+)
 ALERTS_EVENTS = Topic("alerts.events", key="the producer's choice; the dedup key is best", append_time=True)
-ALERTS_NORMALIZED = Topic("alerts.normalized", key="fingerprint", retention_ms=DAY_MS)
-ALERTS_UNIQUE = Topic("alerts.unique", key="correlation key", retention_ms=DAY_MS)
+ALERTS_NORMALIZED = Topic("alerts.normalized", key="fingerprint", retention_ms=DAY_MS, append_time=True)
+ALERTS_UNIQUE = Topic("alerts.unique", key="correlation key", retention_ms=DAY_MS, append_time=True)
 ALERTS_HISTORY = Topic("alerts.history", key="none: the partition is the writing stage's", retention_ms=3 * DAY_MS)
 INCIDENTS = Topic("incidents", key="incident id", compact=True)
 INCIDENTS_EVENTS = Topic("incidents.events", key="incident id", retention_ms=3 * DAY_MS)

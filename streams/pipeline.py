@@ -37,17 +37,29 @@ def build_worker(engine: Engine, control: Control, max_keys: int, incident_reten
     stage = engine.stage
 
     # webhooks, Events API, and producers in the company -> one canonical alert each
-    stage(topics.AGENT_NORMALIZE, topics.ALERTS_RAW.name, normalize.requests, dead_letters=poison("normalize"))
-    stage(topics.AGENT_NORMALIZE, topics.ALERTS_EVENTS.name, normalize.events, dead_letters=poison("normalize"))
+    stage(
+        topics.AGENT_NORMALIZE,
+        topics.ALERTS_RAW.name,
+        normalize.requests,
+        dead_letters=poison("normalize"),
+        feeds=(topics.ALERTS_NORMALIZED.name,),
+    )
+    stage(
+        topics.AGENT_NORMALIZE,
+        topics.ALERTS_EVENTS.name,
+        normalize.events,
+        dead_letters=poison("normalize"),
+        feeds=(topics.ALERTS_NORMALIZED.name,),
+    )
 
     # repeats fold into one update per fingerprint and window
     stage(
         topics.AGENT_DEDUP,
         topics.ALERTS_NORMALIZED.name,
         Dedup(control),
-        table=TableSpec(topics.DEDUP.name, topics.DEDUP.changelog.name, max_keys, dedup_entry.due),
+        table=TableSpec(topics.DEDUP.name, topics.DEDUP.changelog.name, max_keys, dedup_entry.due, dedup_entry.closed),
         dead_letters=poison("dedup", decode_alert),
-        ticks=True,
+        feeds=(topics.ALERTS_UNIQUE.name,),
     )
 
     # what belongs together is one incident; rules decide who hears of it

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,16 @@ async def test_changelog_follows_its_source(empty_broker: str) -> None:
     await create_topics(empty_broker, 4, 1, [CORRELATION.source])
     with pytest.raises(TopicsError, match=r"correlation\.changelog has 2 partitions, its source alerts\.unique has 4"):
         await create_topics(empty_broker, 2, 1)
+
+
+async def test_existing_topics_get_the_brokers_clock(empty_broker: str) -> None:
+    """What earlier versions created with their sender's clock is altered, and keeps everything else set on it."""
+    await create_topics(empty_broker, 1, 1, [replace(ALERTS_RAW, append_time=False, retention_ms=3_600_000)])
+    assert (await _config(empty_broker, ALERTS_RAW.name))["message.timestamp.type"] == "CreateTime"
+    assert await create_topics(empty_broker, 1, 1, [ALERTS_RAW]) == []
+    altered = await _config(empty_broker, ALERTS_RAW.name)
+    assert (altered["message.timestamp.type"], altered["retention.ms"]) == ("LogAppendTime", "3600000")
+    assert altered["max.message.bytes"] == str(4 * 1024 * 1024)
 
 
 async def test_refusal_is_named(broker: str) -> None:

@@ -18,7 +18,7 @@ from schemas.control import Service
 from schemas.records import Output, Record, State
 from streams.control.state import Control
 from streams.engine import Engine, TableSpec
-from streams.stages import dedup
+from streams.stages import dedup_entry
 from streams.stages.dedup import Dedup
 from streams.stages.normalize import dead_letter
 
@@ -42,6 +42,10 @@ class Watched:
         """Take a batch."""
         self._seen += len(records)
         return list(self._stage(state, records, now))
+
+    def on_due(self, state: State, due: Sequence[tuple[bytes, int]], now: int) -> Iterable[Output]:
+        """Take what is due."""
+        return self._stage.on_due(state, due, now)
 
     async def report(self) -> None:
         """Say when state is recovered, and when everything is done."""
@@ -75,9 +79,8 @@ def main(bootstrap: str, source: str, changelog: str, count: int, data_dir: Path
         topics.AGENT_DEDUP,
         source,
         stage,
-        table=TableSpec(topics.DEDUP.name, changelog, deadline=dedup.deadline),
+        table=TableSpec(topics.DEDUP.name, changelog, due=dedup_entry.due),
         dead_letters=lambda record, error, now: dead_letter("dedup", type(error).__name__, error, record, now),
-        ticks=True,
     )
     reporting: list[asyncio.Task[None]] = []
 

@@ -38,10 +38,10 @@ class Hop:
             key = xxh3_128_digest(f"{alert['tenant']}\0{alert['service']}\0{alert['dedup_key']}".encode())
             received = alert["received_at"]
             value = get(key)
-            if value is None or received >= int.from_bytes(value[10:18], "little"):
+            if value is None or received >= due(value):
                 window_end = received + WINDOW_MS
-                put(key, PACKED.pack(1, SEVERITIES[alert["severity"]], received, window_end, received, 0, 0))
-                state.schedule(key, window_end)
+                value = PACKED.pack(1, SEVERITIES[alert["severity"]], received, window_end, received, 0, 0)
+                put(key, value, window_end)
                 outputs.append(Output(topic, key, body))
             else:
                 repeats = int.from_bytes(value[26:30], "little") + 1
@@ -52,15 +52,18 @@ class Hop:
                     + value[10:26]
                     + repeats.to_bytes(4, "little")
                     + value[30:],
+                    due(value),
                 )
-        for key in state.due(now):
-            value = get(key)
-            if value is not None and int.from_bytes(value[10:18], "little") <= now:
-                state.delete(key)
         self._forwarded += len(outputs)
         if self._clock.take(len(records)):
             self._reporting = asyncio.get_running_loop().create_task(self._report())
         return outputs
+
+    def on_due(self, state: State, due: Sequence[tuple[bytes, int]], now: int) -> Iterable[Output]:
+        """Forget what repeats no more."""
+        for key, _ in due:
+            state.delete(key)
+        return ()
 
     async def _report(self) -> None:
         lanes = self._engine.lanes.values()
@@ -72,6 +75,11 @@ class Hop:
         os._exit(0)
 
 
+def due(value: bytes) -> int:
+    """When the window of this value ends."""
+    return int.from_bytes(value[10:18], "little")
+
+
 def main(bootstrap: str, source: str, output: str, count: int, changelog: str, data_dir: Path) -> None:
     """Run until the report is printed."""
     uvloop.install()
@@ -80,7 +88,7 @@ def main(bootstrap: str, source: str, output: str, count: int, changelog: str, d
         "hop",
         source,
         Hop(engine, output, count),
-        table=TableSpec("hop", changelog),
+        table=TableSpec("hop", changelog, due=due),
         dead_letters=lambda record, error, now: Output(output, None, repr(error).encode(), record.partition),
     )
     sys.exit(engine.run())

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,18 @@ from streams.engine import metrics
 from streams.engine.broker import Broker
 from streams.engine.changelog import OWN, Owner, Position, Replay, own_record
 from streams.engine.effects import BatchLane, BatchSink, TaskLane, TaskSink
-from streams.engine.lane import DeadLetters, FencedError, Lane, Stage, StageLane, Table, TableSpec
+from streams.engine.lane import (
+    IDLE_MARKS,
+    MARK_INTERVAL,
+    DeadLetters,
+    FencedError,
+    Lane,
+    Stage,
+    Table,
+    TableSpec,
+)
 from streams.engine.restore import catch_up, foreign, restore
+from streams.engine.stage_lane import StageLane
 from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore, RocksStore, Store
 from streams.engine.transport import BatchSchema, EngineConsumer, EngineTransport
@@ -28,18 +37,18 @@ log = logging.getLogger(__name__)
 
 Hook = Callable[[], Awaitable[None]]
 
-TICK_SECONDS = 1.0
 #: How long a revoked or stopping lane may finish its commit.
 CLOSE_PATIENCE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """One agent on one topic: how its lanes are made."""
+    """One agent on one topic: how its lanes are made, and the topics whose time depends on it."""
 
     agent: str
     table: TableSpec | None
     make: Callable[[int, Table | None], Lane]
+    feeds: Sequence[str] = ()
 
 
 class StormweirApp(faust.App):
@@ -68,12 +77,11 @@ class Engine:
         outputs: Iterable[str] = (),
         session_timeout: float = 10.0,
         instance: str = "",
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self.bootstrap = bootstrap
         self.lanes: dict[TP, Lane] = {}
         self.ready = False
-        self._clock = clock
+        self._told = 0
         self._outputs = tuple(outputs)
         self._partitions: dict[str, int] = {}
         self._wirings: dict[str, Wiring] = {}
@@ -110,7 +118,7 @@ class Engine:
         )
         self.app.engine = self
         self.app.task(self._prepare)
-        self.app.timer(TICK_SECONDS, name="tick")(self._tick)
+        self.app.timer(MARK_INTERVAL, name="tell time")(self._tell_time)
         self.app.timer(5.0, name="watch")(self._watch)
 
     def stage(
@@ -121,17 +129,24 @@ class Engine:
         *,
         dead_letters: DeadLetters,
         table: TableSpec | None = None,
-        ticks: bool = False,
+        feeds: Sequence[str] = (),
     ) -> None:
-        """Run a pure stage on a topic, with at most one table."""
+        """Run a pure stage on a topic, with at most one table.
+
+        It passes its time on to all partitions of the topics it `feeds`, which must be among the engine's outputs;
+        theirs follows from what all stages pass on that feed them. Such topics, and those that feed one, need
+        `message.timestamp.type=LogAppendTime`.
+        """
 
         def make(partition: int, held: Table | None) -> Lane:
             return StageLane(
-                topic, partition, agent, self._broker, held,
-                stage=run, dead_letters=dead_letters, partitions=self._partitions, ticks=ticks,
+                topic, partition, agent, self._broker, held, stage=run, dead_letters=dead_letters,
+                partitions=self._partitions, feeds=feeds, feeders=self._feeders(topic),
             )  # fmt: skip
 
-        self._wire(topic, Wiring(agent, table, make))
+        if hasattr(run, "on_due") and (table is None or table.due is None):
+            raise ValueError(f"{agent} has deadlines, and no table whose `due` reads them")
+        self._wire(topic, Wiring(agent, table, make, feeds))
 
     def batches(self, agent: str, topic: str, sink: BatchSink, *, table: TableSpec) -> None:
         """Write a topic's records in idempotent batches."""
@@ -149,6 +164,15 @@ class Engine:
             return TaskLane(topic, partition, agent, self._broker, sink=sink, partitions=self._partitions)
 
         self._wire(topic, Wiring(agent, None, make))
+
+    def _feeders(self, topic: str) -> list[str]:
+        """All partitions whose lanes mark their time on `topic`."""
+        return [
+            f"{source}/{partition}"
+            for source, wiring in self._wirings.items()
+            if topic in wiring.feeds
+            for partition in range(self._partitions[source])
+        ]
 
     def _wire(self, topic: str, wiring: Wiring) -> None:
         if topic in self._wirings:
@@ -191,6 +215,13 @@ class Engine:
         """Partitions to fetch from now, and whether those are all that are open."""
         ready = {tp for tp, lane in self.lanes.items() if not lane.full and not lane.closed}
         return ready, len(ready) == len(self.lanes)
+
+    def caught_up(self, tps: Iterable[TP], moment: float) -> None:
+        """At monotonic `moment` these partitions had no record that was not on its way to its lane."""
+        for tp in tps:
+            lane = self.lanes.get(tp)
+            if lane is not None:
+                lane.caught_up(moment)
 
     def committable(self) -> dict[TP, int]:
         """Offsets to commit: one past what each lane has made durable, where that is news."""
@@ -318,7 +349,9 @@ class Engine:
                 raise FencedError(f"{spec.changelog}/{tp.partition} belongs to {replay.highest}, not to {owner}")
             replay.finish()
             store.end = fence
-            state = PartitionState(store, spec.deadline)
+            state = PartitionState(store, spec.due, spec.evictable)
+            for _ in state.index():
+                await asyncio.sleep(0)
             state.reassert(replay.disputed)
             await self._start(tp, Table(spec, tp.partition, state, owner), committed)
         except BaseException:
@@ -360,7 +393,8 @@ class Engine:
 
     async def _prepare(self) -> None:
         try:
-            for topic in self._outputs:
+            feeding = [topic for topic, wiring in self._wirings.items() if wiring.feeds]
+            for topic in (*self._outputs, *feeding):
                 self._partitions[topic] = await self._broker.partitions(topic)
             for start in self._starts:
                 await start()
@@ -368,15 +402,10 @@ class Engine:
             self._fail(error)
         self._prepared.set()
 
-    async def _tick(self) -> None:
-        now = int(self._clock() * 1000)
-        idle_since = time.monotonic() - TICK_SECONDS
+    async def _tell_time(self) -> None:
+        self._told += 1
         for lane in list(self.lanes.values()):
-            if lane.ticks and lane.uncommitted == 0 and lane.received_at < idle_since:
-                try:
-                    lane.tick(now)
-                except Exception as error:
-                    self._fail(error)
+            lane.tell_time(idle=self._told % IDLE_MARKS == 0)
 
     async def _watch(self) -> None:
         """What stands still is worth a restart."""

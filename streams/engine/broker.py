@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.engine import metrics
+from streams.engine.clock import BrokerTime
 
 log = logging.getLogger(__name__)
 
@@ -20,15 +21,20 @@ MAX_REQUEST = 8_000_000
 Headers = Sequence[tuple[str, bytes]]
 Item = tuple[bytes | None, bytes | None, Headers]
 Groups = Mapping[tuple[str, int], Sequence[Item]]
+_LOG_APPEND_TIME = 1
 _NO_HEADERS: list[tuple[str, bytes]] = []
 
 
 class Broker:
-    """Sends; every method returns after the broker acknowledged, or raises and leaves a fresh producer."""
+    """Sends; every method returns after the broker acknowledged, or raises and leaves a fresh producer.
+
+    `time` is the brokers' clock as their acknowledgements show it.
+    """
 
     def __init__(self, bootstrap: str, client_id: str) -> None:
         self._bootstrap = bootstrap
         self._client_id = client_id
+        self.time = BrokerTime()
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
 
@@ -63,7 +69,9 @@ class Broker:
             waiting = []
             for (topic, partition), items in groups.items():
                 waiting += [await producer.send_batch(batch, topic, partition=partition) for batch in _batches(items)]
-            await asyncio.gather(*waiting)
+            for answer in await asyncio.gather(*waiting):
+                if answer.timestamp_type == _LOG_APPEND_TIME:
+                    self.time.saw(answer.timestamp)
             for (topic, _), items in groups.items():
                 metrics.SENT.labels(topic).inc(len(items))
         except BaseException:

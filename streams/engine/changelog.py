@@ -23,12 +23,28 @@ class Owner(NamedTuple):
     generation: int = -1
 
 
+class Time(msgspec.Struct, array_like=True, frozen=True):
+    """The partition's time at a position (see clock.Clock), and which deadlines have fired by then.
+
+    Fired is what lies before (`due`, `key`) in the order of deadline and key; `marks` has what each feeder has marked.
+    """
+
+    now: int = 0
+    due: int = 1
+    key: bytes = b""
+    marks: dict[str, int] = {}
+
+
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """What a flush makes durable beside the changes: `offset` is the last source offset folded in (-1 none)."""
+    """What a flush makes durable beside the changes: `offset` is the last source offset folded in (-1 none).
+
+    `stream_time` is not used any more: it was the newest time that earlier versions had seen on any clock.
+    """
 
     offset: int = -1
     stream_time: int = 0
     marks: dict[str, int] = {}
+    time: Time = Time()
 
 
 class Change(Protocol):

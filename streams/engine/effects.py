@@ -69,6 +69,7 @@ class BatchLane(Lane):
 
     def receive(self, records: Sequence[Record]) -> None:
         """Buffer a batch."""
+        self.awaited -= len(records)
         if self.closed:
             return
         records = self.fresh(records)
@@ -155,7 +156,6 @@ class BatchLane(Lane):
             return
         state.begin()
         state.marks = marks
-        state.stream_time = max(state.stream_time, records[-1].timestamp)
         state.delete(_INTENT)
         state.commit()
         changes, position = state.cut(last)
@@ -224,6 +224,7 @@ class TaskLane(Lane):
 
     def receive(self, records: Sequence[Record]) -> None:
         """Start a task for each record; records of one key wait for each other."""
+        self.awaited -= len(records)
         if self.closed:
             return
         for record in self.fresh(records):

@@ -1,8 +1,7 @@
-"""A lane: one stage on one assigned partition, from fetched records to the group commit.
+"""A lane: one stage or sink on one assigned partition, from fetched records to what is durable.
 
-Batches are processed as they come; while one commit is in flight the next one gathers, so coalescing
-grows with load. Nothing is acknowledged on an exception: a record the stage cannot take becomes a dead
-letter, a failed commit is tried again, and when that does not help the worker fails loudly.
+Nothing is acknowledged on an exception: a failed commit is tried again, and when that does not help the worker fails
+loudly.
 """
 
 import asyncio
@@ -10,10 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple, Protocol
-
-from xxhash import xxh3_64_intdigest
 
 from streams.engine import metrics
 from streams.engine.broker import MAX_BATCH, Broker, Headers, Item
@@ -24,6 +20,9 @@ log = logging.getLogger(__name__)
 
 #: Records processed but not committed, above which a partition is not fetched from.
 MAX_UNCOMMITTED = 20_000
+#: Lanes mark their time downstream this often while they have news, seconds, and every IDLE_MARKS-th time without.
+MARK_INTERVAL = 0.2
+IDLE_MARKS = 5
 #: Commits of busy lanes begin on ticks this far apart, seconds, so that many lanes share one request: few large
 #: ones cost broker and worker far less than many small ones. Little leaves at once, for the sake of latency;
 #: much need not wait to be more.
@@ -61,21 +60,35 @@ class Output(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-#: A stage: state, records of one partition, now in milliseconds -> outputs. Pure and synchronous. `now` is
-#: stream time with records, and the wall clock on a tick (no records) while the partition is idle.
-Stage = Callable[[Any, Sequence[Record], int], Iterable[Output]]
+class Stage(Protocol):
+    """Pure and synchronous: what comes out follows from the arguments. `now` is the partition's time, milliseconds.
+
+    It may have a method `on_due(state, due, now) -> outputs` too. That is given pairs of a key whose deadline has come
+    and the deadline it fires for, growing in the order (deadline, key), before any record that comes after it in time.
+    It puts or deletes each key: one that it leaves as it is fires once more after a restart.
+    """
+
+    def __call__(self, state: Any, records: Sequence[Record], now: int, /) -> Iterable[Output]: ...
+
+
+OnDue = Callable[[Any, Sequence[tuple[bytes, int]], int], Iterable[Output]]
 #: Makes the output for a record that a stage cannot take.
 DeadLetters = Callable[[Record, Exception, int], Output]
 
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """A table: its changelog topic, the key bound per partition, and the deadline inside a value (0: none)."""
+    """A table: its changelog topic and the key bound per partition.
+
+    `due` reads the deadline out of a value (0: none). `evictable` says whether a value may be forgotten when there are
+    more than `max_keys`; those that are due first go first, and where none may go the bound is passed.
+    """
 
     name: str
     changelog: str
     max_keys: int = 1_000_000_000
-    deadline: Callable[[bytes], int] | None = None
+    due: Callable[[bytes], int] | None = None
+    evictable: Callable[[bytes], bool] | None = None
 
 
 class Table(NamedTuple):
@@ -98,8 +111,6 @@ ForeignReader = Callable[[str, int, int, int], Awaitable[tuple[Owner, set[bytes]
 class Lane:
     """What all lanes share: position, what may be committed, and durable state."""
 
-    #: Whether the lane wants a tick while its partition is idle.
-    ticks = False
     #: Seconds without progress, while behind, after which the process is worth a restart.
     stalled_after = STALLED_AFTER
 
@@ -112,9 +123,10 @@ class Lane:
         self.processed = table.state.store.position.offset if table is not None else -1
         self.committed = self.processed
         self.uncommitted = 0
+        #: Records that were fetched and not received yet.
+        self.awaited = 0
         self.closed = False
         self.progress_at = time.monotonic()
-        self.received_at = self.progress_at
         self.failed: Callable[[BaseException], None] = _unhandled
         self.foreign: ForeignReader = _no_reader
 
@@ -126,14 +138,17 @@ class Lane:
     def reserve(self, count: int) -> None:
         """`count` records are on their way here."""
         self.uncommitted += count
-        self.received_at = time.monotonic()
+        self.awaited += count
 
     def receive(self, records: Sequence[Record]) -> None:
         """Take fetched records, in offset order. Does not block."""
         raise NotImplementedError
 
-    def tick(self, now: int) -> None:
-        """Time passes on an idle partition."""
+    def caught_up(self, moment: float) -> None:
+        """At monotonic `moment` the partition had no record that was not received or is on its way here."""
+
+    def tell_time(self, *, idle: bool) -> None:
+        """Mark the time that was reached downstream, if there is news or `idle`; called every MARK_INTERVAL."""
 
     async def close(self, patience: float) -> None:
         """Finish what is in flight if that takes at most `patience` seconds; then nothing happens here."""
@@ -149,9 +164,10 @@ class Lane:
 
     def acknowledge(self, offset: int, count: int) -> None:
         """Everything up to `offset` is durable."""
-        self.committed = offset
+        if offset > self.committed:
+            self.committed = offset
+            self.progress_at = time.monotonic()
         self.uncommitted -= count
-        self.progress_at = time.monotonic()
 
     def ended(self, task: "asyncio.Task[None]") -> None:
         """A task of this lane ended: what it raised fails the worker, unless the lane was closed."""
@@ -201,157 +217,6 @@ class Lane:
                 log.warning("%s on %s/%d failed, trying again: %r", what, self.topic, self.partition, error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
-
-
-class StageLane(Lane):
-    """Runs a synchronous stage and commits its outputs, state and position in groups."""
-
-    def __init__(
-        self,
-        topic: str,
-        partition: int,
-        name: str,
-        broker: Broker,
-        table: Table | None,
-        *,
-        stage: Stage,
-        dead_letters: DeadLetters,
-        partitions: dict[str, int],
-        ticks: bool,
-    ) -> None:
-        super().__init__(topic, partition, name, broker, table)
-        self.ticks = ticks
-        self._stage = stage
-        self._dead_letters = dead_letters
-        self._partitions = partitions
-        self._groups: dict[tuple[str, int], list[Item]] = {}
-        self._gathered = 0
-        self._changed = False
-        self._flush: asyncio.Task[None] | None = None
-        self._processed_total = metrics.PROCESSED.labels(name)
-        self._evicted_total = metrics.EVICTED.labels(table.spec.name) if table is not None else None
-        self._keys = metrics.KEYS.labels(table.spec.name, str(partition)) if table is not None else None
-
-    def receive(self, records: Sequence[Record]) -> None:
-        """Run the stage over a batch; a record it cannot take alone becomes a dead letter."""
-        if self.closed:
-            return
-        records = self.fresh(records)
-        if not records:
-            return
-        now = self._stream_time(records[-1].timestamp)
-        try:
-            outputs = self._run(records, now)
-        except Exception:
-            outputs = self._run_apart(records)
-        self._gather(outputs)
-        self.processed = records[-1].offset
-        self._gathered += len(records)
-        self._processed_total.inc(len(records))
-        self._changed = True
-        self._bound_keys()
-        self._kick()
-
-    def tick(self, now: int) -> None:
-        """Run the stage with no records, so that what waits for time to pass happens on idle partitions."""
-        if self.closed:
-            return
-        outputs = self._run((), self._stream_time(now))
-        self._gather(outputs)
-        if outputs or (self.table is not None and self.table.state.dirty):
-            self._changed = True
-            self._kick()
-
-    async def close(self, patience: float) -> None:
-        """Stop taking records; let the commit in flight finish."""
-        self.closed = True
-        flush = self._flush
-        if flush is not None:
-            done, _ = await asyncio.wait({flush}, timeout=patience)
-            if not done:
-                flush.cancel()
-                await asyncio.wait({flush}, timeout=1)
-
-    def _stream_time(self, now: int) -> int:
-        if self.table is None:
-            return now
-        state = self.table.state
-        state.stream_time = max(state.stream_time, now)
-        return state.stream_time
-
-    def _run(self, records: Sequence[Record], now: int) -> Sequence[Output]:
-        if self.table is None:
-            return list(self._stage(None, records, now))
-        state = self.table.state
-        state.begin()
-        try:
-            outputs = list(self._stage(state, records, now))
-        except BaseException:
-            state.rollback()
-            raise
-        state.commit()
-        return outputs
-
-    def _run_apart(self, records: Sequence[Record]) -> list[Output]:
-        """The batch failed as a whole and left no trace: take its records one by one."""
-        outputs: list[Output] = []
-        for record in records:
-            now = self._stream_time(record.timestamp)
-            try:
-                outputs += self._run((record,), now)
-            except MemoryError:
-                raise
-            except Exception as error:
-                log.warning("%s: %s/%d@%d is a dead letter: %s", self.name, self.topic, self.partition,
-                            record.offset, type(error).__name__)  # fmt: skip
-                metrics.DEAD_LETTERS.labels(self.name, type(error).__name__).inc()
-                outputs.append(self._dead_letters(record, error, now))
-        return outputs
-
-    def _gather(self, outputs: Iterable[Output]) -> None:
-        groups = self._groups
-        partitions = self._partitions
-        for topic, key, value, partition, headers in outputs:
-            if partition is None:
-                partition = xxh3_64_intdigest(key) % partitions[topic] if key is not None else self.partition
-            place = (topic, partition)
-            group = groups.get(place)
-            if group is None:
-                group = groups[place] = []
-            group.append((key, value, headers))
-
-    def _bound_keys(self) -> None:
-        if self.table is None or self._evicted_total is None or self._keys is None:
-            return
-        evicted = self.table.state.evict(self.table.spec.max_keys)
-        if evicted:
-            self._evicted_total.inc(evicted)
-        self._keys.set(len(self.table.state))
-
-    def _kick(self) -> None:
-        if self._flush is None or self._flush.done():
-            self._flush = asyncio.create_task(self._flush_all(), name=f"{self.name}/{self.partition}")
-            self._flush.add_done_callback(self.ended)
-
-    async def _flush_all(self) -> None:
-        """Commit until nothing is gathered. A closed lane finishes the cut it began and the one gathered."""
-        while self._changed:
-            if SMALL_BATCH < self._gathered < LARGE_BATCH:
-                await asyncio.sleep(COMMIT_INTERVAL - time.monotonic() % COMMIT_INTERVAL)
-            groups, self._groups = self._groups, {}
-            count, self._gathered = self._gathered, 0
-            self._changed = False
-            offset = self.processed
-            if self.table is None:
-                await self.with_retries(partial(self.broker.send, groups), "sending")
-            else:
-                # Cut before anything is awaited: state moves on while this cut is being written.
-                changes, position = self.table.state.cut(offset)
-                await self.with_retries(partial(self.broker.send, groups), "sending")
-                await self.with_retries(partial(self.persist, changes, position), "changelog")
-                # Keys that another owner overwrote are written again now, not with the next record.
-                self._changed = self._changed or self.table.state.dirty
-            self.acknowledge(offset, count)
 
 
 def _flush(owner: Owner, changes: dict[bytes, bytes | None], position: Position) -> Iterator[list[Item]]:

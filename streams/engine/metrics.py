@@ -7,6 +7,15 @@ SENT = Counter("stormweir_records_sent_total", "Records sent and acknowledged by
 DEAD_LETTERS = Counter("stormweir_dead_letters_total", "Records that became dead letters", ["stage", "reason"])
 RETRIES = Counter("stormweir_commit_retries_total", "Commits tried again", ["agent"])
 EVICTED = Counter("stormweir_state_evicted_total", "Keys forgotten because a table was full", ["table"])
+FIRED = Counter("stormweir_deadlines_fired_total", "Deadlines that came true", ["agent"])
+OVER_BOUND = Gauge(
+    "stormweir_state_over_bound_keys", "Keys above a table's bound that may not be forgotten", ["table", "partition"]
+)
+WATERMARK_AGE = Gauge(
+    "stormweir_watermark_age_seconds",
+    "How far a partition's time is behind its broker's clock",
+    ["topic", "partition"],
+)
 KEYS = Gauge("stormweir_state_keys", "Keys of a table partition", ["table", "partition"])
 FOREIGN_WRITES = Counter(
     "stormweir_changelog_foreign_writes_total", "Changelog writes of another owner noticed", ["table"]

@@ -1,61 +1,67 @@
-"""One partition's state as a stage sees it: a transaction per batch over a store, with marks and deadlines.
+"""One partition's state as a stage sees it: a transaction per call over a store, with marks and deadlines.
 
-A stage's writes of one batch are kept apart until the stage returned: an exception leaves no trace.
+A stage's writes of one call are kept apart until the stage returned: an exception leaves no trace.
+
+Deadlines fire in one order, (deadline, key), which never goes back: where a key is put with a deadline that this order
+has passed, it fires at the next millisecond that has not been passed. So the deadline that a firing names follows from
+the key, its value and `Position.time` alone, and is the same again after a crash.
 """
 
-import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from streams.engine.changelog import Position
+from streams.engine.changelog import Position, Time
+from streams.engine.clock import FAR_MS, Clock
+from streams.engine.deadlines import Deadlines
 from streams.engine.store import Store
 
-#: Deadlines are kept in buckets this wide: they come true up to this much late, never early.
-BUCKET_MS = 1000
-
-
-class Deadlines:
-    """Keys by deadline: one heap entry per bucket, not per key. Rebuilt from values, never persisted."""
-
-    def __init__(self) -> None:
-        self._buckets: dict[int, list[bytes]] = {}
-        self._heap: list[int] = []
-
-    def schedule(self, key: bytes, deadline: int) -> None:
-        """Remember `key` for `deadline`."""
-        bucket = -(-deadline // BUCKET_MS)
-        keys = self._buckets.get(bucket)
-        if keys is None:
-            keys = self._buckets[bucket] = []
-            heapq.heappush(self._heap, bucket)
-        keys.append(key)
-
-    def due(self, now: int) -> list[bytes]:
-        """Take out the keys of every bucket that ended by `now`."""
-        ready: list[bytes] = []
-        while self._heap and self._heap[0] * BUCKET_MS <= now:
-            ready += self._buckets.pop(heapq.heappop(self._heap))
-        return ready
+#: Keys of the index that are put into order at once.
+_PORTION = 5_000
+#: A table above its bound is brought this part of it below, so that what may go is looked for that much less often.
+_SLACK = 64
 
 
 class PartitionState:
-    """What a stage reads and writes. The engine begins, commits or rolls back around each batch."""
+    """What a stage reads and writes. The engine begins, commits or rolls back around each call.
 
-    def __init__(self, store: Store, deadline: Callable[[bytes], int] | None = None) -> None:
+    `due` reads the deadline out of a value (0 none), `evictable` says whether a value may be forgotten when the table
+    is full; it must have a deadline then.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        due: Callable[[bytes], int] | None = None,
+        evictable: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self.store = store
         self.marks: dict[str, int] = dict(store.position.marks)
-        self.stream_time = store.position.stream_time
-        self._deadlines = Deadlines()
+        time = store.position.time
+        self.clock = Clock(time.now, time.marks)
+        #: The least (deadline, key) that may still fire.
+        self._next = time.due, time.key
+        self._limit = 0
+        self._due = due
+        self._evictable = evictable
+        self._evict_above = 0
+        self._deadlines = Deadlines(self._fires_at)
+        #: What fired last: the index may hold it twice, after a deadline that went to and fro.
+        self._last: tuple[int, bytes] | None = None
+        #: Deadline and second try of keys whose firing failed.
+        self._put_off: dict[bytes, tuple[int, int]] = {}
         self._fresh: dict[bytes, bytes | None] = {}
-        self._fresh_deadlines: list[tuple[bytes, int]] = []
-        self._taken: list[bytes] = []
-        self._taken_at = 0
+        self._fresh_due: dict[bytes, int] = {}
         self._dirty: dict[bytes, bytes | None] = {}
         self._marks_before: dict[str, int] = self.marks
-        if deadline is not None:
-            for key, value in store.items():
-                at = deadline(value)
-                if at:
-                    self._deadlines.schedule(key, at)
+
+    def index(self) -> Iterator[None]:
+        """Find the deadlines of what the store holds, a portion at each step."""
+        if self._due is None:
+            return
+        for number, (key, value) in enumerate(self.store.items(), 1):
+            if due := self._due(value):
+                self._deadlines.add(key, due)
+            if number % _PORTION == 0:
+                yield
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""
@@ -63,27 +69,18 @@ class PartitionState:
             return self._fresh[key]
         return self.store.get(key)
 
-    def put(self, key: bytes, value: bytes) -> None:
-        """Set the value."""
+    def put(self, key: bytes, value: bytes, due: int = 0) -> None:
+        """Set the value and its deadline, the one that the table's `due` reads out of it."""
         self._fresh[key] = value
+        self._fresh_due[key] = due
 
     def delete(self, key: bytes) -> None:
-        """Forget the key."""
+        """Forget the key and its deadline."""
         self._fresh[key] = None
-
-    def schedule(self, key: bytes, deadline: int) -> None:
-        """Have `due` of a later batch or tick return the key after `deadline`, milliseconds."""
-        self._fresh_deadlines.append((key, deadline))
-
-    def due(self, now: int) -> list[bytes]:
-        """Keys whose deadline has passed; each is returned once."""
-        taken = self._deadlines.due(now)
-        self._taken += taken
-        self._taken_at = now
-        return taken
+        self._fresh_due.pop(key, None)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """All keys and values as of the last committed batch."""
+        """All keys and values as of the last committed call."""
         return self.store.items()
 
     def __len__(self) -> int:
@@ -95,39 +92,119 @@ class PartitionState:
         return bool(self._dirty)
 
     def begin(self) -> None:
-        """Start a batch."""
+        """Start a call."""
         self._marks_before = self.marks
         self.marks = dict(self.marks)
 
     def commit(self) -> None:
-        """Keep the batch's changes."""
+        """Keep the call's changes. Raises ValueError for a deadline in a table that cannot read it."""
+        for key, due in self._fresh_due.items():
+            if due and not self._has_entry(key, due):
+                self._deadlines.add(key, due)
+                if self._last == (due, key):
+                    self._last = None
+        self._fresh_due.clear()
         if self._fresh:
             self.store.apply(self._fresh)
             self._dirty.update(self._fresh)
             self._fresh = {}
-        for key, deadline in self._fresh_deadlines:
-            self._deadlines.schedule(key, deadline)
-        self._fresh_deadlines = []
-        self._taken = []
 
     def rollback(self) -> None:
-        """Forget the batch's changes."""
+        """Forget the call's changes."""
         self.marks = self._marks_before
         self._fresh = {}
-        self._fresh_deadlines = []
-        for key in self._taken:
-            # The start of the bucket, so that they are due again at the same `now`.
-            self._deadlines.schedule(key, self._taken_at // BUCKET_MS * BUCKET_MS)
-        self._taken = []
+        self._fresh_due.clear()
+
+    # -- deadlines
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that was due by the position's time had fired when it was restored."""
+        return self._next[0] > self.clock.now
+
+    def ripe(self, count: int) -> Sequence[tuple[bytes, int]] | None:
+        """The next keys, at most `count`, whose deadline has come, each with the deadline it fires for, in order.
+
+        None when the index has to be asked again first, empty when all have fired: then time may move on.
+        """
+        now = self.clock.now
+        if not self._deadlines.open(now, _PORTION):
+            return None
+        # Behind a clock that went back, the order is ahead of time, and may get further ahead by this much.
+        limit = self._limit = self._limit or (now if self._next[0] <= now else self._next[0] + FAR_MS)
+        found: list[tuple[bytes, int]] = []
+        while len(found) < count and (first := self._deadlines.first()) is not None and first[0] <= now:
+            due, key = first
+            if first == self._last or not self._holds(key, due):
+                self._deadlines.pop()
+                continue
+            at = self._place(due, key)
+            if at > limit:
+                break
+            self._deadlines.pop()
+            self._last = first
+            self._put_off.pop(key, None)
+            self._next = at, key + b"\0"
+            found.append((key, at))
+        if not found:
+            self._limit = 0
+            self._next = max(self._next, (now + 1, b""))
+        return found
+
+    def put_off(self, key: bytes, until: int) -> None:
+        """Have the key, which fired for its deadline, fire once more at `until`, unless it is put or deleted first."""
+        self._put_off[key] = self._due_of(key), until
+        self._deadlines.add(key, until)
+
+    def _place(self, due: int, key: bytes) -> int:
+        """The deadline that the key fires for: its own, or the first that the order has not passed."""
+        passed, last = self._next
+        return due if due > passed else passed if key >= last else passed + 1
+
+    def _holds(self, key: bytes, due: int) -> bool:
+        """Whether this entry of the index is to fire; if its key is due later by now, it goes there."""
+        own = self._fires_at(key)
+        if own > due:
+            self._deadlines.add(key, own)
+        return own == due
+
+    def _due_of(self, key: bytes) -> int:
+        value = self.store.get(key)
+        return self._due(value) if value is not None and self._due is not None else 0
+
+    def _fires_at(self, key: bytes) -> int:
+        """The key's deadline, or the time to which it was put off."""
+        due = self._due_of(key)
+        if self._put_off and (put_off := self._put_off.get(key)) is not None and put_off[0] == due:
+            return put_off[1]
+        return due
+
+    def _has_entry(self, key: bytes, due: int) -> bool:
+        """Whether the index has the key already, at its former deadline or before, so that it will be found."""
+        if self._due is None:
+            raise ValueError("this table has no `due` that reads a deadline out of a value")
+        former = self.store.get(key)
+        return former is not None and self.clock.now < self._due(former) <= due
+
+    # -- bounds and flushes
 
     def evict(self, max_keys: int) -> int:
-        """Forget the oldest keys above `max_keys`; how many that were."""
-        surplus = len(self.store) - max_keys
-        if surplus <= 0:
+        """Forget evictable keys, the earliest due first, until the table is within its bound; how many went."""
+        if len(self.store) <= max(max_keys, self._evict_above) or self._evictable is None:
             return 0
-        changes: dict[bytes, bytes | None] = dict.fromkeys(self.store.oldest(surplus))
+        slack = max_keys // _SLACK
+        wanted = len(self.store) - max_keys + slack
+        changes: dict[bytes, bytes | None] = {}
+        for _, key in self._deadlines.ascending():
+            value = self.store.get(key)
+            if value is not None and self._evictable(value):
+                changes[key] = None
+                if len(changes) == wanted:
+                    break
         self.store.apply(changes)
         self._dirty.update(changes)
+        # Where nothing may go, looking again is worth it only once more has come.
+        self._evict_above = len(self.store) + slack if len(self.store) > max_keys else 0
         return len(changes)
 
     def reassert(self, keys: set[bytes]) -> None:
@@ -138,8 +215,5 @@ class PartitionState:
     def cut(self, offset: int) -> tuple[dict[bytes, bytes | None], Position]:
         """All changes since the last cut and the position they belong to; values are immutable bytes."""
         changes, self._dirty = self._dirty, {}
-        return changes, Position(offset, self.stream_time, self.marks)
-
-    def restore(self, changes: dict[bytes, bytes | None]) -> None:
-        """Put a cut back that could not be written; newer changes of the same key win."""
-        self._dirty = {**changes, **self._dirty}
+        time = Time(self.clock.now, *self._next, dict(self.clock.marks))
+        return changes, Position(offset, 0, self.marks, time)

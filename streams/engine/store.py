@@ -33,15 +33,12 @@ class Store(Protocol):
         """These applied changes are in the changelog up to `end`, together with `position`."""
 
     def items(self) -> Iterator[tuple[bytes, bytes]]: ...
-    def oldest(self, count: int) -> list[bytes]:
-        """Up to `count` keys, the longest-held first where the store knows that order."""
-
     def __len__(self) -> int: ...
     def close(self) -> None: ...
 
 
 class MemoryStore:
-    """A dict, whose insertion order is the order of first writing."""
+    """A dict."""
 
     def __init__(self) -> None:
         self.position = Position()
@@ -74,10 +71,6 @@ class MemoryStore:
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All keys and values."""
         return iter(self._values.items())
-
-    def oldest(self, count: int) -> list[bytes]:
-        """The first `count` keys written."""
-        return [key for key, _ in zip(self._values, range(count), strict=False)]
 
     def __len__(self) -> int:
         return len(self._values)
@@ -137,10 +130,6 @@ class RocksStore:
         for key, fresh in list(overlay.items()):
             if fresh is not None:
                 yield key, fresh
-
-    def oldest(self, count: int) -> list[bytes]:
-        """The first `count` keys in key order: RocksDB does not know which came first."""
-        return [key for (key, _), _ in zip(self.items(), range(count), strict=False)]
 
     def __len__(self) -> int:
         return self._count

@@ -26,6 +26,7 @@ class Feeds(Protocol):
     @property
     def lanes(self) -> Mapping[TP, Lane]: ...
     def readable(self) -> tuple[frozenset[TP], bool]: ...
+    def caught_up(self, tps: Iterable[TP], moment: float) -> None: ...
     def committable(self) -> dict[TP, int]: ...
     def committed(self, offsets: dict[TP, int]) -> None: ...
     def open(self, assignment: Iterable[TP], generation: int) -> None: ...
@@ -39,6 +40,8 @@ FETCH_MAX_WAIT_MS = 50
 #: Fetches are this far apart, seconds, while they return more than SMALL_BATCH and less than LARGE_BATCH records:
 #: each crosses to the consumer thread and back, and every partition in it costs an event.
 FETCH_INTERVAL = 0.02
+#: Whether partitions have been read to their ends is looked at this often, seconds.
+CAUGHT_UP_INTERVAL = 0.1
 #: Records of one event; the stage holds the event loop for about 10 microseconds each.
 MAX_BATCH_RECORDS = 2_000
 
@@ -76,9 +79,14 @@ class EngineConsumer(Consumer):
 
     #: Held while a fetch is under way.
     _fetching: asyncio.Lock
+    #: When the partitions' ends were last looked at, monotonic, and the answer of the broker each was known by.
+    _looked_at: float
+    _answers: dict[TP, int | None]
 
     def __post_init__(self) -> None:
         self._fetching = asyncio.Lock()
+        self._looked_at = 0.0
+        self._answers = {}
 
     def _new_consumer_thread(self) -> EngineConsumerThread:
         return EngineConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -115,6 +123,9 @@ class EngineConsumer(Consumer):
                     count += len(records)
                     for start in range(0, len(records), MAX_BATCH_RECORDS):
                         await self.callback(self._batch(tp, lane, records[start : start + MAX_BATCH_RECORDS]))
+                if arrived > self._looked_at + CAUGHT_UP_INTERVAL:
+                    engine.caught_up(self._at_end(lanes), self._looked_at)
+                    self._looked_at = arrived
                 # Even a fetch that is always ready must let timers and commits run.
                 pause = last + FETCH_INTERVAL - arrived if SMALL_BATCH < count < LARGE_BATCH else 0
                 last = arrived
@@ -125,6 +136,22 @@ class EngineConsumer(Consumer):
         except asyncio.CancelledError:
             if not self.app.should_stop:
                 raise
+
+    def _at_end(self, tps: Iterable[TP]) -> list[TP]:
+        """Partitions of which the broker has said since the last call that nothing follows what was fetched.
+
+        No fetch may be under way. A partition whose end is hidden by an open transaction is not at its end.
+        """
+        found = []
+        assignment = self._thread._ensure_consumer()._subscription.subscription.assignment
+        for tp in tps:
+            state = assignment.state_value(tp)
+            if state is None or not state.has_valid_position:
+                continue
+            answer, self._answers[tp] = self._answers.get(tp), state.timestamp
+            if answer != state.timestamp and state.highwater is not None and state.position >= state.highwater:
+                found.append(tp)
+        return found
 
     def _batch(self, tp: TP, lane: Lane, records: Sequence[Record]) -> ConsumerMessage:
         last = records[-1]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
 
 from schemas.topics import CORRELATION, DEDUP, TOPICS, WRITER_TABLES, Topic
@@ -17,6 +18,9 @@ _MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _COMPACTION_LAG_MS = 3_600_000
 _COMPACT_SEGMENT_BYTES = 64 * 1024 * 1024
 _TIMEOUT_S = 15.0
+_STAMP, _APPEND_TIME = "message.timestamp.type", "LogAppendTime"
+#: Where Kafka says that a configuration was set on the topic itself.
+_SET_ON_TOPIC = 1
 
 
 class TopicsError(OperatorError):
@@ -28,8 +32,9 @@ async def create_topics(
 ) -> list[str]:
     """Create what is missing and return those names; returns once every topic has its leaders.
 
-    A changelog gets its source's partition count. Raises TopicsError when Kafka does not answer, refuses,
-    or an existing topic has fewer partitions than asked for or a changelog other ones than its source.
+    A changelog gets its source's partition count. An existing topic whose records should carry the broker's clock and
+    do not is altered. Raises TopicsError when Kafka does not answer, refuses, or an existing topic has fewer partitions
+    than asked for or a changelog other ones than its source.
     """
     admin = await _connect(bootstrap)
     try:
@@ -42,6 +47,7 @@ async def create_topics(
         missing = [topic for topic in topics if topic.name not in existing]
         if missing:
             await _create(admin, missing, wanted, replication)
+        await _stamp(admin, [topic for topic in topics if topic.append_time and topic.name in existing])
         await _leaders(admin, wanted)
         return [topic.name for topic in missing]
     finally:
@@ -108,13 +114,37 @@ async def _create(
         raise TopicsError(f"Kafka refused to create topics: {'; '.join(refused)}")
 
 
+async def _stamp(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> None:
+    """Have records of existing topics carry the broker's clock; what else is set on a topic is kept."""
+    if not topics:
+        return
+    described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, t.name) for t in topics])
+    altered = []
+    for _, _, _, name, entries in (resource for answer in described for resource in answer.resources):
+        values = {entry[0]: entry[1] for entry in entries}
+        if values.get(_STAMP) != _APPEND_TIME:
+            # Kafka takes the topic's configuration as a whole: what is not named goes back to its default.
+            kept = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_ON_TOPIC}
+            altered.append(ConfigResource(ConfigResourceType.TOPIC, name, kept | {_STAMP: _APPEND_TIME}))
+    if not altered:
+        return
+    refused = [
+        f"{name}: {message or for_code(code).__name__}"
+        for answer in await admin.alter_configs(altered)
+        for code, message, _, name in answer.resources
+        if code
+    ]
+    if refused:
+        raise TopicsError(f"Kafka refused {_STAMP}={_APPEND_TIME}: {'; '.join(refused)}")
+
+
 def _configs(topic: Topic, replication: int) -> dict[str, str]:
     configs = {
         "min.insync.replicas": "2" if replication >= 3 else "1",
         "max.message.bytes": str(_MAX_MESSAGE_BYTES),
     }
     if topic.append_time:
-        configs["message.timestamp.type"] = "LogAppendTime"
+        configs[_STAMP] = _APPEND_TIME
     if topic.compact:
         configs["cleanup.policy"] = "compact"
         configs["min.compaction.lag.ms"] = str(_COMPACTION_LAG_MS)

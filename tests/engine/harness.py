@@ -132,6 +132,7 @@ class Rig:
         suffix = uuid.uuid4().hex[:8]
         self.group = f"group-{suffix}"
         self.source = f"source-{suffix}"
+        self.relay = f"relay-{suffix}"
         self.output = f"output-{suffix}"
         self.dead = f"dead-{suffix}"
         self.changelog = f"changelog-{suffix}"
@@ -139,13 +140,15 @@ class Rig:
         self.first: dict[bytes, bytes] = {}
         self._total = 0
 
-    async def create(self, **changelog_configs: str) -> "Rig":
-        """Create the topics."""
+    async def create(self, *, append_time: bool = False, **changelog_configs: str) -> "Rig":
+        """Create the topics; with `append_time` records carry the broker's clock, else what the test gives them."""
+        stamped = {"message.timestamp.type": "LogAppendTime"} if append_time else {}
         async with admin(self.bootstrap) as client:
             await client.create_topics(
                 [
-                    NewTopic(self.source, self.partitions, 1, topic_configs={"max.message.bytes": "4000000"}),
-                    NewTopic(self.output, self.partitions, 1),
+                    NewTopic(self.source, self.partitions, 1, topic_configs={"max.message.bytes": "4000000"} | stamped),
+                    NewTopic(self.relay, self.partitions, 1, topic_configs=stamped),
+                    NewTopic(self.output, self.partitions, 1, topic_configs=stamped),
                     NewTopic(self.dead, self.partitions, 1),
                     NewTopic(
                         self.changelog,
@@ -212,8 +215,14 @@ class Rig:
         *,
         timestamp: int | None = None,
         partition: int | None = None,
+        topic: str = "",
     ) -> None:
-        """Send records in this order, each to its key's partition, and remember them as input."""
+        """Send records in this order, each to its key's partition, and remember them as input.
+
+        Without `timestamp` a value that is a number of milliseconds is the record's time, else it is now. `topic` is
+        the source, unless another one is named.
+        """
+        topic = topic or self.source
         producer = AIOKafkaProducer(
             bootstrap_servers=self.bootstrap, acks="all", max_batch_size=500_000, max_request_size=4_000_000
         )
@@ -226,13 +235,15 @@ class Rig:
                 self.first.setdefault(key, value)
                 place = self.partition(key) if partition is None else partition
                 at = timestamp if timestamp is not None else int(time.time() * 1000)
+                if timestamp is None and value.isdigit() and len(value) == 13:
+                    at = int(value)
                 if open_batches[place].append(timestamp=at, key=key, value=value) is None:
-                    waiting.append(await producer.send_batch(open_batches[place], self.source, partition=place))
+                    waiting.append(await producer.send_batch(open_batches[place], topic, partition=place))
                     open_batches[place] = producer.create_batch()
                     open_batches[place].append(timestamp=at, key=key, value=value)
             for place, batch in enumerate(open_batches):
                 if batch.record_count():
-                    waiting.append(await producer.send_batch(batch, self.source, partition=place))
+                    waiting.append(await producer.send_batch(batch, topic, partition=place))
             await asyncio.gather(*waiting)
         finally:
             await producer.stop()

@@ -17,8 +17,10 @@ class Params(msgspec.Struct, kw_only=True, frozen=True):
     store: str = "memory"
     session_timeout: float = 6.0
     max_keys: int = 1_000_000_000
-    ticks: bool = False
+    #: What the process's wall clock is ahead, seconds, in its first three seconds; later it is as much behind.
     clock_ahead: float = 0.0
+    #: A topic whose records another stage of the worker copies to `source`, passing its time on.
+    relay: str = ""
     padding: int = 0
     #: End this process with SIGKILL: before the nth `send`, after the nth `chunk` or `append`.
     die_at: tuple[str, int] = ("never", 0)

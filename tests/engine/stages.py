@@ -48,62 +48,52 @@ def batches(params: Params) -> Callable[..., list[Out]]:
     return run
 
 
-def windows(params: Params) -> Callable[..., list[Out]]:
-    """Counts per key until WINDOW_MS after the key's first event time, then puts the count out and forgets it.
-
-    Event time is in the record's value, milliseconds; a value in the table is count and deadline.
-    """
-
-    def run(state: Any, records: Sequence[Record], now: int) -> list[Out]:
-        outputs: list[Out] = []
-        latest = state.stream_time if not records else max(int(record.value or b"0") for record in records)
-        state.marks["event_time"] = max(state.marks.get("event_time", 0), latest)
-        for record in records:
-            held = state.get(record.key)
-            at = deadline(held) if held else int(record.value or b"0") + WINDOW_MS
-            state.put(record.key, (number(held) + 1).to_bytes(4, "big") + at.to_bytes(8, "big"))
-            if held is None:
-                state.schedule(record.key, at)
-        for key in state.due(state.marks["event_time"]):
-            held = state.get(key)
-            if held is not None and deadline(held) <= state.marks["event_time"]:
-                outputs.append((params.output, key, str(number(held)).encode(), None, ()))
-                state.delete(key)
-        return outputs
-
-    return run
-
-
-def deadline(value: bytes) -> int:
-    """The deadline in a value of `windows`."""
+def due(value: bytes) -> int:
+    """The deadline in a value of Windows."""
     return int.from_bytes(value[4:12], "big")
 
 
-def ticking_windows(params: Params) -> Callable[..., list[Out]]:
-    """Forgets a key WINDOW_MS after its first record by the engine's `now`, and puts it out."""
+def evictable(value: bytes) -> bool:
+    """Whether a value of Windows may be forgotten: a key that came once."""
+    return number(value) == 1
 
-    def run(state: Any, records: Sequence[Record], now: int) -> list[Out]:
+
+class Windows:
+    """Counts per key until WINDOW_MS after the key's first record, then puts count and deadline out and forgets it.
+
+    A record `poison` makes its key one that cannot fire; a record `unpoison` heals it.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+
+    def __call__(self, state: Any, records: Sequence[Record], now: int) -> list[Out]:
+        """Count."""
         for record in records:
-            if state.get(record.key) is None:
-                state.put(record.key, (1).to_bytes(4, "big") + (now + WINDOW_MS).to_bytes(8, "big"))
-                state.schedule(record.key, now + WINDOW_MS)
-        due = state.due(now)
-        for key in due:
-            state.delete(key)
-        return [(params.output, key, b"closed", None, ()) for key in due]
-
-    return run
-
-
-def silent_windows(params: Params) -> Callable[..., list[Out]]:
-    """As ticking_windows, with nothing put out."""
-    run = ticking_windows(params)
-
-    def silent(state: Any, records: Sequence[Record], now: int) -> list[Out]:
-        run(state, records, now)
+            held = state.get(record.key)
+            at = due(held) if held else record.timestamp + WINDOW_MS
+            state.put(record.key, (number(held) + 1).to_bytes(4, "big") + at.to_bytes(8, "big") + record.value, at)
         return []
 
-    return silent
+    def on_due(self, state: Any, due: Sequence[tuple[bytes, int]], now: int) -> list[Out]:
+        """Close windows."""
+        outputs: list[Out] = []
+        for key, at in due:
+            held = state.get(key)
+            outputs.append((self._params.output, key, b"%d %d" % (number(held), at), None, ()))
+            state.delete(key)
+            if held.endswith(b"poison") and not held.endswith(b"unpoison"):
+                raise ValueError("poison")
+        return outputs
+
+
+def copies(params: Params) -> Callable[..., list[Out]]:
+    """Copies records to `source`."""
+
+    def run(state: Any, records: Sequence[Record], now: int) -> list[Out]:
+        return [(params.source, record.key, record.value, None, ()) for record in records]
+
+    return run
 
 
 def lost_output(params: Params) -> Callable[..., list[Out]]:
@@ -115,26 +105,13 @@ def lost_output(params: Params) -> Callable[..., list[Out]]:
     return run
 
 
-def broken_tick(params: Params) -> Callable[..., list[Out]]:
-    """Fails when time passes on an idle partition."""
-
-    def run(state: Any, records: Sequence[Record], now: int) -> list[Out]:
-        if not records:
-            raise RuntimeError("tick")
-        return []
-
-    return run
-
-
-STAGES = {
+STAGES: dict[str, Callable[[Params], Any]] = {
     "counts": counts,
     "batches": batches,
-    "windows": windows,
-    "ticking_windows": ticking_windows,
-    "silent_windows": silent_windows,
+    "windows": Windows,
     "lost_output": lost_output,
-    "broken_tick": broken_tick,
 }
+TIMED = ("windows",)
 
 
 class FileBatchSink:

@@ -28,6 +28,7 @@ from schemas.wire.change import ChangeEvent
 from schemas.wire.codec import decode_alert, decode_change, decode_raw
 from schemas.wire.deadletter import DeadLetter
 from streams.control.follow import publish
+from streams.engine.clock import read_mark
 from streams.process.topics import create_topics
 from tests.conftest import FreePorts, free_base
 from tests.gateway.conftest import PARTITIONS, wait_for
@@ -78,7 +79,7 @@ class Pipeline:
         return [DeadLetter.read(record.key, record.value, record.headers) for record in records]
 
     def _values(self, topic: Topic) -> list[bytes]:
-        return [record.value or b"" for record in asyncio.run(self._read(topic))]
+        return [record.value or b"" for record in asyncio.run(self._read(topic)) if read_mark(record) is None]
 
     async def _worked_off(self) -> None:
         """Return once the worker's committed offsets, behind its outputs, have reached the end of `alerts.raw`."""

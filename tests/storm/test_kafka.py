@@ -6,7 +6,9 @@ import time
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from schemas import topics
 from schemas.wire.events import decode, encode_avro
+from streams.engine.clock import mark
 from streams.process.topics import create_topics
 from streams.storm.bodies import event_records
 from streams.storm.counts import Counts
@@ -84,6 +86,27 @@ async def test_drained_means_no_group_lags(broker: str) -> None:
             assert not await drain.done(), (group, step)
             await _commit_all(broker)
             assert await drain.done()
+
+
+@pytest.mark.broker
+async def test_marks_are_no_work_that_is_left(broker: str) -> None:
+    """Time that a stage was told and has not committed is not waited for; an alert between the marks is."""
+    await create_topics(broker, 2, 1)
+    _, value, headers = mark("alerts.raw/0", 1_700_000_000_000)
+    assert headers[0][0] == topics.MARK_HEADER
+    producer = AIOKafkaProducer(bootstrap_servers=broker, acks="all")
+    await producer.start()
+    async with Drain(broker) as drain:
+        await _commit_all(broker)
+        for _ in range(3):
+            await producer.send_and_wait(topics.ALERTS_UNIQUE.name, value, partition=0, headers=list(headers))
+        assert await drain.done()
+        await producer.send_and_wait(topics.ALERTS_UNIQUE.name, b"x", partition=0)
+        await producer.send_and_wait(topics.ALERTS_UNIQUE.name, value, partition=0, headers=list(headers))
+        assert not await drain.done()
+        await _commit_all(broker)
+        assert await drain.done()
+    await producer.stop()
 
 
 async def _commit_all(broker: str) -> None:
