@@ -149,8 +149,8 @@ class Engine:
 
 
 def _insert(connection: "Connection", statement: Statement, data: bytes) -> Result:
-    """chdb's own streaming insert answers success when the table refuses the block: too many parts, no memory, no
-    space, a violated constraint (measured with chdb 4.4.0). An insert from a file tells every error; the file is memory.
+    """Insert from a file in memory. chdb's own streaming insert answers success when the table refuses the block: too
+    many parts, no memory, a violated constraint (measured with chdb 4.4.0); an insert from a file tells every error.
     """
     file = os.memfd_create("insert")
     try:

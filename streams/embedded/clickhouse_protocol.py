@@ -159,7 +159,7 @@ def read_statement(method: str, query: Mapping[str, str], headers: Mapping[str, 
 
 
 def _split(query: bytes, body: bytes) -> tuple[str, bytes | None, str, str]:
-    """The SQL, and for `INSERT INTO ... SETTINGS ... FORMAT name` what follows the name as data, name, SETTINGS clause."""
+    """The SQL; for `INSERT INTO ... SETTINGS ... FORMAT name` also the data behind, the name, the SETTINGS clause."""
     text = b"\n".join(part for part in (query, body) if part)
     insert = _INSERT.match(text)
     try:

@@ -24,11 +24,15 @@ class Owner(NamedTuple):
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """What a flush makes durable beside the changes: `offset` is the last source offset folded in (-1 none)."""
+    """What a flush makes durable beside the changes: `offset` is the last source offset folded in (-1 none).
+
+    `topic_id` is that of the source topic whose offsets these are, "" where it is not known.
+    """
 
     offset: int = -1
     stream_time: int = 0
     marks: dict[str, int] = {}
+    topic_id: str = ""
 
 
 class Change(Protocol):

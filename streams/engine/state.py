@@ -44,6 +44,7 @@ class PartitionState:
         self.store = store
         self.marks: dict[str, int] = dict(store.position.marks)
         self.stream_time = store.position.stream_time
+        self.topic_id = store.position.topic_id
         self._deadlines = Deadlines()
         self._fresh: dict[bytes, bytes | None] = {}
         self._fresh_deadlines: list[tuple[bytes, int]] = []
@@ -138,7 +139,7 @@ class PartitionState:
     def cut(self, offset: int) -> tuple[dict[bytes, bytes | None], Position]:
         """All changes since the last cut and the position they belong to; values are immutable bytes."""
         changes, self._dirty = self._dirty, {}
-        return changes, Position(offset, self.stream_time, self.marks)
+        return changes, Position(offset, self.stream_time, self.marks, self.topic_id)
 
     def restore(self, changes: dict[bytes, bytes | None]) -> None:
         """Put a cut back that could not be written; newer changes of the same key win."""

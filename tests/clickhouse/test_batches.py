@@ -114,10 +114,10 @@ def test_a_batch_is_the_rows_of_its_records() -> None:
     """Rows keep their order; the token names table, topic, partition and offsets; undecodable records are told."""
     rows = [alert_row(n) for n in range(3)]
     records = [history(10, [(0, rows[0]), (1, rows[1])]), Record(ALERTS.topic, b"?", 11), history(12, [(2, rows[2])])]
-    batch = form(ALERTS, records, {})
-    assert batch.body == b"".join(pack_row(row) for row in rows)
-    assert batch.row_count == 3
-    assert batch.token == "alerts:alerts.history:0:10-12"
+    batch = form(ALERTS, "", records, {})
+    assert b"".join(batch.rows) == b"".join(pack_row(row) for row in rows)
+    assert len(batch) == 3
+    assert batch.token(0, 3) == "alerts:alerts.history:0:10-12"
     assert batch.marks == {"dedup/0": 2}
     assert [offset for offset, _ in batch.errors] == [11]
 
@@ -126,7 +126,7 @@ def test_the_same_records_are_the_same_batch() -> None:
     """After a crash the range is formed again to the byte; the given marks stay as they are."""
     records = [history(n, [(n, alert_row(n, labels={"b": "1", "a": "2"}))]) for n in range(20)]
     marks = {"dedup/0": 4}
-    assert form(ALERTS, records, marks) == form(ALERTS, records, marks)
+    assert form(ALERTS, "", records, marks) == form(ALERTS, "", records, marks)
     assert marks == {"dedup/0": 4}
 
 
@@ -139,25 +139,25 @@ def test_what_a_crashed_worker_wrote_twice_is_dropped() -> None:
         history(2, [(1, alert_row(1))], partition=1),
         history(3, [(2, alert_row(2))], stage="correlate"),
     ]
-    batch = form(ALERTS, records, {"correlate/0": 2})
-    assert batch.row_count == 4
+    batch = form(ALERTS, "", records, {"correlate/0": 2})
+    assert len(batch) == 4
     assert batch.marks == {"dedup/0": 3, "dedup/1": 1}
 
 
 def test_rows_of_one_offset_stay_together() -> None:
     """One input record may end in several rows; all of them count, once."""
     block = [(5, alert_row(5, 0)), (5, alert_row(5, 1))]
-    batch = form(ALERTS, [history(0, block), history(1, block)], {})
-    assert batch.row_count == 2
-    assert form(ALERTS, [history(2, block)], batch.marks).row_count == 0
+    batch = form(ALERTS, "", [history(0, block), history(1, block)], {})
+    assert len(batch) == 2
+    assert len(form(ALERTS, "", [history(2, block)], batch.marks)) == 0
 
 
 def test_a_batch_of_several_partitions_is_refused() -> None:
     """A token is for one range of one partition of the table's topic."""
     with pytest.raises(ValueError, match="one partition"):
-        form(ALERTS, [Record(ALERTS.topic, b"", 0, 0), Record(ALERTS.topic, b"", 0, 1)], {})
+        form(ALERTS, "", [Record(ALERTS.topic, b"", 0, 0), Record(ALERTS.topic, b"", 0, 1)], {})
     with pytest.raises(ValueError, match=r"alerts\.history"):
-        form(ALERTS, [Record(INCIDENTS.name, b"")], {})
+        form(ALERTS, "", [Record(INCIDENTS.name, b"")], {})
 
 
 @given(
@@ -175,7 +175,7 @@ def test_marks_count_every_offset_once(sizes: list[int], cuts: list[int], batch_
     marks: dict[str, int] = {}
     body = b""
     for start in range(0, len(records), batch_size):
-        batch = form(ALERTS, records[start : start + batch_size], marks)
+        batch = form(ALERTS, "", records[start : start + batch_size], marks)
         marks |= batch.marks
-        body += batch.body
+        body += b"".join(batch.rows)
     assert body == b"".join(pack_row(alert_row(at)) for at in range(ends[-1]))

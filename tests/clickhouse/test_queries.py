@@ -15,11 +15,11 @@ from tests.clickhouse.samples import NOW, UUID, Record, alert_row, change, histo
 
 async def write(client: ClickHouse, topic: str, values: list[Any]) -> None:
     records = [Record(topic, encode(value), n) for n, value in enumerate(values)]
-    await client.insert(form(TABLES[topic], records, {}))
+    await client.insert(form(TABLES[topic], "", records, {}))
 
 
 async def write_alerts(client: ClickHouse, rows: list[AlertRow]) -> None:
-    await client.insert(form(TABLES[ALERTS_HISTORY.name], [history(0, list(enumerate(rows)))], {}))
+    await client.insert(form(TABLES[ALERTS_HISTORY.name], "", [history(0, list(enumerate(rows)))], {}))
 
 
 async def test_conservation_shows_doubles_and_holes(clickhouse: ClickHouse) -> None:

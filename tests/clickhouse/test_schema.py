@@ -47,14 +47,15 @@ TEXTS = ["", "plain", "häß日本🚨", "nul\0, tab\t, quote' \\ \r\n", "x" * 7
 
 
 def batch_of(table: Table, rows: list[Row], first: int = 0) -> Batch:
-    body = b"".join(pack_row(row) for row in rows)
     return Batch(
         table=table,
         partition=0,
         first_offset=first,
         last_offset=first + len(rows) - 1,
-        row_count=len(rows),
-        body=body,
+        topic_id="",
+        rows=[pack_row(row) for row in rows],
+        records=(),
+        places=(),
         marks={},
         errors=(),
     )

@@ -48,9 +48,14 @@ def main() -> int:
         deadline=stages.deadline if params.run == "windows" else None,
     )
     if params.run == "batch_sink":
-        engine.batches(params.run, params.source, stages.FileBatchSink(directory), table=table)
+        engine.batches(params.run, params.source, stages.FileBatchSink(directory, params.dead), table=table)
     elif params.run == "task_sink":
-        engine.tasks(params.run, params.source, stages.FileTaskSink(directory, params.output))
+        engine.tasks(
+            params.run,
+            params.source,
+            stages.FileTaskSink(directory, params.output),
+            dead_letters=stages.dead_letters(params),
+        )
     else:
         engine.stage(
             params.run,

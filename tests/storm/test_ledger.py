@@ -81,8 +81,10 @@ async def _write(clickhouse: ClickHouse, rows: Iterable[Row]) -> None:
                 partition=0,
                 first_offset=number,
                 last_offset=number,
-                row_count=len(packed),
-                body=b"".join(packed),
+                topic_id="",
+                rows=packed,
+                records=(),
+                places=(),
                 marks={},
                 errors=(),
             )
