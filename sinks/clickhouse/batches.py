@@ -11,7 +11,7 @@ from sinks.clickhouse.tables import Table
 class Batch:
     """Rows of `first_offset` to `last_offset` (both included) of a partition; its length is their number, maybe 0.
 
-    `rows` are packed; `places` says for each the record it is of (an index of `records`) and its index in there.
+    `rows` are packed; `places` has for each the offset of its record and its index in there, ascending.
     `marks` holds, for each lane that moved, the last offset now taken in: apply it once the batch is written.
     `errors` are (offset, reason) of records that gave no row.
     """
@@ -33,11 +33,15 @@ class Batch:
     def token(self, start: int, stop: int) -> str:
         """ClickHouse writes nothing for a token it has seen, so rows [start, stop) of this range are written once.
 
-        A topic made anew has the same offsets again and another id.
+        A topic made anew has the same offsets again and another id. A part is named by the places of its first and last
+        row, which compaction does not move.
         """
         topic = f"{self.table.topic}:{self.topic_id}" if self.topic_id else self.table.topic
         token = f"{self.table.name}:{topic}:{self.partition}:{self.first_offset}-{self.last_offset}"
-        return token if stop - start == len(self) else f"{token}:{start}-{stop}"
+        if stop - start == len(self):
+            return token
+        (first, first_row), (last, last_row) = self.places[start], self.places[stop - 1]
+        return f"{token}:{first}.{first_row}-{last}.{last_row}"
 
 
 def form(table: Table, topic_id: str, records: Sequence[Record], marks: Mapping[str, int]) -> Batch:
@@ -54,7 +58,7 @@ def form(table: Table, topic_id: str, records: Sequence[Record], marks: Mapping[
     places: list[tuple[int, int]] = []
     moved: dict[str, int] = {}
     errors: list[tuple[int, str]] = []
-    for number, record in enumerate(records):
+    for record in records:
         rows, error = table.rows(record)
         if error is not None:
             errors.append((record.offset, error))
@@ -65,7 +69,7 @@ def form(table: Table, topic_id: str, records: Sequence[Record], marks: Mapping[
                     continue
                 raised[lane] = max(offset, raised.get(lane, -1))
             kept.append(data)
-            places.append((number, index))
+            places.append((record.offset, index))
         moved.update(raised)
     return Batch(
         table=table,

@@ -65,8 +65,8 @@ class Writer:
         """
         if self._table.topic == topics.DEADLETTERS.name:
             return None
-        number, index = batch.places[entry]
-        record = batch.records[number]
+        offset, index = batch.places[entry]
+        record = next(record for record in batch.records if record.offset == offset)
         letter = DeadLetter(
             stage="write",
             reason=f"clickhouse_{refusal.partition(' ')[0]}",

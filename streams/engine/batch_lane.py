@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,22 +23,35 @@ UNREADY_AFTER = 60.0
 _INTENT = b"intent"
 
 
+#: Where an entry came from: the offset of its record and its number in there. Unlike its number in the batch that is
+#: the same after compaction took records away.
+Place = tuple[int, int]
+
+
 class Intent(msgspec.Struct, array_like=True, frozen=True):
     """What is being written: of the records `first` to `last` of the topic with this id the entries [start, stop).
 
-    `stop` -1 is the end of the batch. Entries before `start` are done. Nothing is written that was not intended
-    before, so that a batch in doubt is tried again with the very same entries, whatever became acceptable meanwhile.
+    `start` and `stop` are places; `stop` None is the end of the batch. Entries before `start` are done. Nothing is
+    written that was not intended before, so that a batch in doubt is tried again with the very same entries, whatever
+    became acceptable meanwhile.
     """
 
     first: int
     last: int
     topic_id: str = ""
-    start: int = 0
-    stop: int = -1
+    start: Place = (0, 0)
+    stop: Place | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Intent).decode
+
+
+class Batch(Protocol):
+    """Entries to write; `places` are theirs, ascending."""
+
+    @property
+    def places(self) -> Sequence[Place]: ...
 
 
 class BatchSink(Protocol):
@@ -49,7 +63,7 @@ class BatchSink(Protocol):
 
     def form(
         self, topic: str, topic_id: str, partition: int, records: Sequence[Record], marks: dict[str, int]
-    ) -> Sized:
+    ) -> Batch:
         """The batch for these records: pure, deterministic. It raises `marks`, which are kept with it."""
 
     async def write(self, batch: Any, start: int, stop: int) -> str | None:
@@ -198,7 +212,7 @@ class BatchLane(Lane):
         marks = dict(state.marks)
         batch = self._sink.form(self.topic, topic_id, self.partition, records, marks)
         if intent is None:
-            intent = Intent(records[0].offset, records[-1].offset, topic_id, 0, len(batch))
+            intent = Intent(records[0].offset, records[-1].offset, topic_id)
             await self._intend(intent)
         if not await self._write_entries(batch, intent):
             return
@@ -221,35 +235,39 @@ class BatchLane(Lane):
         changes, position = state.cut(self.committed)
         await self.with_retries(partial(self.persist, changes, position), "intent")
 
-    async def _write_entries(self, batch: Sized, intent: Intent) -> bool:
+    async def _write_entries(self, batch: Batch, intent: Intent) -> bool:
         """Write every entry that is accepted; False when the lane was closed meanwhile.
 
-        What is refused is halved until one entry is alone; that one becomes a dead letter. After what was accepted
-        all the rest is tried at once.
+        What is refused is halved until one entry is alone; that one becomes a dead letter. Twice as many entries as
+        were accepted are tried next: one bad entry costs little, and many cost about one write each.
         """
-        end = len(batch)
-        start, stop = intent.start, intent.stop if intent.stop >= 0 else end
+        places = batch.places
+        end = len(places)
+        start = bisect_left(places, intent.start)
+        stop = bisect_left(places, intent.stop) if intent.stop is not None else end
         refusals: list[str] = []
         while start < end:
             refusal = await self._write_until_settled(batch, start, stop)
             if refusal is None:
                 return False
+            tried = stop - start
             if not refusal:
-                start, stop = stop, end
-            elif stop - start > 1:
-                stop = start + (stop - start) // 2
+                start, stop = stop, min(stop + 2 * tried, end)
+            elif tried > 1:
+                stop = start + tried // 2
             else:
                 await self._bury(batch, start, refusal)
                 refusals.append(refusal)
-                start, stop = start + 1, end
+                start, stop = stop, min(stop + 1, end)
             if start < end:
-                await self._intend(msgspec.structs.replace(intent, start=start, stop=stop))
+                part = {"start": places[start], "stop": places[stop] if stop < end else None}
+                await self._intend(msgspec.structs.replace(intent, **part))
         if refusals:
             log.error("%s/%d@%d-%d: %d rows were refused for what they hold and are dead letters, the first: %s",
                       self.topic, self.partition, intent.first, intent.last, len(refusals), refusals[0])  # fmt: skip
         return True
 
-    async def _bury(self, batch: Sized, entry: int, refusal: str) -> None:
+    async def _bury(self, batch: Batch, entry: int, refusal: str) -> None:
         metrics.DEAD_LETTERS.labels(self.name, refusal).inc()
         letter = self._sink.dead_letter(batch, entry, refusal)
         if letter is not None:
@@ -257,7 +275,7 @@ class BatchLane(Lane):
             group((letter,), self._partitions, groups)
             await self.with_retries(partial(self.broker.send, groups), "sending")
 
-    async def _write_until_settled(self, batch: Sized, start: int, stop: int) -> str | None:
+    async def _write_until_settled(self, batch: Batch, start: int, stop: int) -> str | None:
         """Try the entries however long it takes: "" when written, or why they were refused. None: closed meanwhile."""
         pause = 0.1
         while True:
@@ -270,6 +288,7 @@ class BatchLane(Lane):
                 self._outage.failed(reason)
             else:
                 self._outage.over()
+                self.progress_at = time.monotonic()
                 return refusal or ""
             if self.closed:
                 return None

@@ -150,7 +150,7 @@ def test_a_batch_is_the_rows_of_its_records() -> None:
     assert b"".join(batch.rows) == b"".join(pack_row(row) for row in rows)
     assert len(batch) == 3
     assert batch.token(0, 3) == "alerts:alerts.history:0:10-12"
-    assert batch.places == [(0, 0), (0, 1), (2, 0)]
+    assert batch.places == [(10, 0), (10, 1), (12, 0)]
     assert batch.marks == {"dedup/0": 2}
     assert [offset for offset, _ in batch.errors] == [11]
 
@@ -161,7 +161,7 @@ def test_a_token_names_the_topic_that_was_read_and_the_rows_that_are_sent() -> N
     old, new = form(ALERTS, "a1", records, {}), form(ALERTS, "b2", records, {})
     assert old.token(0, 4) == "alerts:alerts.history:a1:0:0-3"
     assert new.token(0, 4) == "alerts:alerts.history:b2:0:0-3"
-    assert old.token(0, 2) == "alerts:alerts.history:a1:0:0-3:0-2"
+    assert old.token(0, 2) == "alerts:alerts.history:a1:0:0-3:0.0-1.0"
     assert len({old.token(start, stop) for start in range(4) for stop in range(start + 1, 5)}) == 10
 
 

@@ -146,8 +146,10 @@ class FileBatch:
     number: int
     records: Sequence[Record]
 
-    def __len__(self) -> int:
-        return len(self.records)
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Of each record."""
+        return [(record.offset, 0) for record in self.records]
 
 
 class FileBatchSink:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -39,7 +39,7 @@ def _batch_lane(
     rig: Rig,
     broker: Broker,
     directory: Path,
-    *intent: int | str,
+    *intent: int | str | tuple[int, int] | None,
     topic_id: str = "",
     clock: Callable[[], float] = time.monotonic,
 ) -> BatchLane:
@@ -81,11 +81,53 @@ async def test_an_intended_range_with_holes_is_written_as_what_is_left(make_rig:
     await broker.stop()
 
 
+async def test_a_part_in_doubt_is_the_same_rows_after_compaction(make_rig: MakeRig, tmp_path: Path) -> None:
+    """Offsets 100 to 199 of 0 to 299 are in doubt, and compaction took every second record: the part begins and ends
+    where it did, then comes what is behind it, and nothing of before.
+    """
+    rig = await make_rig(partitions=1)
+    broker = Broker(rig.bootstrap, "lane")
+    lane = _batch_lane(rig, broker, tmp_path, 0, 299, "", (100, 0), (200, 0))
+    lane.reserve(150)
+    lane.receive([Fetched(rig.source, offset) for offset in range(1, 300, 2)])
+    await until(lambda: lane.committed == 299, 10, "the whole range")
+    written = [line["offsets"] for line in lines(tmp_path / "batches.jsonl")]
+    assert written == [list(range(101, 200, 2)), list(range(201, 300, 2))]
+    await lane.close(1)
+    await broker.stop()
+
+
+async def test_many_refused_records_cost_about_one_write_each(make_rig: MakeRig, tmp_path: Path) -> None:
+    """400 bad records in a row among 500: fewer than 500 tries, and the good ones are written in a few."""
+    rig = await make_rig(partitions=1)
+    broker = Broker(rig.bootstrap, "lane")
+    lane = _batch_lane(rig, broker, tmp_path)
+    (tmp_path / "picky").touch()
+    sink, tries = lane._sink, []
+    write = sink.write
+
+    async def counted(batch: Any, start: int, stop: int) -> str | None:
+        tries.append(stop - start)
+        return await write(batch, start, stop)
+
+    sink.write = counted  # type: ignore[method-assign]
+    lane.reserve(500)
+    bad = range(50, 450)
+    lane.receive([Fetched(rig.source, at, value=b"bad and gone" if at in bad else b"v") for at in range(500)])
+    await until(lambda: lane.committed == 499, 60, "the whole batch")
+    written = [line["offsets"] for line in lines(tmp_path / "batches.jsonl")]
+    assert [offset for part in written for offset in part] == [at for at in range(500) if at not in bad]
+    assert len(written) < 20
+    assert len(tries) < 450
+    await lane.close(1)
+    await broker.stop()
+
+
 async def test_an_intent_of_a_topic_that_was_made_anew_is_given_up(make_rig: MakeRig, tmp_path: Path) -> None:
     """The new topic may never have as many records as were intended of the old one: they are not waited for."""
     rig = await make_rig(partitions=1)
     broker = Broker(rig.bootstrap, "lane")
-    lane = _batch_lane(rig, broker, tmp_path, 0, 499, "old", 0, 500, topic_id="new")
+    lane = _batch_lane(rig, broker, tmp_path, 0, 499, "old", (0, 0), None, topic_id="new")
     lane.reserve(2)
     lane.receive([Fetched(rig.source, 0), Fetched(rig.source, 1)])
     await until(lambda: lane.committed == 1, 10, "the batch of the new topic")
