@@ -7,6 +7,7 @@ acknowledges a notification after its deliveries are written, and a crash delive
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from traceback import extract_tb
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -64,7 +65,7 @@ class Deliverer:
         `failed` at the end is for the dead letter; `sent_at` 0 means nothing was sent. The destination is
         looked up for each attempt, so a changed URL or a disabled destination counts at once. Raises only
         CancelledError, which leaves nothing held; the attempts so far are then lost to history, not to the
-        receiver.
+        receiver. An exception in a channel is a delivery that failed.
         """
         give_up_at = self._clock() + PATIENCE_MS
         deliveries: list[Delivery] = []
@@ -103,10 +104,12 @@ class Deliverer:
         breaker = self._breakers.get(key)
         if breaker is None:
             breaker = self._breakers[key] = CircuitBreaker(self._clock, self._sleep)
+        sent_at = 0
         try:
             async with breaker.request(give_up_at):
-                sent_at = self._clock()
-                request = channel.render(notification, destination, self._base_url, sent_at)
+                now = self._clock()
+                request = channel.render(notification, destination, self._base_url, now)
+                sent_at = now
                 with ATTEMPT_SECONDS.labels(channel.slug).time():
                     answer = await self._outbound.post(request.url, request.body, request.headers)
                 outcome, reason = channel.classify(answer)
@@ -124,6 +127,11 @@ class Deliverer:
             return ended(channel.slug, Outcome.FAILED, "circuit_open")
         except RenderError as error:
             return ended(channel.slug, Outcome.FAILED, str(error))
+        except Exception as error:
+            # A defect of the channel. Its text may quote the notification or the settings; kind and place do not.
+            kind, place = type(error).__name__, extract_tb(error.__traceback__)[-1]
+            log.error("channel failed", channel=channel.slug, error=kind, file=place.filename, line=place.lineno)
+            return ended(channel.slug, Outcome.FAILED, f"channel_error: {kind}", sent_at)
         return ended(channel.slug, outcome, reason, sent_at, answer.status)
 
     def _delivery(

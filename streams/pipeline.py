@@ -28,6 +28,7 @@ WORKER_OUTPUTS = (
     topics.REPLIES,
     topics.DEADLETTERS,
 )
+WRITER_OUTPUTS = (topics.DEADLETTERS,)
 NOTIFIER_OUTPUTS = (topics.NOTIFICATIONS_RESULTS, topics.DEADLETTERS)
 
 
@@ -82,7 +83,7 @@ def build_writer(engine: Engine, clickhouse: ClickHouse) -> None:
 
 def build_notifier(engine: Engine, deliverer: Delivers) -> None:
     """Wire the notifier's sink: notifications -> their destinations."""
-    engine.tasks(topics.AGENT_NOTIFIER, topics.NOTIFICATIONS.name, Notifier(deliverer))
+    engine.tasks(topics.AGENT_NOTIFIER, topics.NOTIFICATIONS.name, Notifier(deliverer), dead_letters=poison("notify"))
 
 
 def poison(

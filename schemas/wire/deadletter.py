@@ -6,7 +6,10 @@ Headers = list[tuple[str, bytes]]
 
 
 class DeadLetter(NamedTuple):
-    """One record for the topic `deadletters`. `at` is milliseconds since 1970 UTC; `reason` a short code."""
+    """One record for the topic `deadletters`. `at` is milliseconds since 1970 UTC; `reason` a short code.
+
+    `row` is the failed row's number in a record of several rows, else 0.
+    """
 
     stage: str
     reason: str
@@ -17,6 +20,7 @@ class DeadLetter(NamedTuple):
     at: int
     key: bytes
     body: bytes
+    row: int = 0
 
     def headers(self) -> Headers:
         """The Kafka headers that carry everything but key and body."""
@@ -28,6 +32,7 @@ class DeadLetter(NamedTuple):
             ("partition", str(self.partition).encode()),
             ("offset", str(self.offset).encode()),
             ("at", str(self.at).encode()),
+            ("row", str(self.row).encode()),
         ]
 
     @classmethod
@@ -52,4 +57,5 @@ class DeadLetter(NamedTuple):
             at=number("at"),
             key=key or b"",
             body=value or b"",
+            row=number("row"),
         )

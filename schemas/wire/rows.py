@@ -35,7 +35,9 @@ class AlertOutcome(IntEnum):
 
 
 class AlertRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Table `alerts`. Ids come from `uuid_column`, times are milliseconds."""
+    """Table `alerts`. Ids come from `uuid_column`, times are milliseconds; `severity` is the one after rules,
+    `severity_raw` the one before.
+    """
 
     tenant: str
     received_at: int
@@ -64,6 +66,7 @@ class AlertRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     kafka_partition: int
     kafka_offset: int
     kafka_index: int
+    severity_raw: Severity
 
 
 class IncidentRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -169,7 +172,7 @@ class RejectionRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Table `dead_letters`; topic, partition and offset are the failed record's."""
+    """Table `dead_letters`; topic, partition and offset are the failed record's, index the row's in there."""
 
     at: int
     stage: str
@@ -180,6 +183,7 @@ class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     kafka_topic: str
     kafka_partition: int
     kafka_offset: int
+    kafka_index: int
 
 
 Row = AlertRow | IncidentRow | IncidentEventRow | DeliveryRow | ChangeRow | RejectionRow | DeadLetterRow
@@ -191,14 +195,20 @@ def pack_row(row: Row) -> bytes:
     return packed[3:] if packed[0] == 0xDC else packed[1:]
 
 
+#: Values in a packed `AlertRow`.
+ALERT_VALUES = len(AlertRow.__struct_fields__)
+
+
 class HistoryBlock(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A run of packed `AlertRow`s on `alerts.history`, from one partition of one stage's input.
 
     `offsets[i]` is the input offset that `rows[i]` ends; they only grow inside one (stage, partition),
-    so a reader that remembers the last one drops what a crashed worker wrote twice.
+    so a reader that remembers the last one drops what a crashed worker wrote twice. A row has no header,
+    so the block says how many values each has: 27 where it does not, as before `severity_raw`.
     """
 
     stage: str
     partition: int
     offsets: list[int]
     rows: list[bytes]
+    values_per_row: int = 27

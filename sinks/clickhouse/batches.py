@@ -1,4 +1,4 @@
-"""One insert: a range of offsets of one partition, always the same bytes for the same records. Pure."""
+"""One insert: rows of a range of offsets of one partition, always the same bytes for the same records. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,39 +9,53 @@ from sinks.clickhouse.tables import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Rows of `first_offset` to `last_offset` (both included) of a partition; `row_count` may be 0.
+    """Rows of `first_offset` to `last_offset` (both included) of a partition; its length is their number, maybe 0.
 
+    `rows` are packed; `places` has for each the offset of its record and its index in there, ascending.
     `marks` holds, for each lane that moved, the last offset now taken in: apply it once the batch is written.
     `errors` are (offset, reason) of records that gave no row.
     """
 
     table: Table
+    topic_id: str
     partition: int
     first_offset: int
     last_offset: int
-    row_count: int
-    body: bytes = field(repr=False)
+    rows: Sequence[bytes] = field(repr=False)
+    records: Sequence[Record] = field(repr=False)
+    places: Sequence[tuple[int, int]] = field(repr=False)
     marks: Mapping[str, int]
     errors: Sequence[tuple[int, str]]
 
-    @property
-    def token(self) -> str:
-        """ClickHouse writes nothing for a token it has seen, so this range is written once."""
-        place = f"{self.table.topic}:{self.partition}:{self.first_offset}-{self.last_offset}"
-        return f"{self.table.name}:{place}"
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def token(self, start: int, stop: int) -> str:
+        """ClickHouse writes nothing for a token it has seen, so rows [start, stop) of this range are written once.
+
+        A topic made anew has the same offsets again and another id. A part is named by the places of its first and last
+        row, which compaction does not move.
+        """
+        topic = f"{self.table.topic}:{self.topic_id}" if self.topic_id else self.table.topic
+        token = f"{self.table.name}:{topic}:{self.partition}:{self.first_offset}-{self.last_offset}"
+        if stop - start == len(self):
+            return token
+        (first, first_row), (last, last_row) = self.places[start], self.places[stop - 1]
+        return f"{token}:{first}.{first_row}-{last}.{last_row}"
 
 
-def form(table: Table, records: Sequence[Record], marks: Mapping[str, int]) -> Batch:
+def form(table: Table, topic_id: str, records: Sequence[Record], marks: Mapping[str, int]) -> Batch:
     """The batch of `records`: one partition of the table's topic, ascending offsets, at least one record.
 
     A row whose offset is at or below its lane's mark was written before (a worker that died wrote its history
     twice) and is dropped. All rows of one input offset travel in one record, so the mark moves per record.
     Raises ValueError when the records are not of one partition of that topic.
     """
-    places = {(record.topic, record.partition) for record in records}
-    if len(places) != 1 or records[0].topic != table.topic:
-        raise ValueError(f"a batch of {table.name} is of one partition of {table.topic}, not of {sorted(places)}")
-    parts: list[bytes] = []
+    sources = {(record.topic, record.partition) for record in records}
+    if len(sources) != 1 or records[0].topic != table.topic:
+        raise ValueError(f"a batch of {table.name} is of one partition of {table.topic}, not of {sorted(sources)}")
+    kept: list[bytes] = []
+    places: list[tuple[int, int]] = []
     moved: dict[str, int] = {}
     errors: list[tuple[int, str]] = []
     for record in records:
@@ -49,20 +63,23 @@ def form(table: Table, records: Sequence[Record], marks: Mapping[str, int]) -> B
         if error is not None:
             errors.append((record.offset, error))
         raised: dict[str, int] = {}
-        for lane, offset, data in rows:
+        for index, (lane, offset, data) in enumerate(rows):
             if lane:
                 if offset <= moved.get(lane, marks.get(lane, -1)):
                     continue
                 raised[lane] = max(offset, raised.get(lane, -1))
-            parts.append(data)
+            kept.append(data)
+            places.append((record.offset, index))
         moved.update(raised)
     return Batch(
         table=table,
+        topic_id=topic_id,
         partition=records[0].partition,
         first_offset=records[0].offset,
         last_offset=records[-1].offset,
-        row_count=len(parts),
-        body=b"".join(parts),
+        rows=kept,
+        records=records,
+        places=places,
         marks=moved,
         errors=errors,
     )

@@ -23,12 +23,63 @@ _INSERT_SETTINGS = {
 }
 
 
-class ClickHouseError(RuntimeError):
-    """ClickHouse could not be reached or refused. `code` is its error number, None without an answer."""
+#: Errors that are about the rows: the very same rows would be refused again. All others (a wrong password, no space,
+#: a table that is read-only, has too many parts or other columns) end without the rows changing.
+_CONTENT_CODES = frozenset(
+    {
+        6,  # CANNOT_PARSE_TEXT
+        25,  # CANNOT_PARSE_ESCAPE_SEQUENCE
+        26,  # CANNOT_PARSE_QUOTED_STRING
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+        32,  # ATTEMPT_TO_READ_AFTER_EOF
+        33,  # CANNOT_READ_ALL_DATA
+        38,  # CANNOT_PARSE_DATE
+        41,  # CANNOT_PARSE_DATETIME
+        44,  # ILLEGAL_COLUMN: the MsgPack reader says so of a value of another type
+        53,  # TYPE_MISMATCH
+        69,  # ARGUMENT_OUT_OF_BOUND
+        70,  # CANNOT_CONVERT_TYPE
+        72,  # CANNOT_PARSE_NUMBER
+        117,  # INCORRECT_DATA: the MsgPack reader says so of bytes it cannot read and of rows that end early
+        128,  # TOO_LARGE_ARRAY_SIZE
+        130,  # CANNOT_READ_ARRAY_FROM_TEXT
+        131,  # TOO_LARGE_STRING_SIZE
+        169,  # BAD_TYPE_OF_FIELD
+        170,  # BAD_GET
+        190,  # SIZES_OF_ARRAYS_DONT_MATCH
+        321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+        349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+        376,  # CANNOT_PARSE_UUID
+        407,  # DECIMAL_OVERFLOW
+        467,  # CANNOT_PARSE_BOOL
+        469,  # VIOLATED_CONSTRAINT
+        563,  # CANNOT_READ_MAP_FROM_TEXT
+        632,  # UNEXPECTED_DATA_AFTER_PARSED_VALUE
+        675,  # CANNOT_PARSE_IPV4
+        676,  # CANNOT_PARSE_IPV6
+        691,  # UNKNOWN_ELEMENT_OF_ENUM
+        760,  # UNICODE_ERROR
+    }
+)
 
-    def __init__(self, message: str, code: int | None) -> None:
+
+class ClickHouseError(RuntimeError):
+    """ClickHouse could not be reached or refused. `code` is its error number, None without an answer.
+
+    `reason` is `469 VIOLATED_CONSTRAINT`, or the kind of error that left no answer: a short text, one of few.
+    """
+
+    def __init__(self, message: str, code: int | None, reason: str) -> None:
         super().__init__(message)
         self.code = code
+        self.reason = reason
+
+    @property
+    def about_rows(self) -> bool:
+        """Whether the rows of an insert were refused for what they hold, and would be again. None was written then:
+        a batch is one block, which ClickHouse takes or refuses as a whole.
+        """
+        return self.code in _CONTENT_CODES
 
 
 class ClickHouse:
@@ -46,23 +97,27 @@ class ClickHouse:
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
 
-    async def insert(self, batch: Batch) -> None:
-        """Write the batch once, however often it is repeated. Raises ClickHouseError, without the rows' text."""
-        if not batch.row_count:
+    async def insert(self, batch: Batch, start: int = 0, stop: int | None = None) -> None:
+        """Write rows [start, stop) of the batch once, however often it is repeated.
+
+        Raises ClickHouseError, without the rows' text.
+        """
+        stop = len(batch) if stop is None else stop
+        if start == stop:
             return
+        token = batch.token(start, stop)
         try:
             client = await self._connected()
             await client.raw_insert(
                 batch.table.name,
                 column_names=batch.table.columns,
-                insert_block=batch.body,
+                insert_block=b"".join(batch.rows[start:stop]),
                 fmt="MsgPack",
-                settings={**_INSERT_SETTINGS, "insert_deduplication_token": batch.token},
+                settings={**_INSERT_SETTINGS, "insert_deduplication_token": token},
             )
         except (DriverError, OSError, TimeoutError) as error:
-            code, name = getattr(error, "code", None), getattr(error, "name", None)
-            what = f"error {code} {name or ''}".rstrip() if code else type(error).__name__
-            raise ClickHouseError(f"insert of {batch.token} failed: {what}", code) from None
+            code, reason = _code_and_reason(error)
+            raise ClickHouseError(f"insert of {token} failed: {reason}", code, reason) from None
 
     async def query(self, sql: str, params: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         """The rows of a SELECT as dicts by column name; `params` fill `{name:Type}`. Raises ClickHouseError."""
@@ -123,4 +178,9 @@ class ClickHouse:
 
 
 def _failed(error: Exception) -> ClickHouseError:
-    return ClickHouseError(str(error) or type(error).__name__, getattr(error, "code", None))
+    return ClickHouseError(str(error) or type(error).__name__, *_code_and_reason(error))
+
+
+def _code_and_reason(error: Exception) -> tuple[int | None, str]:
+    code: int | None = getattr(error, "code", None)
+    return code, f"{code} {getattr(error, 'name', None) or ''}".rstrip() if code else type(error).__name__

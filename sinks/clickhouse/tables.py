@@ -15,10 +15,12 @@ from schemas.records import Record
 from schemas.wire import codec
 from schemas.wire.deadletter import DeadLetter
 from schemas.wire.rows import (
+    ALERT_VALUES,
     AlertRow,
     ChangeRow,
     DeadLetterRow,
     DeliveryRow,
+    HistoryBlock,
     IncidentEventRow,
     IncidentRow,
     RejectionRow,
@@ -45,12 +47,16 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table. `rows` reads a record of `topic`; `columns` is what its rows hold, in order."""
+    """One table. `rows` reads a record of `topic`; `columns` is what its rows hold, in order.
+
+    `alone` gives the value of a record of `topic` that holds only the row with this index.
+    """
 
     name: str
     topic: str
     columns: tuple[str, ...]
     rows: Callable[[Record], Rows]
+    alone: Callable[[Record, int], bytes]
 
 
 def _alerts(record: Record) -> Rows:
@@ -58,7 +64,26 @@ def _alerts(record: Record) -> Rows:
     if len(block.offsets) != len(block.rows):
         return Rows((), "the history block has not as many offsets as rows")
     lane = f"{block.stage}/{block.partition}"
-    return Rows([PackedRow(lane, offset, row) for offset, row in zip(block.offsets, block.rows, strict=True)])
+    packed = block.rows if block.values_per_row == ALERT_VALUES else [_completed(row) for row in block.rows]
+    return Rows([PackedRow(lane, offset, row) for offset, row in zip(block.offsets, packed, strict=True)])
+
+
+def _completed(row: bytes) -> bytes:
+    """A row of a version that did not know `severity_raw`: it gets the severity after rules. Raises DecodeError."""
+    values: list[object] = msgspec.msgpack.decode(b"\xdc" + (ALERT_VALUES - 1).to_bytes(2, "big") + row)
+    return row + msgspec.msgpack.encode(values[AlertRow.__struct_fields__.index("severity")])
+
+
+def _one_alert(record: Record, index: int) -> bytes:
+    block = codec.decode_block(record.value or b"")
+    alone = HistoryBlock(
+        block.stage, block.partition, [block.offsets[index]], [block.rows[index]], block.values_per_row
+    )
+    return codec.encode(alone)
+
+
+def _whole(record: Record, _: int) -> bytes:
+    return record.value or b""
 
 
 def _incidents(record: Record) -> Rows:
@@ -199,6 +224,7 @@ def _dead_letters(record: Record) -> Rows:
             kafka_topic=topic,
             kafka_partition=partition,
             kafka_offset=offset,
+            kafka_index=letter.row,
         )
     )
 
@@ -225,7 +251,8 @@ def _checked(read: Callable[[Record], Rows]) -> Callable[[Record], Rows]:
 
 
 def _table(name: str, topic: topics.Topic, row: type[Row], read: Callable[[Record], Rows]) -> Table:
-    return Table(name, topic.name, row.__struct_fields__, _checked(read))
+    alone = _one_alert if row is AlertRow else _whole
+    return Table(name, topic.name, row.__struct_fields__, _checked(read), alone)
 
 
 #: By topic name, one for each of `schemas.topics.WRITTEN_TOPICS`.

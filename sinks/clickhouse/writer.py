@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from prometheus_client import Counter
 
 from schemas import topics
-from schemas.records import Record
+from schemas.records import Output, Record
+from schemas.wire.deadletter import DeadLetter
 from sinks.clickhouse.batches import Batch, form
-from sinks.clickhouse.client import ClickHouse
+from sinks.clickhouse.client import ClickHouse, ClickHouseError
 from sinks.clickhouse.tables import Table
 
 log = logging.getLogger(__name__)
@@ -16,7 +17,7 @@ UNREADABLE = Counter("stormweir_history_unreadable_total", "Records of history t
 
 
 class Writer:
-    """A BatchSink for one table."""
+    """A BatchSink for one table; the entries of its batches are rows."""
 
     #: Enough for ClickHouse to be efficient, and few enough that a retry is cheap.
     max_records = 10_000
@@ -29,16 +30,53 @@ class Writer:
         self._table = table
         self._clickhouse = clickhouse
 
-    def form(self, topic: str, partition: int, records: Sequence[Record], marks: dict[str, int]) -> Batch:
+    def form(
+        self, topic: str, topic_id: str, partition: int, records: Sequence[Record], marks: dict[str, int]
+    ) -> Batch:
         """The batch of these records; raises `marks` to what it holds."""
-        batch = form(self._table, records, marks)
+        batch = form(self._table, topic_id, records, marks)
         marks.update(batch.marks)
         for offset, reason in batch.errors:
             UNREADABLE.labels(self._table.name).inc()
             log.error("%s/%d@%d gives no row: %s", topic, partition, offset, reason)
         return batch
 
-    async def write(self, batch: Batch) -> None:
-        """Insert it under its token."""
-        if batch.row_count:
-            await self._clickhouse.insert(batch)
+    async def write(self, batch: Batch, start: int, stop: int) -> str | None:
+        """Insert rows [start, stop) under their token; why ClickHouse refuses them for what they hold, else None.
+
+        Raises ClickHouseError when it is not known whether they were written, or they were not for another reason.
+        """
+        try:
+            await self._clickhouse.insert(batch, start, stop)
+        except ClickHouseError as error:
+            if not error.about_rows:
+                raise
+            return error.reason
+        return None
+
+    def reason(self, error: Exception) -> str:
+        """ClickHouse's number and name of the error, or the kind of one that left no answer."""
+        return error.reason if isinstance(error, ClickHouseError) else type(error).__name__
+
+    def dead_letter(self, batch: Batch, entry: int, refusal: str) -> Output | None:
+        """The letter of one refused row: its body is a record of the topic that holds only this row.
+
+        A refused dead letter stays on its topic alone: a letter about it would be refused again, for ever.
+        """
+        if self._table.topic == topics.DEADLETTERS.name:
+            return None
+        offset, index = batch.places[entry]
+        record = next(record for record in batch.records if record.offset == offset)
+        letter = DeadLetter(
+            stage="write",
+            reason=f"clickhouse_{refusal.partition(' ')[0]}",
+            error=f"ClickHouse refused row {index} of the record for table {self._table.name}: error {refusal}",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            at=record.timestamp,
+            key=record.key or b"",
+            body=self._table.alone(record, index),
+            row=index,
+        )
+        return Output(topics.DEADLETTERS.name, letter.key or b"-", letter.body, None, letter.headers())

@@ -69,7 +69,8 @@ class ClickHouseError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One statement to run. `data` is an INSERT's body in `data_format`; without it `sql` is complete.
+    """One statement to run. `data` is an INSERT's body in `data_format`, and `data_settings` the SETTINGS clause that
+    follows `sql`; without data `sql` is complete.
 
     `params` are in ClickHouse's escaped form (tab as backslash t), as `param_*` travels in a URL.
     """
@@ -77,6 +78,7 @@ class Statement:
     sql: str
     data: bytes | None
     data_format: str
+    data_settings: str
     output_format: str
     database: str
     settings: Mapping[str, str]
@@ -96,8 +98,8 @@ _VALUE = r"(?:'(?:[^'\\]|\\.)*'|[\w.+-]+)"
 _INSERT = re.compile(
     (
         rf"(?P<head>{_GAP}*INSERT\s+INTO\s+(?:TABLE\s+)?{_NAME}(?:\s*\.\s*{_NAME})?"
-        rf"(?:\s*\(\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\))?"
-        rf"(?:\s+SETTINGS\s+\w+\s*=\s*{_VALUE}(?:\s*,\s*\w+\s*=\s*{_VALUE})*)?)"
+        rf"(?:\s*\(\s*{_NAME}(?:\s*,\s*{_NAME})*\s*\))?)"
+        rf"(?P<settings>(?:\s+SETTINGS\s+\w+\s*=\s*{_VALUE}(?:\s*,\s*\w+\s*=\s*{_VALUE})*)?)"
         r"\s+FORMAT\s+(?P<format>\w++)[ \t]*+;?[ \t]*+(?:\r?\n)?"
     ).encode(),
     re.I | re.S,
@@ -125,7 +127,7 @@ def read_statement(method: str, query: Mapping[str, str], headers: Mapping[str, 
             raise ClickHouseError.of(BAD_ARGUMENTS, f"{name!a} is not a setting's name", "BAD_ARGUMENTS")
     if method != "POST":
         settings.setdefault("readonly", "2")
-    sql, data, data_format = _split(query.get("query", "").encode(), body)
+    sql, data, data_format, data_settings = _split(query.get("query", "").encode(), body)
     if not sql.strip():
         raise ClickHouseError.of(SYNTAX_ERROR, "the query is empty", "SYNTAX_ERROR")
     if _LOCAL_ONLY.search(sql):
@@ -148,6 +150,7 @@ def read_statement(method: str, query: Mapping[str, str], headers: Mapping[str, 
         sql=sql,
         data=data,
         data_format=data_format,
+        data_settings=data_settings,
         output_format=output_format,
         database=query.get("database") or headers.get("X-ClickHouse-Database", ""),
         settings=settings,
@@ -155,14 +158,15 @@ def read_statement(method: str, query: Mapping[str, str], headers: Mapping[str, 
     )
 
 
-def _split(query: bytes, body: bytes) -> tuple[str, bytes | None, str]:
-    """The SQL, and for `INSERT INTO ... FORMAT name` what follows the format's name as data."""
+def _split(query: bytes, body: bytes) -> tuple[str, bytes | None, str, str]:
+    """The SQL; for `INSERT INTO ... SETTINGS ... FORMAT name` also the data behind, the name, the SETTINGS clause."""
     text = b"\n".join(part for part in (query, body) if part)
     insert = _INSERT.match(text)
     try:
         if insert:
-            return insert["head"].decode(), text[insert.end() :], insert["format"].decode()
-        return text.decode(), None, ""
+            head, name, settings = (insert[group].decode() for group in ("head", "format", "settings"))
+            return head, text[insert.end() :], name, settings
+        return text.decode(), None, "", ""
     except UnicodeDecodeError as error:
         raise ClickHouseError.of(SYNTAX_ERROR, f"the query is not UTF-8: {error}", "SYNTAX_ERROR") from None
 

@@ -13,9 +13,9 @@ import faust
 from faust.types import TP
 
 from streams.engine import metrics
+from streams.engine.batch_lane import BatchLane, BatchSink
 from streams.engine.broker import Broker
 from streams.engine.changelog import OWN, Owner, Position, Replay, own_record
-from streams.engine.effects import BatchLane, BatchSink, TaskLane, TaskSink
 from streams.engine.lane import (
     IDLE_MARKS,
     MARK_INTERVAL,
@@ -30,6 +30,7 @@ from streams.engine.restore import catch_up, foreign, restore
 from streams.engine.stage_lane import StageLane
 from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore, RocksStore, Store
+from streams.engine.task_lane import TaskLane, TaskSink
 from streams.engine.transport import BatchSchema, EngineConsumer, EngineTransport
 from streams.engine.watch import Watchdog
 
@@ -93,6 +94,7 @@ class Engine:
         self._stops: list[Hook] = []
         self._prepared = asyncio.Event()
         self._committed: dict[TP, int] = {}
+        self._topic_ids: dict[str, str] = {}
         self._broker = Broker(bootstrap, group)
         self._watchdog = Watchdog(bootstrap)
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -153,15 +155,18 @@ class Engine:
 
         def make(partition: int, held: Table | None) -> Lane:
             assert held is not None
-            return BatchLane(topic, partition, agent, self._broker, held, sink=sink)
+            return BatchLane(topic, partition, agent, self._broker, held, sink=sink, partitions=self._partitions)
 
         self._wire(topic, Wiring(agent, table, make))
 
-    def tasks(self, agent: str, topic: str, sink: TaskSink) -> None:
+    def tasks(self, agent: str, topic: str, sink: TaskSink, *, dead_letters: DeadLetters) -> None:
         """Do one thing per record of a topic."""
 
         def make(partition: int, held: Table | None) -> Lane:
-            return TaskLane(topic, partition, agent, self._broker, sink=sink, partitions=self._partitions)
+            return TaskLane(
+                topic, partition, agent, self._broker,
+                sink=sink, dead_letters=dead_letters, partitions=self._partitions,
+            )  # fmt: skip
 
         self._wire(topic, Wiring(agent, None, make))
 
@@ -208,6 +213,12 @@ class Engine:
             worker.execute_from_commandline()
         except SystemExit as end:
             return int(end.code or 0)
+
+    def why_not_ready(self) -> str | None:
+        """Why the process does not do its work now, None when it does."""
+        if not self.ready:
+            return "partitions are not open yet"
+        return next((lane.stuck for lane in self.lanes.values() if lane.stuck is not None), None)
 
     # -- what the consumer asks
 
@@ -282,6 +293,7 @@ class Engine:
         consumer = cast(EngineConsumer, self.app.consumer)
         await consumer.fetch_ended()
         committed = await consumer.committed_offsets(tps)
+        self._topic_ids = await self._broker.topic_ids({tp.topic for tp in tps})
         plain = [tp for tp in tps if self._wirings[tp.topic].table is None]
         for tp in plain:
             await self._start(tp, None, committed[tp])
@@ -365,13 +377,17 @@ class Engine:
         earliest = (await consumer.earliest_offsets(tp))[tp]
         end = (await consumer.highwaters(tp))[tp]
         start = position + 1 if position >= 0 else (committed if committed is not None else earliest)
-        if start > end:
-            log.error("%s/%d ends at %d, before position %d: the topic was made anew; starting over",
+        topic_id = self._topic_ids.get(tp.topic, "")
+        known = table.state.topic_id if table is not None else ""
+        if start > end or (known and topic_id and known != topic_id):
+            log.error("%s/%d ends at %d and is not the topic of position %d: the topic was made anew; starting over",
                       tp.topic, tp.partition, end, start)  # fmt: skip
             start = earliest
             if table is not None:
                 table.state.store.position = Position()
                 table.state.marks.clear()
+        if table is not None:
+            table.state.topic_id = topic_id
         if start < earliest:
             log.error("%s/%d: offsets %d to %d were removed by retention before they were read",
                       tp.topic, tp.partition, start, earliest - 1)  # fmt: skip

@@ -5,12 +5,15 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
+from xxhash import xxh3_64_intdigest
 
 from streams.engine import metrics
 from streams.engine.clock import BrokerTime
+from streams.engine.topic_ids import topic_ids
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,11 @@ class Broker:
         if not found:
             raise LookupError(f"topic {topic!r} does not exist on {self._bootstrap}: run `stormweir topics`")
         return len(found)
+
+    async def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """Each existing topic's id; a topic made anew has another one. Empty before Kafka 2.8."""
+        producer = await self._connected()
+        return await topic_ids(producer.client, topics)
 
     async def send(self, groups: Groups) -> None:
         """Send records to their partitions, each partition's in order."""
@@ -123,6 +131,13 @@ class Broker:
             self._producer = None
             log.warning("producer failed and is made anew")
             await asyncio.shield(_close(producer))
+
+
+def group(outputs: Iterable[Any], partitions: dict[str, int], groups: dict[tuple[str, int], list[Item]]) -> None:
+    """Add outputs (see lane.Output) to the records to send; `partitions` is the number of each topic's."""
+    for topic, key, value, partition, headers in outputs:
+        place = xxh3_64_intdigest(key or b"") % partitions[topic] if partition is None else partition
+        groups.setdefault((topic, place), []).append((key, value, headers))
 
 
 async def _close(producer: AIOKafkaProducer) -> None:

@@ -39,12 +39,14 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     """What a flush makes durable beside the changes: `offset` is the last source offset folded in (-1 none).
 
     `stream_time` is not used any more: it was the newest time that earlier versions had seen on any clock.
+    `topic_id` is that of the source topic whose offsets these are, "" where it is not known.
     """
 
     offset: int = -1
     stream_time: int = 0
     marks: dict[str, int] = {}
     time: Time = Time()
+    topic_id: str = ""
 
 
 class Change(Protocol):

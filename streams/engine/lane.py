@@ -135,6 +135,11 @@ class Lane:
         """Whether fetching must wait."""
         return self.uncommitted >= MAX_UNCOMMITTED
 
+    @property
+    def stuck(self) -> str | None:
+        """Why the lane has not done its work for long although it tries; None while all is well."""
+        return None
+
     def reserve(self, count: int) -> None:
         """`count` records are on their way here."""
         self.uncommitted += count

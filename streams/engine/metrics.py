@@ -6,6 +6,12 @@ PROCESSED = Counter("stormweir_records_processed_total", "Records a stage or sin
 SENT = Counter("stormweir_records_sent_total", "Records sent and acknowledged by the broker", ["topic"])
 DEAD_LETTERS = Counter("stormweir_dead_letters_total", "Records that became dead letters", ["stage", "reason"])
 RETRIES = Counter("stormweir_commit_retries_total", "Commits tried again", ["agent"])
+WRITE_FAILURES = Counter("stormweir_writer_failures_total", "Writes that came to nothing", ["topic", "reason"])
+OLDEST_UNWRITTEN = Gauge(
+    "stormweir_writer_oldest_unwritten_seconds",
+    "Age of the oldest record that was read and not yet written",
+    ["topic", "partition"],
+)
 EVICTED = Counter("stormweir_state_evicted_total", "Keys forgotten because a table was full", ["table"])
 FIRED = Counter("stormweir_deadlines_fired_total", "Deadlines that came true", ["agent"])
 OVER_BOUND = Gauge(

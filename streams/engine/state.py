@@ -48,6 +48,7 @@ class PartitionState:
         self._last: tuple[int, bytes] | None = None
         #: Deadline and second try of keys whose firing failed.
         self._put_off: dict[bytes, tuple[int, int]] = {}
+        self.topic_id = store.position.topic_id
         self._fresh: dict[bytes, bytes | None] = {}
         self._fresh_due: dict[bytes, int] = {}
         self._dirty: dict[bytes, bytes | None] = {}
@@ -216,4 +217,4 @@ class PartitionState:
         """All changes since the last cut and the position they belong to; values are immutable bytes."""
         changes, self._dirty = self._dirty, {}
         time = Time(self.clock.now, *self._next, dict(self.clock.marks))
-        return changes, Position(offset, 0, self.marks, time)
+        return changes, Position(offset, 0, self.marks, time, self.topic_id)

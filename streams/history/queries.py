@@ -22,12 +22,12 @@ GROUP BY outcome
 ORDER BY outcome
 """
 
-#: tenant, since, limit -> the fingerprints with most alerts
+#: tenant, since, limit -> the fingerprints with most triggers: a resolve or an acknowledge is no noise
 NOISIEST = """
 SELECT fingerprint, any(service) AS service, any(dedup_key) AS dedup_key, argMax(summary, received_at) AS summary,
     count() AS count, max(received_at) AS last_seen
 FROM alerts
-WHERE tenant = {tenant:String} AND received_at >= fromUnixTimestamp64Milli({since:Int64})
+WHERE tenant = {tenant:String} AND action = 'trigger' AND received_at >= fromUnixTimestamp64Milli({since:Int64})
 GROUP BY fingerprint
 ORDER BY count DESC, fingerprint
 LIMIT {limit:UInt32}
@@ -51,11 +51,11 @@ WHERE tenant = {tenant:String} AND incident_id = {incident_id:UUID}
 ORDER BY version
 """
 
-#: tenant, since -> per service: alerts, incidents opened, and the share of alerts that opened none (0 to 1)
+#: tenant, since -> per service: triggers, incidents opened, and the share of triggers that opened none (0 to 1)
 NOISE_REDUCTION = """
 SELECT service, count() AS alerts, countIf(outcome = 'opened') AS opened, 1 - opened / alerts AS reduction
 FROM alerts
-WHERE tenant = {tenant:String} AND received_at >= fromUnixTimestamp64Milli({since:Int64})
+WHERE tenant = {tenant:String} AND action = 'trigger' AND received_at >= fromUnixTimestamp64Milli({since:Int64})
 GROUP BY service
 ORDER BY alerts DESC, service
 """

@@ -32,7 +32,7 @@ def run_worker(settings: Settings) -> NoReturn:
 
 def run_writer(settings: Settings) -> NoReturn:
     """`stormweir writer`: history into ClickHouse."""
-    engine = _engine(settings, "writer", topics.WRITER_GROUP, ())
+    engine = _engine(settings, "writer", topics.WRITER_GROUP, pipeline.WRITER_OUTPUTS)
     clickhouse = ClickHouse(settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database)
     engine.on_lifecycle(None, clickhouse.close)
     pipeline.build_writer(engine, clickhouse)
@@ -72,7 +72,7 @@ def _engine(settings: Settings, process: str, group: str, outputs: tuple[topics.
     admin = AdminServer(
         settings.host,
         settings.port(f"admin.{process}"),
-        ready=lambda: None if engine.ready else "partitions are not open yet",
+        ready=engine.why_not_ready,
     )
     engine.on_lifecycle(admin.start, admin.stop)
     return engine

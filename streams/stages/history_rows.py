@@ -8,7 +8,7 @@ from schemas.records import Output
 from schemas.topics import ALERTS_HISTORY
 from schemas.wire.alert import Alert, Severity
 from schemas.wire.codec import encode
-from schemas.wire.rows import AlertOutcome, AlertRow, HistoryBlock, pack_row, uuid_column
+from schemas.wire.rows import ALERT_VALUES, AlertOutcome, AlertRow, HistoryBlock, pack_row, uuid_column
 
 #: A block is closed at this many rows or bytes.
 MAX_ROWS = 1_000
@@ -34,7 +34,7 @@ class History:
         incident_id: bytes = NO_INCIDENT,
         rule: str = "",
     ) -> None:
-        """The alert of the input record `offset` ends as `outcome`."""
+        """The alert of the input record `offset` ends as `outcome`; `severity` is the one after rules."""
         self._offsets.append(offset)
         self._rows.append(
             pack_row(
@@ -66,6 +66,7 @@ class History:
                     alert.origin_partition,
                     alert.origin_offset,
                     alert.origin_index,
+                    alert.severity,
                 )
             )
         )
@@ -78,7 +79,8 @@ class History:
             while stop < len(self._rows) and stop - start < MAX_ROWS and (size < MAX_BYTES or stop == start):
                 size += len(self._rows[stop])
                 stop += 1
-            block = HistoryBlock(self._stage, partition, self._offsets[start:stop], self._rows[start:stop])
+            offsets, rows = self._offsets[start:stop], self._rows[start:stop]
+            block = HistoryBlock(self._stage, partition, offsets, rows, ALERT_VALUES)
             yield Output(ALERTS_HISTORY.name, None, encode(block), partition)
             start = stop
 

@@ -13,7 +13,7 @@ from schemas.wire.codec import encode
 from schemas.wire.incident import Incident, IncidentEvent, Status
 from schemas.wire.notification import Delivery, Outcome, Transition
 from schemas.wire.rejection import Rejection
-from schemas.wire.rows import AlertOutcome, AlertRow, HistoryBlock, pack_row, uuid_column
+from schemas.wire.rows import ALERT_VALUES, AlertOutcome, AlertRow, HistoryBlock, pack_row, uuid_column
 
 #: Milliseconds; of today, for a TTL drops old rows as they come in.
 NOW = int(time.time()) * 1000
@@ -63,6 +63,7 @@ def alert_row(offset: int = 0, index: int = 0, **changes: Any) -> AlertRow:
         "kafka_partition": 3,
         "kafka_offset": offset,
         "kafka_index": index,
+        "severity_raw": Severity.CRITICAL,
     }
     return AlertRow(**(values | changes))
 
@@ -70,7 +71,7 @@ def alert_row(offset: int = 0, index: int = 0, **changes: Any) -> AlertRow:
 def history(offset: int, rows: Sequence[tuple[int, AlertRow]], stage: str = "dedup", partition: int = 0) -> Record:
     """A record of `alerts.history` with rows at these input offsets."""
     packed = [pack_row(row) for _, row in rows]
-    block = HistoryBlock(stage, partition, [at for at, _ in rows], packed)
+    block = HistoryBlock(stage, partition, [at for at, _ in rows], packed, ALERT_VALUES)
     return Record(ALERTS_HISTORY.name, encode(block), offset)
 
 

@@ -15,6 +15,7 @@ from schemas.topics import (
     REJECTIONS,
     WRITTEN_TOPICS,
 )
+from schemas.wire.alert import Severity
 from schemas.wire.codec import encode
 from schemas.wire.deadletter import DeadLetter
 from schemas.wire.rows import pack_row
@@ -72,20 +73,51 @@ def test_a_tombstone_is_no_row() -> None:
     assert TABLES[INCIDENTS.name].rows(Record(INCIDENTS.name, None)) == ((), None)
 
 
+def test_tombstones_between_incidents_are_skipped() -> None:
+    """What was forgotten on the compacted topic leaves the others' rows as they are, and is no error."""
+    values = [encode(incident(version=1)), None, encode(incident(version=2)), None]
+    records = [Record(INCIDENTS.name, value, n) for n, value in enumerate(values)]
+    batch = form(TABLES[INCIDENTS.name], "", records, {})
+    assert (len(batch), batch.errors, batch.places) == (2, [], [(0, 0), (2, 0)])
+    assert (batch.first_offset, batch.last_offset) == (0, 3)
+
+
+def test_rows_of_an_older_version_get_the_severity_they_ended_with() -> None:
+    """A block that a worker without `severity_raw` wrote is still on the topic after an upgrade."""
+    row = alert_row(0, severity=Severity.INFO, severity_raw=Severity.CRITICAL)
+    old = pack_row(row)[:-1]
+    record = Record(ALERTS_HISTORY.name, msgspec.msgpack.encode(["dedup", 0, [7], [old]]))
+    (packed,), error = ALERTS.rows(record)
+    assert error is None
+    assert packed.data == pack_row(msgspec.structs.replace(row, severity_raw=Severity.INFO))
+    cut = Record(ALERTS_HISTORY.name, msgspec.msgpack.encode(["dedup", 0, [7], [old[:-1]]]))
+    assert ALERTS.rows(cut).error is not None
+
+
+def test_one_row_alone_is_a_record_of_its_topic() -> None:
+    """The row of a block keeps its stage, partition and offset; what is one row anyway stays as it is."""
+    block = history(3, [(10, alert_row(10)), (11, alert_row(11)), (12, alert_row(12))], "correlate", 2)
+    alone = ALERTS.alone(block, 1)
+    assert ALERTS.rows(Record(ALERTS_HISTORY.name, alone)).rows == [ALERTS.rows(block).rows[1]]
+    value = encode(incident())
+    assert TABLES[INCIDENTS.name].alone(Record(INCIDENTS.name, value), 0) == value
+
+
 def test_a_dead_letter_names_the_failed_record() -> None:
     """Its place is the failed record's; written by hand, without our headers, it is its own."""
     table = TABLES[DEADLETTERS.name]
-    letter = DeadLetter("normalize", "bad_json", "no", "alerts.raw", 3, 9, NOW, b"k", b"\xff")
+    letter = DeadLetter("normalize", "bad_json", "no", "alerts.raw", 3, 9, NOW, b"k", b"\xff", row=5)
     record = Record(DEADLETTERS.name, b"\xff", 4, key=b"k", headers=letter.headers())
     (row,), _ = table.rows(record)
     assert row.data == pack_row_of(letter)
     (row,), _ = table.rows(Record(DEADLETTERS.name, None, 4, 1))
-    assert values(row.data, len(table.columns)) == [NOW, "", "", "", b"", b"", DEADLETTERS.name, 1, 4]
+    assert values(row.data, len(table.columns)) == [NOW, "", "", "", b"", b"", DEADLETTERS.name, 1, 4, 0]
 
 
 def pack_row_of(letter: DeadLetter) -> bytes:
     fields = (letter.at, letter.stage, letter.reason, letter.error, letter.key, letter.body)
-    return b"".join(msgspec.msgpack.encode(v) for v in (*fields, letter.topic, letter.partition, letter.offset))
+    place = (letter.topic, letter.partition, letter.offset, letter.row)
+    return b"".join(msgspec.msgpack.encode(v) for v in (*fields, *place))
 
 
 @pytest.mark.parametrize("topic", [topic.name for topic in WRITTEN_TOPICS])
@@ -114,19 +146,30 @@ def test_a_batch_is_the_rows_of_its_records() -> None:
     """Rows keep their order; the token names table, topic, partition and offsets; undecodable records are told."""
     rows = [alert_row(n) for n in range(3)]
     records = [history(10, [(0, rows[0]), (1, rows[1])]), Record(ALERTS.topic, b"?", 11), history(12, [(2, rows[2])])]
-    batch = form(ALERTS, records, {})
-    assert batch.body == b"".join(pack_row(row) for row in rows)
-    assert batch.row_count == 3
-    assert batch.token == "alerts:alerts.history:0:10-12"
+    batch = form(ALERTS, "", records, {})
+    assert b"".join(batch.rows) == b"".join(pack_row(row) for row in rows)
+    assert len(batch) == 3
+    assert batch.token(0, 3) == "alerts:alerts.history:0:10-12"
+    assert batch.places == [(10, 0), (10, 1), (12, 0)]
     assert batch.marks == {"dedup/0": 2}
     assert [offset for offset, _ in batch.errors] == [11]
+
+
+def test_a_token_names_the_topic_that_was_read_and_the_rows_that_are_sent() -> None:
+    """A topic made anew has other tokens for the same offsets; parts of a batch have their own, the same every time."""
+    records = [history(n, [(n, alert_row(n))]) for n in range(4)]
+    old, new = form(ALERTS, "a1", records, {}), form(ALERTS, "b2", records, {})
+    assert old.token(0, 4) == "alerts:alerts.history:a1:0:0-3"
+    assert new.token(0, 4) == "alerts:alerts.history:b2:0:0-3"
+    assert old.token(0, 2) == "alerts:alerts.history:a1:0:0-3:0.0-1.0"
+    assert len({old.token(start, stop) for start in range(4) for stop in range(start + 1, 5)}) == 10
 
 
 def test_the_same_records_are_the_same_batch() -> None:
     """After a crash the range is formed again to the byte; the given marks stay as they are."""
     records = [history(n, [(n, alert_row(n, labels={"b": "1", "a": "2"}))]) for n in range(20)]
     marks = {"dedup/0": 4}
-    assert form(ALERTS, records, marks) == form(ALERTS, records, marks)
+    assert form(ALERTS, "", records, marks) == form(ALERTS, "", records, marks)
     assert marks == {"dedup/0": 4}
 
 
@@ -139,25 +182,25 @@ def test_what_a_crashed_worker_wrote_twice_is_dropped() -> None:
         history(2, [(1, alert_row(1))], partition=1),
         history(3, [(2, alert_row(2))], stage="correlate"),
     ]
-    batch = form(ALERTS, records, {"correlate/0": 2})
-    assert batch.row_count == 4
+    batch = form(ALERTS, "", records, {"correlate/0": 2})
+    assert len(batch) == 4
     assert batch.marks == {"dedup/0": 3, "dedup/1": 1}
 
 
 def test_rows_of_one_offset_stay_together() -> None:
     """One input record may end in several rows; all of them count, once."""
     block = [(5, alert_row(5, 0)), (5, alert_row(5, 1))]
-    batch = form(ALERTS, [history(0, block), history(1, block)], {})
-    assert batch.row_count == 2
-    assert form(ALERTS, [history(2, block)], batch.marks).row_count == 0
+    batch = form(ALERTS, "", [history(0, block), history(1, block)], {})
+    assert len(batch) == 2
+    assert len(form(ALERTS, "", [history(2, block)], batch.marks)) == 0
 
 
 def test_a_batch_of_several_partitions_is_refused() -> None:
     """A token is for one range of one partition of the table's topic."""
     with pytest.raises(ValueError, match="one partition"):
-        form(ALERTS, [Record(ALERTS.topic, b"", 0, 0), Record(ALERTS.topic, b"", 0, 1)], {})
+        form(ALERTS, "", [Record(ALERTS.topic, b"", 0, 0), Record(ALERTS.topic, b"", 0, 1)], {})
     with pytest.raises(ValueError, match=r"alerts\.history"):
-        form(ALERTS, [Record(INCIDENTS.name, b"")], {})
+        form(ALERTS, "", [Record(INCIDENTS.name, b"")], {})
 
 
 @given(
@@ -175,7 +218,7 @@ def test_marks_count_every_offset_once(sizes: list[int], cuts: list[int], batch_
     marks: dict[str, int] = {}
     body = b""
     for start in range(0, len(records), batch_size):
-        batch = form(ALERTS, records[start : start + batch_size], marks)
+        batch = form(ALERTS, "", records[start : start + batch_size], marks)
         marks |= batch.marks
-        body += batch.body
+        body += b"".join(batch.rows)
     assert body == b"".join(pack_row(alert_row(at)) for at in range(ends[-1]))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS, REJECTIONS
+from schemas.wire.alert import Action
 from schemas.wire.codec import encode
 from schemas.wire.incident import Status
 from schemas.wire.rows import AlertOutcome, AlertRow, uuid_column
@@ -15,11 +16,11 @@ from tests.clickhouse.samples import NOW, UUID, Record, alert_row, change, histo
 
 async def write(client: ClickHouse, topic: str, values: list[Any]) -> None:
     records = [Record(topic, encode(value), n) for n, value in enumerate(values)]
-    await client.insert(form(TABLES[topic], records, {}))
+    await client.insert(form(TABLES[topic], "", records, {}))
 
 
 async def write_alerts(client: ClickHouse, rows: list[AlertRow]) -> None:
-    await client.insert(form(TABLES[ALERTS_HISTORY.name], [history(0, list(enumerate(rows)))], {}))
+    await client.insert(form(TABLES[ALERTS_HISTORY.name], "", [history(0, list(enumerate(rows)))], {}))
 
 
 async def test_conservation_shows_doubles_and_holes(clickhouse: ClickHouse) -> None:
@@ -41,7 +42,9 @@ async def test_conservation_shows_doubles_and_holes(clickhouse: ClickHouse) -> N
 
 
 async def test_noise(clickhouse: ClickHouse) -> None:
-    """Noisiest keys with their newest summary, and the share of alerts that opened nothing."""
+    """Noisiest keys with their newest summary, and the share of triggers that opened nothing. Of a service whose every
+    alert opened an incident and was acknowledged and resolved that share is 0, and its key is not noisier for it.
+    """
     repeat = AlertOutcome.DEDUPLICATED
     other = uuid_column(UUID.bytes[::-1])
     rows = [
@@ -51,6 +54,14 @@ async def test_noise(clickhouse: ClickHouse) -> None:
         alert_row(3, outcome=repeat),
         alert_row(4, service="cart", fingerprint=other),
         alert_row(5, tenant="another"),
+        *(
+            alert_row(6 + n, service="cart", fingerprint=other, action=action, outcome=outcome, received_at=NOW + 20)
+            for n, (action, outcome) in enumerate(
+                [(Action.ACKNOWLEDGE, AlertOutcome.ACKNOWLEDGED)] * 3 + [(Action.RESOLVE, AlertOutcome.RESOLVED)] * 3
+            )
+        ),
+        alert_row(20, action=Action.RESOLVE, outcome=AlertOutcome.RESOLVED, summary="over", received_at=NOW + 30),
+        alert_row(21, service="quiet", action=Action.RESOLVE, outcome=AlertOutcome.UNMATCHED),
     ]
     await write_alerts(clickhouse, rows)
     scope = {"tenant": "default", "since": 0}
@@ -61,8 +72,11 @@ async def test_noise(clickhouse: ClickHouse) -> None:
         {"service": "cart", "alerts": 1, "opened": 1, "reduction": 0.0},
     ]
     assert await clickhouse.query(queries.OUTCOMES, {"since": 0}) == [
+        {"outcome": "acknowledged", "count": 3},
         {"outcome": "deduplicated", "count": 3},
         {"outcome": "opened", "count": 3},
+        {"outcome": "resolved", "count": 4},
+        {"outcome": "unmatched", "count": 1},
     ]
 
 

@@ -3,15 +3,17 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
-from schemas.topics import ALERTS_HISTORY, INCIDENTS
+from schemas.topics import ALERTS_HISTORY, DEADLETTERS, INCIDENTS
 from schemas.wire.rows import AlertOutcome
 from sinks.clickhouse.batches import Batch, form
 from sinks.clickhouse.client import ClickHouse, ClickHouseError
 from sinks.clickhouse.migrate import migrate
 from sinks.clickhouse.tables import TABLES
+from sinks.clickhouse.writer import Writer
 from streams.history.queries import CONSERVATION, OUTCOMES
 from tests.clickhouse.conftest import TOKEN, Server
 from tests.clickhouse.samples import Record, alert_row, history
@@ -25,7 +27,7 @@ def batch(first: int, count: int, per_record: int = 100) -> Batch:
         history(n, [(at, alert_row(at)) for at in range(n * per_record, (n + 1) * per_record)])
         for n in range(first, first + count // per_record)
     ]
-    return form(ALERTS, records, {})
+    return form(ALERTS, "", records, {})
 
 
 async def test_a_repeated_batch_writes_nothing(clickhouse: ClickHouse) -> None:
@@ -56,33 +58,85 @@ async def test_300_000_rows_in_one_insert(clickhouse: ClickHouse) -> None:
 
 async def test_an_empty_batch_asks_nothing(clickhouse: ClickHouse) -> None:
     """Tombstones alone make a batch without rows; it is done at once, even without a server."""
-    empty = form(TABLES[INCIDENTS.name], [Record(INCIDENTS.name, None, 5)], {})
-    assert empty.row_count == 0
+    empty = form(TABLES[INCIDENTS.name], "", [Record(INCIDENTS.name, None, 5)], {})
+    assert len(empty) == 0
     await ClickHouse("http://127.0.0.1:1", TOKEN, "x").insert(empty)
 
 
 async def test_a_refused_insert_says_why_without_the_rows(clickhouse: ClickHouse) -> None:
     """The error has ClickHouse's number and the range, and nothing of the rows; the table has none of them."""
     record = history(0, [(0, alert_row(0, summary="swordfish"))])
-    broken = form(ALERTS, [record], {})
-    cut = Batch(
-        table=ALERTS,
-        partition=0,
-        first_offset=0,
-        last_offset=0,
-        row_count=1,
-        body=broken.body[:-20],
-        marks={},
-        errors=(),
-    )
+    broken = form(ALERTS, "", [record], {})
+    cut = replace(broken, rows=[broken.rows[0][:-20]])
     with pytest.raises(ClickHouseError) as caught:
         await clickhouse.insert(cut)
     assert caught.value.code
-    assert cut.token in str(caught.value)
+    assert cut.token(0, 1) in str(caught.value)
     assert "swordfish" not in str(caught.value)
     assert await clickhouse.query("SELECT count() AS n FROM alerts") == [{"n": 0}]
     await clickhouse.insert(broken)  # the failed attempt did not use up the token
     assert await clickhouse.query("SELECT count() AS n FROM alerts") == [{"n": 1}]
+
+
+async def test_a_topic_made_anew_drops_no_rows(clickhouse: ClickHouse) -> None:
+    """The same offsets of another topic of that name are other rows; those of the same topic are repeats."""
+    records = [history(0, [(0, alert_row(0, summary="of the old topic"))])]
+    again = [history(0, [(0, alert_row(0, summary="of the new topic"))])]
+    for topic_id, found in (("a1", records), ("a1", again), ("b2", again), ("b2", again)):
+        await clickhouse.insert(form(ALERTS, topic_id, found, {}))
+    rows = await clickhouse.query("SELECT summary FROM alerts ORDER BY summary")
+    assert [row["summary"] for row in rows] == ["of the new topic", "of the old topic"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "row", "reason", "refused"),
+    [
+        ("ALTER TABLE alerts ADD CONSTRAINT known CHECK summary != 'bad'", {}, "469 VIOLATED_CONSTRAINT", True),
+        ("SELECT 1", {"labels": "no map"}, "44 ILLEGAL_COLUMN", True),
+        ("ALTER TABLE alerts MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1", {},
+         "252 TOO_MANY_PARTS", False),
+        ("ALTER TABLE alerts DROP COLUMN rule", {}, "16 NO_SUCH_COLUMN_IN_TABLE", False),
+        ("DROP TABLE alerts", {}, "60 UNKNOWN_TABLE", False),
+    ],
+)  # fmt: skip
+async def test_what_is_about_the_rows_is_told_from_what_is_not(
+    clickhouse: ClickHouse, spoil: str, row: dict[str, object], reason: str, refused: bool
+) -> None:
+    """The engine's own errors, each with number and name: a table that does not fit now is waited for, rows that never
+    will are refused. Nothing of either is written, and nothing that was not written is answered as if it were.
+    """
+    writer = Writer(ALERTS, clickhouse)
+    await clickhouse.insert(batch(0, 100))
+    await clickhouse.command(spoil)
+    bad = form(ALERTS, "", [history(9, [(900, alert_row(900, summary="bad", **row))])], {})
+    if refused:
+        assert await writer.write(bad, 0, 1) == reason
+    else:
+        with pytest.raises(ClickHouseError) as caught:
+            await writer.write(bad, 0, 1)
+        assert writer.reason(caught.value) == reason
+    if "DROP TABLE" not in spoil:
+        assert await clickhouse.query("SELECT count() AS n FROM alerts") == [{"n": 100}]
+
+
+async def test_a_server_that_is_away_or_shut_is_waited_for(server: Server) -> None:
+    """No connection and a wrong password are no refusal of rows; the reason has no password in it."""
+    for url, token, reason in (
+        ("http://127.0.0.1:1", TOKEN, "OperationalError"),
+        (server.url, "wrong-token", "516 AUTHENTICATION_FAILED"),
+    ):
+        async with ClickHouse(url, token, "default") as client:
+            writer = Writer(ALERTS, client)
+            with pytest.raises(ClickHouseError) as caught:
+                await writer.write(batch(0, 100), 0, 100)
+            assert writer.reason(caught.value) == reason
+
+
+def test_a_refused_dead_letter_makes_no_other(server: Server) -> None:
+    """A letter about a letter would be refused again, for ever."""
+    table = TABLES[DEADLETTERS.name]
+    letters = form(table, "", [Record(DEADLETTERS.name, b"x")], {})
+    assert Writer(table, ClickHouse(server.url, TOKEN, "default")).dead_letter(letters, 0, "117 INCORRECT_DATA") is None
 
 
 async def test_a_wrong_token_or_no_server_is_an_error(server: Server) -> None:

@@ -190,6 +190,24 @@ class Rig:
             for dead in members:
                 await client._send_request(LeaveGroupRequest(self.group, dead), coordinator)
 
+    async def remake(self, topic: str) -> None:
+        """Delete a topic and make it again under the same name."""
+        async with admin(self.bootstrap) as client:
+            await client.delete_topics([topic])
+
+            async def gone() -> bool:
+                return topic not in await client.list_topics()
+
+            await until(gone, 10, "the topic's deletion")
+
+            async def made() -> bool:
+                answer = await client.create_topics(
+                    [NewTopic(topic, self.partitions, 1, topic_configs={"cleanup.policy": "compact"})]
+                )
+                return bool(answer.topic_errors[0][1] == 0)
+
+            await until(made, 10, "the topic's creation", every=0.2)
+
     def close(self) -> None:
         """End every process."""
         for worker in self.workers:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -114,33 +115,73 @@ STAGES: dict[str, Callable[[Params], Any]] = {
 TIMED = ("windows",)
 
 
+@dataclass(frozen=True)
+class FileBatch:
+    """A batch of FileBatchSink; its entries are its records."""
+
+    topic_id: str
+    number: int
+    records: Sequence[Record]
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Of each record."""
+        return [(record.offset, 0) for record in self.records]
+
+
 class FileBatchSink:
-    """Appends each try of a batch to `batches.jsonl`; fails while `down` exists; stops dead while `hold` does."""
+    """Appends each try of a batch to `batches.jsonl`; fails while `down` exists; stops dead while `hold` does.
+
+    While `picky` exists it refuses whatever holds a value that begins with `bad`. With the file `hold-at-<n>` it stops
+    dead after it wrote entries that begin with the n-th of their batch.
+    """
 
     max_records = 500
     max_bytes = 1_000_000
     linger = 0.05
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, dead: str) -> None:
         self._directory = directory
+        self._dead = dead
 
-    def form(self, topic: str, partition: int, records: Sequence[Record], marks: dict[str, int]) -> Any:
-        """The offsets and a running number that only marks can know."""
+    def form(
+        self, topic: str, topic_id: str, partition: int, records: Sequence[Record], marks: dict[str, int]
+    ) -> FileBatch:
+        """The records, and a running number that only marks can know."""
         marks["batches"] = marks.get("batches", 0) + 1
-        return {
-            "partition": partition,
-            "offsets": [record.offset for record in records],
-            "values": [(record.value or b"").decode() for record in records],
-            "number": marks["batches"],
-        }
+        return FileBatch(topic_id, marks["batches"], records)
 
-    async def write(self, batch: Any) -> None:
+    async def write(self, batch: FileBatch, start: int, stop: int) -> str | None:
         """Write a line; whether the caller learns of it depends on the files in the directory."""
         if (self._directory / "down").exists():
             raise ConnectionError("down")
-        _line(self._directory / "batches.jsonl", batch)
-        while (self._directory / "hold").exists():  # noqa: ASYNC110
+        records = batch.records[start:stop]
+        values = [(record.value or b"").decode() for record in records]
+        if (self._directory / "picky").exists() and any(value.startswith("bad") for value in values):
+            return "bad value"
+        line = {
+            "partition": records[0].partition,
+            "offsets": [record.offset for record in records],
+            "values": values,
+            "number": batch.number,
+            "topic_id": batch.topic_id,
+        }
+        _line(self._directory / "batches.jsonl", line)
+        while (self._directory / "hold").exists() or (self._directory / f"hold-at-{start}").exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+        return None
+
+    def reason(self, error: Exception) -> str:
+        """The error's text."""
+        return str(error)
+
+    def dead_letter(self, batch: FileBatch, entry: int, refusal: str) -> Out | None:
+        """The refused record with the reason and its place; none for a value `bad and gone`."""
+        record = batch.records[entry]
+        if record.value == b"bad and gone":
+            return None
+        place = f"{record.partition}/{record.offset} {refusal}".encode()
+        return (self._dead, record.key, record.value, record.partition, (("reason", place),))
 
 
 class FileTaskSink:
@@ -158,11 +199,13 @@ class FileTaskSink:
         return record.key or b""
 
     async def perform(self, record: Record) -> Sequence[Any]:
-        """Do nothing, slowly enough to be interrupted."""
+        """Do nothing, slowly enough to be interrupted; a value `bad` raises."""
         key = (record.key or b"").decode()
         line = {"key": key, "partition": record.partition, "offset": record.offset}
         _line(self._directory / "tasks.jsonl", {**line, "what": "begin", "at": time.monotonic()})
         await asyncio.sleep(0.001)
+        if record.value == b"bad":
+            raise LookupError("the sink does not know what to do")
         while (self._directory / f"wait-{key}").exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         _line(self._directory / "tasks.jsonl", {**line, "what": "end", "at": time.monotonic()})

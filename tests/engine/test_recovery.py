@@ -2,13 +2,12 @@
 
 import time
 
-from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.engine.broker import Broker, Item
 from streams.engine.changelog import OWN, POS, Owner, Position, own_record, pos_record
 from tests.engine.conftest import MakeRig
-from tests.engine.harness import Rig, admin, check_counts, until
+from tests.engine.harness import admin, check_counts, until
 
 
 async def test_a_million_keys_are_recovered_within_60_seconds(make_rig: MakeRig, store: str) -> None:
@@ -174,7 +173,7 @@ async def test_a_source_made_anew_is_read_from_its_beginning_and_said_so(make_ri
     first = rig.worker(store=store)
     await rig.drained()
     assert await first.terminate() == 0
-    await _remake(rig, rig.source)
+    await rig.remake(rig.source)
     await rig.load(1_000, 50)
     second = rig.worker(store=store)
     await rig.drained()
@@ -189,27 +188,9 @@ async def test_a_changelog_made_anew_gets_the_whole_table(make_rig: MakeRig) -> 
     first = rig.worker(store="rocksdict")
     await rig.drained()
     assert await first.terminate() == 0
-    await _remake(rig, rig.changelog)
+    await rig.remake(rig.changelog)
     await rig.load(100, 10)
     second = rig.worker(store="rocksdict")
     await rig.drained()
     assert "writing the whole table to it" in second.log
     await rig.check()
-
-
-async def _remake(rig: Rig, topic: str) -> None:
-    async with admin(rig.bootstrap) as client:
-        await client.delete_topics([topic])
-
-        async def gone() -> bool:
-            return topic not in await client.list_topics()
-
-        await until(gone, 10, "the topic's deletion")
-
-        async def made() -> bool:
-            answer = await client.create_topics(
-                [NewTopic(topic, rig.partitions, 1, topic_configs={"cleanup.policy": "compact"})]
-            )
-            return bool(answer.topic_errors[0][1] == 0)
-
-        await until(made, 10, "the topic's creation", every=0.2)

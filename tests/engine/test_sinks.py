@@ -111,6 +111,78 @@ async def test_a_sink_keeps_its_batches_through_join_and_leave(make_rig: MakeRig
     await _check_batches(rig, [first, second])
 
 
+def _offsets(worker: Worker) -> list[int]:
+    """The offsets written, in the order of writing, without batches that were repeated as they were."""
+    batches = [batch["offsets"] for batch in lines(worker.directory / "batches.jsonl")]
+    once = [batch for number, batch in enumerate(batches) if not number or batches[number - 1] != batch]
+    return [offset for batch in once for offset in batch]
+
+
+async def _load_with_bad(rig: Rig, *bad: int) -> None:
+    """300 records of partition 0, of which those at `bad` have a value that a picky sink refuses."""
+    await rig.send([(b"k%d" % n, b"bad" if n in bad else b"%d" % n) for n in range(300)])
+
+
+async def test_a_refused_record_becomes_a_dead_letter_and_all_others_are_written_once(
+    make_rig: MakeRig, store: str
+) -> None:
+    """Bad records at both ends, side by side and alone: each is one dead letter that says why, and nothing waits."""
+    rig = await make_rig(partitions=1)
+    bad = [0, 137, 138, 200, 299]
+    await _load_with_bad(rig, *bad)
+    await rig.send([(b"k", b"bad and gone")])
+    worker = rig.worker(run="batch_sink", store=store)
+    (worker.directory / "picky").touch()
+    await rig.drained()
+    assert _offsets(worker) == [offset for offset in range(300) if offset not in bad]
+    letters = await rig.read(rig.dead)
+    assert [letter.headers for letter in letters] == [(("reason", f"0/{offset} bad value".encode()),) for offset in bad]
+    assert worker.metric("dead_letters_total") == len(bad) + 1
+    assert "rows were refused for what they hold and are dead letters" in worker.log
+
+
+async def test_a_kill_in_the_middle_of_a_split_doubles_nothing(make_rig: MakeRig, store: str) -> None:
+    """A part of a refused batch is in doubt when the worker dies, and nothing is refused any more when it lives again:
+    the same part comes again, and only the rest after it.
+    """
+    rig = await make_rig(partitions=1)
+    await _load_with_bad(rig, 200)
+    worker = rig.worker(run="batch_sink", store=store)
+    (worker.directory / "picky").touch()
+    (worker.directory / "hold-at-0").touch()
+    await until(lambda: len(lines(worker.directory / "batches.jsonl")) == 1, 20, "a part in doubt")
+    (part,) = lines(worker.directory / "batches.jsonl")
+    await rig.kill(worker)
+    (worker.directory / "picky").unlink()
+    (worker.directory / "hold-at-0").unlink()
+    rig.worker(run="batch_sink", store=store)
+    await rig.drained()
+    assert part["offsets"][-1] < 200
+    assert lines(worker.directory / "batches.jsonl")[1] == part
+    assert _offsets(worker) == list(range(300))
+    assert await rig.read(rig.dead) == []
+
+
+async def test_a_topic_made_anew_is_written_from_its_beginning(make_rig: MakeRig, store: str) -> None:
+    """Deleted and made again with more records than before, so that offsets tell nothing: its id does."""
+    rig = await make_rig(partitions=1)
+    await rig.load(1_000, 10)
+    worker = rig.worker(run="batch_sink", store=store)
+    await rig.drained()
+    assert await worker.terminate() == 0
+    await rig.remake(rig.source)
+    await rig.load(3_000, 10)
+    rig.worker(run="batch_sink", store=store)
+    await rig.drained()
+    batches = lines(worker.directory / "batches.jsonl")
+    ids = list(dict.fromkeys(batch["topic_id"] for batch in batches))
+    assert len(ids) == 2
+    assert all(len(topic_id) == 32 for topic_id in ids)
+    offsets = {topic_id: [n for b in batches if b["topic_id"] == topic_id for n in b["offsets"]] for topic_id in ids}
+    assert offsets == {ids[0]: list(range(1_000)), ids[1]: list(range(3_000))}
+    assert "the topic was made anew; starting over" in worker.log
+
+
 def _tasks(worker: Worker) -> list[dict[str, Any]]:
     return lines(worker.directory / "tasks.jsonl")
 
@@ -174,3 +246,18 @@ async def test_unfinished_tasks_are_done_again_after_a_kill(make_rig: MakeRig) -
     assert ended == {(place, offset) for place, end in ends.items() for offset in range(end)}
     assert all(task["offset"] >= acknowledged[task["partition"]] for task in tasks[before:])
     assert {record.value for record in await rig.read(rig.output)} == {b"%d" % number for number in range(4_000)}
+
+
+async def test_a_task_that_raises_is_a_dead_letter_and_nothing_else_notices(make_rig: MakeRig) -> None:
+    """The record goes to the dead letters with the error; its key's next record and all others are done."""
+    rig = await make_rig(partitions=1)
+    await rig.load(50, 50)
+    await rig.send([(b"k7", b"bad"), (b"k7", b"after")])
+    worker = rig.worker(run="task_sink")
+    await rig.drained()
+    assert worker.alive
+    (letter,) = await rig.read(rig.dead)
+    assert (letter.key, letter.value) == (b"k7", b"bad")
+    assert letter.headers == (("reason", b"0/50 the sink does not know what to do"),)
+    values = {record.value for record in await rig.read(rig.output)}
+    assert values == {b"after", *(b"%d" % number for number in range(50))}

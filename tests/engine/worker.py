@@ -58,9 +58,14 @@ def main() -> int:
             feeds=[params.source],
         )
     if params.run == "batch_sink":
-        engine.batches(params.run, params.source, stages.FileBatchSink(directory), table=table)
+        engine.batches(params.run, params.source, stages.FileBatchSink(directory, params.dead), table=table)
     elif params.run == "task_sink":
-        engine.tasks(params.run, params.source, stages.FileTaskSink(directory, params.output))
+        engine.tasks(
+            params.run,
+            params.source,
+            stages.FileTaskSink(directory, params.output),
+            dead_letters=stages.dead_letters(params),
+        )
     else:
         engine.stage(
             params.run,

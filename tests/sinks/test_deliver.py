@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from prometheus_client import REGISTRY
 
 from schemas.control import Destination, control_key, dump
 from schemas.wire.notification import Delivery, Outcome
+from sinks.channels import CHANNELS, Request
 from sinks.deliver import Deliverer, backoff
 from sinks.outbound import TIMEOUT, Outbound
 from streams.control.state import Control
@@ -121,6 +123,28 @@ async def test_three_retries_with_doubling_waits() -> None:
     assert all(gap >= 1000 * slept - 1 for gap, slept in zip(gaps, time.sleeps, strict=True))
     assert len({request.headers["webhook-id"] for request, _ in server.requests}) == 1
     assert len({body for _, body in server.requests}) == 1
+
+
+@pytest.mark.parametrize("part", ["render", "classify"])
+async def test_an_exception_in_a_channel_is_a_failed_delivery(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: str
+) -> None:
+    """The attempt fails with the kind of the exception; its text goes nowhere, and the next delivery goes on."""
+
+    def broken(*_: object) -> Request:
+        raise LookupError("sword" + "fish")
+
+    async with delivering_to() as (server, deliverer, time):
+        with monkeypatch.context() as patch:
+            patch.setitem(CHANNELS, "webhook", replace(CHANNELS["webhook"], **{part: broken}))
+            (row,) = await deliverer.deliver(notification())
+        assert (row.outcome, row.error) == (Outcome.FAILED, "channel_error: LookupError")
+        assert row.sent_at == (0 if part == "render" else time.now)
+        assert len(server.requests) == (0 if part == "render" else 1)
+        assert (await deliverer.deliver(notification(1)))[-1].outcome == Outcome.DELIVERED
+    shown = "".join(capsys.readouterr())
+    assert "LookupError" in shown
+    assert "swordfish" not in shown
 
 
 def test_waits_differ_between_notifications() -> None:

@@ -10,7 +10,7 @@ import msgspec
 from schemas import topics
 from schemas.fingerprint import uuid7
 from schemas.records import Output
-from schemas.wire.alert import RawEvent
+from schemas.wire.alert import RawEvent, Severity
 from schemas.wire.codec import (
     decode_block,
     decode_incident,
@@ -22,7 +22,7 @@ from schemas.wire.codec import (
 from schemas.wire.deadletter import DeadLetter
 from schemas.wire.incident import Incident, IncidentEvent
 from schemas.wire.notification import Notification
-from schemas.wire.rows import AlertOutcome
+from schemas.wire.rows import ALERT_VALUES, AlertOutcome, AlertRow
 from schemas.wire.verdict import REPLY, ReplyTo, Verdict
 from streams.control.state import Control
 from streams.stages import correlate_table, dedup_entry
@@ -138,6 +138,14 @@ class Path:
         return [AlertOutcome(_column(row, 10)).name.lower() for row in rows]
 
     @property
+    def severities(self) -> list[tuple[Severity, Severity]]:
+        """The severity of every alert after rules and before, in the order they ended."""
+        names = AlertRow.__struct_fields__
+        places = names.index("severity"), names.index("severity_raw")
+        rows = [row for block in self._blocks() for row in block.rows]
+        return [(Severity(_column(row, places[0])), Severity(_column(row, places[1]))) for row in rows]
+
+    @property
     def incidents(self) -> dict[bytes, Incident]:
         """The newest version of each incident."""
         found = [decode_incident(record.value) for record in self.logs[topics.INCIDENTS.name] if record.value]
@@ -178,8 +186,8 @@ class Path:
 
 
 def _column(row: bytes, index: int) -> Any:
-    """One column of a packed row: it is an array without its header, so a 27-element header is put back."""
-    return msgspec.msgpack.decode(b"\xdc\x00\x1b" + row)[index]
+    """One column of a packed row: it is an array without its header, which is put back."""
+    return msgspec.msgpack.decode(b"\xdc" + ALERT_VALUES.to_bytes(2, "big") + row)[index]
 
 
 def control(*records: tuple[str, dict[str, Any]]) -> Control:

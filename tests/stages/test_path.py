@@ -256,6 +256,16 @@ def test_a_resolved_incident_leaves_the_compacted_topic_after_its_retention() ->
     assert tombstones == [i.incident_id for i in path.incidents.values() if i.status is Status.RESOLVED]
 
 
+def test_history_keeps_the_severity_before_rules_as_well() -> None:
+    """What a rule made of a trigger and what its sender said are both in its row; without a rule they are equal."""
+    lower = ("rule/default/lower", {"id": "lower", "match": ['source="host-1"'], "severity": "info"})
+    ruled, plain = Path(control(lower)), Path()
+    ruled.push("trigger", "cpu", "critical")
+    plain.push("trigger", "cpu", "error")
+    assert ruled.severities == [(Severity.INFO, Severity.CRITICAL)]
+    assert plain.severities == [(Severity.ERROR, Severity.ERROR)]
+
+
 def test_rules_set_severity_and_labels_in_order() -> None:
     """Rules apply in their order; the last severity wins."""
     first = ("rule/default/a", {"id": "a", "order": 1, "match": ['source="host-1"'], "severity": "warning"})

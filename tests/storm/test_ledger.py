@@ -34,7 +34,7 @@ def _without(rows: Iterable[AlertRow], *places: tuple[str, int, int]) -> list[Al
 
 
 def _dead(topic: str, partition: int, offset: int) -> DeadLetterRow:
-    return DeadLetterRow(NOW, "normalize", "bad", "", b"", b"", topic, partition, offset)
+    return DeadLetterRow(NOW, "normalize", "bad", "", b"", b"", topic, partition, offset, 0)
 
 
 def _delivery(number: int, attempt: int, outcome: str, at: int = NOW) -> DeliveryRow:
@@ -81,8 +81,10 @@ async def _write(clickhouse: ClickHouse, rows: Iterable[Row]) -> None:
                 partition=0,
                 first_offset=number,
                 last_offset=number,
-                row_count=len(packed),
-                body=b"".join(packed),
+                topic_id="",
+                rows=packed,
+                records=(),
+                places=(),
                 marks={},
                 errors=(),
             )

@@ -1,0 +1,141 @@
+"""A lane whose records are tasks outside Kafka, side by side, with prefix acknowledgement."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import Protocol
+
+from streams.engine import metrics
+from streams.engine.broker import Broker, Item, group
+from streams.engine.lane import DeadLetters, Lane, Output, Record
+
+log = logging.getLogger(__name__)
+
+
+class TaskSink(Protocol):
+    """Does one thing per record; records of equal `order_key` in order, others side by side."""
+
+    max_tasks: int
+    #: The longest that one record may honestly take, seconds.
+    patience: float
+
+    def order_key(self, record: Record) -> bytes: ...
+    async def perform(self, record: Record) -> Sequence[Output]:
+        """Do it and return what to send before the record is acknowledged."""
+
+
+class _Task:
+    __slots__ = ("done", "offset")
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        self.done = False
+
+
+class TaskLane(Lane):
+    """One asyncio task per record, at most `max_tasks` at once; offsets are acknowledged in order."""
+
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        name: str,
+        broker: Broker,
+        *,
+        sink: TaskSink,
+        dead_letters: DeadLetters,
+        partitions: dict[str, int],
+    ) -> None:
+        super().__init__(topic, partition, name, broker, None)
+        self._sink = sink
+        self._dead_letters = dead_letters
+        self._partitions = partitions
+        self._window: deque[_Task] = deque()
+        self._last: dict[bytes, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.stalled_after = sink.patience
+        self._slots = asyncio.Semaphore(sink.max_tasks)
+        self._groups: dict[tuple[str, int], list[Item]] = {}
+        self._ended_entries: list[_Task] = []
+        self._flush: asyncio.Task[None] | None = None
+        self._processed_total = metrics.PROCESSED.labels(name)
+
+    @property
+    def full(self) -> bool:
+        """Whether fetching must wait."""
+        return self.uncommitted >= self._sink.max_tasks
+
+    def receive(self, records: Sequence[Record]) -> None:
+        """Start a task for each record; records of one key wait for each other."""
+        self.awaited -= len(records)
+        if self.closed:
+            return
+        for record in self.fresh(records):
+            entry = _Task(record.offset)
+            self._window.append(entry)
+            self.processed = record.offset
+            key = self._sink.order_key(record)
+            task = asyncio.create_task(self._perform(record, entry, self._last.get(key)))
+            self._last[key] = task
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._performed, key))
+
+    async def close(self, patience: float) -> None:
+        """Give running tasks `patience` seconds; what is not done by then is done again by the next owner."""
+        self.closed = True
+        if self._tasks:
+            _, running = await asyncio.wait(set(self._tasks), timeout=patience)
+            for task in running:
+                task.cancel()
+            if running:
+                await asyncio.wait(running, timeout=1)
+        if self._flush is not None:
+            await asyncio.wait({self._flush}, timeout=1)
+            self._flush.cancel()
+
+    async def _perform(self, record: Record, entry: _Task, before: "asyncio.Task[None] | None") -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        async with self._slots:
+            if self.closed:
+                return
+            outputs = await self._outcome(record)
+        # Any end is progress: one slow record must not look like a lane that is stuck.
+        self.progress_at = time.monotonic()
+        group(outputs, self._partitions, self._groups)
+        self._ended_entries.append(entry)
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._flush_all(), name=f"{self.name}/{self.partition}")
+            self._flush.add_done_callback(self.ended)
+
+    async def _outcome(self, record: Record) -> Sequence[Output]:
+        try:
+            return await self._sink.perform(record)
+        except MemoryError:
+            raise
+        except Exception as error:
+            reason = type(error).__name__
+            log.error("%s: %s/%d@%d is a dead letter: %s", self.name, self.topic, self.partition, record.offset, reason)
+            metrics.DEAD_LETTERS.labels(self.name, reason).inc()
+            return [self._dead_letters(record, error, record.timestamp)]
+
+    async def _flush_all(self) -> None:
+        """What ended while one group was being sent goes out with the next."""
+        while self._ended_entries:
+            groups, self._groups = self._groups, {}
+            entries, self._ended_entries = self._ended_entries, []
+            await self.with_retries(partial(self.broker.send, groups), "sending")
+            for entry in entries:
+                entry.done = True
+            self._processed_total.inc(len(entries))
+            while self._window and self._window[0].done:
+                self.acknowledge(self._window.popleft().offset, 1)
+
+    def _performed(self, key: bytes, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if self._last.get(key) is task:
+            del self._last[key]
+        self.ended(task)
