@@ -6,7 +6,11 @@ Headers = list[tuple[str, bytes]]
 
 
 class DeadLetter(NamedTuple):
-    """One record for the topic `deadletters`. `at` is milliseconds since 1970 UTC; `reason` a short code."""
+    """One record for the topic `deadletters`. `at` is milliseconds since 1970 UTC; `reason` a short code.
+
+    With a `last_offset` it refers to the records from `offset` to there, both included, and has no body; with -1
+    it is about the one record at `offset`.
+    """
 
     stage: str
     reason: str
@@ -17,10 +21,11 @@ class DeadLetter(NamedTuple):
     at: int
     key: bytes
     body: bytes
+    last_offset: int = -1
 
     def headers(self) -> Headers:
         """The Kafka headers that carry everything but key and body."""
-        return [
+        headers = [
             ("stage", self.stage.encode()),
             ("reason", self.reason.encode()),
             ("error", self.error[:1000].encode("utf-8", "replace")),
@@ -29,6 +34,9 @@ class DeadLetter(NamedTuple):
             ("offset", str(self.offset).encode()),
             ("at", str(self.at).encode()),
         ]
+        if self.last_offset >= 0:
+            headers.append(("last_offset", str(self.last_offset).encode()))
+        return headers
 
     @classmethod
     def read(cls, key: bytes | None, value: bytes | None, headers: Headers) -> "DeadLetter":
@@ -38,9 +46,9 @@ class DeadLetter(NamedTuple):
         def text(name: str) -> str:
             return found.get(name, b"").decode("utf-8", "replace")
 
-        def number(name: str) -> int:
+        def number(name: str, default: int = 0) -> int:
             digits = text(name)
-            return int(digits) if digits.isdigit() else 0
+            return int(digits) if digits.isdigit() else default
 
         return cls(
             stage=text("stage"),
@@ -52,4 +60,5 @@ class DeadLetter(NamedTuple):
             at=number("at"),
             key=key or b"",
             body=value or b"",
+            last_offset=number("last_offset", -1),
         )

@@ -169,7 +169,8 @@ class RejectionRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Table `dead_letters`; topic, partition and offset are the failed record's."""
+    """Table `dead_letters`; topic, partition and offset are the failed record's, `kafka_last_offset` the last
+    failed record's where there are several."""
 
     at: int
     stage: str
@@ -180,6 +181,7 @@ class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     kafka_topic: str
     kafka_partition: int
     kafka_offset: int
+    kafka_last_offset: int
 
 
 Row = AlertRow | IncidentRow | IncidentEventRow | DeliveryRow | ChangeRow | RejectionRow | DeadLetterRow

@@ -199,6 +199,7 @@ def _dead_letters(record: Record) -> Rows:
             kafka_topic=topic,
             kafka_partition=partition,
             kafka_offset=offset,
+            kafka_last_offset=max(offset, letter.last_offset),
         )
     )
 

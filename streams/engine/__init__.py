@@ -9,5 +9,17 @@ changelog flush, then the offset. So state is exact, and outputs are at least on
 from streams.engine.app import Engine
 from streams.engine.effects import BatchSink, TaskSink
 from streams.engine.lane import DeadLetters, Output, Record, Stage, TableSpec
+from streams.engine.losses import Loss, reason
 
-__all__ = ["BatchSink", "DeadLetters", "Engine", "Output", "Record", "Stage", "TableSpec", "TaskSink"]
+__all__ = [
+    "BatchSink",
+    "DeadLetters",
+    "Engine",
+    "Loss",
+    "Output",
+    "Record",
+    "Stage",
+    "TableSpec",
+    "TaskSink",
+    "reason",
+]

@@ -5,19 +5,21 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import faust
 from faust.types import TP
+from xxhash import xxh3_64_intdigest
 
 from streams.engine import metrics
-from streams.engine.broker import Broker
+from streams.engine.broker import OVERHEAD, Broker
 from streams.engine.changelog import OWN, Owner, Position, Replay, own_record
 from streams.engine.effects import BatchLane, BatchSink, TaskLane, TaskSink
-from streams.engine.lane import DeadLetters, FencedError, Lane, Stage, StageLane, Table, TableSpec
+from streams.engine.lane import DeadLetters, FencedError, Lane, Output, Stage, StageLane, Table, TableSpec
+from streams.engine.losses import Loss
 from streams.engine.restore import catch_up, foreign, restore
 from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore, RocksStore, Store
@@ -27,6 +29,8 @@ from streams.engine.watch import Watchdog
 log = logging.getLogger(__name__)
 
 Hook = Callable[[], Awaitable[None]]
+#: Makes the dead letter of what the engine could not read or send, at a time in milliseconds.
+Losses = Callable[[Loss, int], Output]
 
 TICK_SECONDS = 1.0
 #: How long a revoked or stopping lane may finish its commit.
@@ -65,6 +69,7 @@ class Engine:
         *,
         data_dir: Path,
         store: str = "memory",
+        losses: Losses,
         outputs: Iterable[str] = (),
         session_timeout: float = 10.0,
         instance: str = "",
@@ -75,6 +80,7 @@ class Engine:
         self.ready = False
         self._clock = clock
         self._outputs = tuple(outputs)
+        self._losses = losses
         self._partitions: dict[str, int] = {}
         self._wirings: dict[str, Wiring] = {}
         self._store = store
@@ -158,7 +164,9 @@ class Engine:
         async def body(stream: Any) -> None:
             async for batch in stream.noack():
                 try:
-                    batch.lane.receive(batch.records)
+                    if batch.records:
+                        batch.lane.receive(batch.records)
+                    batch.lane.pass_over(batch.position - 1)
                 except Exception as error:
                     # Faust would start the agent anew and go on after the batch.
                     self._fail(error)
@@ -187,9 +195,9 @@ class Engine:
 
     # -- what the consumer asks
 
-    def readable(self) -> tuple[set[TP], bool]:
-        """Partitions to fetch from now, and whether those are all that are open."""
-        ready = {tp for tp, lane in self.lanes.items() if not lane.full and not lane.closed}
+    def readable(self, resting: Collection[TP]) -> tuple[set[TP], bool]:
+        """Partitions to fetch from now, without `resting`, and whether those are all that are open."""
+        ready = {tp for tp, lane in self.lanes.items() if not lane.full and not lane.closed and tp not in resting}
         return ready, len(ready) == len(self.lanes)
 
     def committable(self) -> dict[TP, int]:
@@ -238,6 +246,16 @@ class Engine:
         await self._watchdog.stop()
         for stop in self._stops:
             await stop()
+
+    async def bury(self, loss: Loss) -> None:
+        """Return once the broker has the dead letter of what was lost."""
+        topic, key, value, partition, headers = self._losses(loss, int(self._clock() * 1000))
+        if partition is None:
+            partition = xxh3_64_intdigest(key) % self._partitions[topic]
+        await self._broker.send({(topic, partition): [(key, value, headers)]})
+        metrics.DEAD_LETTERS.labels(loss.agent, loss.reason).inc()
+        log.error("%s: offsets %d to %d of %s/%d: %s: %s",
+                  loss.agent, loss.first, loss.last, loss.topic, loss.partition, loss.reason, loss.error)  # fmt: skip
 
     # -- opening
 
@@ -319,6 +337,7 @@ class Engine:
             replay.finish()
             store.end = fence
             state = PartitionState(store, spec.deadline)
+            state.max_value = self._broker.limit(spec.changelog) - OVERHEAD
             state.reassert(replay.disputed)
             await self._start(tp, Table(spec, tp.partition, state, owner), committed)
         except BaseException:
@@ -347,6 +366,7 @@ class Engine:
         lane = self._wirings[tp.topic].make(tp.partition, table)
         lane.failed = self._fail
         lane.foreign = self._foreign
+        lane.bury = self.bury
         lane.processed = lane.committed = start - 1
         if table is not None and (table.state.dirty or start != position + 1):
             # Settles what recovery disputed, and a position that was given up, before anything is processed.
@@ -362,6 +382,8 @@ class Engine:
         try:
             for topic in self._outputs:
                 self._partitions[topic] = await self._broker.partitions(topic)
+            changelogs = [wiring.table.changelog for wiring in self._wirings.values() if wiring.table is not None]
+            await self._broker.learn_limits([*self._outputs, *changelogs])
             for start in self._starts:
                 await start()
         except Exception as error:

@@ -81,6 +81,12 @@ class BatchLane(Lane):
         self.processed = records[-1].offset
         self._arrived.set()
 
+    def pass_over(self, offset: int) -> None:
+        """Move on behind what is written."""
+        if not self.closed and offset > self.processed:
+            self.processed = offset
+            self._arrived.set()
+
     async def close(self, patience: float) -> None:
         """Let the write in flight finish; what is only buffered is read again by the next owner."""
         self.closed = True
@@ -104,6 +110,10 @@ class BatchLane(Lane):
             await self._ready()
             if self._buffer and not self.closed:
                 await self._write(self._take(None), intended=False)
+            elif not self.closed:
+                changes, position = self._state.cut(self.processed)
+                await self.with_retries(partial(self.persist, changes, position), "position")
+                self.acknowledge(position.offset, 0)
 
     async def _until(self, condition: Any) -> None:
         while not condition() and not self.closed:
@@ -111,10 +121,15 @@ class BatchLane(Lane):
             await self._arrived.wait()
 
     async def _ready(self) -> None:
-        """Wait until there is a batch worth writing."""
+        """Wait until there is a batch worth writing, or nothing to write up to a later offset."""
         sink = self._sink
-        await self._until(lambda: self._buffer)
-        while not self.closed and len(self._buffer) < sink.max_records and self._buffered < sink.max_bytes:
+        await self._until(lambda: self._buffer or self.processed > self.committed)
+        while (
+            self._buffer
+            and not self.closed
+            and len(self._buffer) < sink.max_records
+            and self._buffered < sink.max_bytes
+        ):
             left = self._first_at + sink.linger - time.monotonic()
             if left <= 0:
                 return
@@ -184,11 +199,14 @@ class BatchLane(Lane):
 
 
 class _Task:
-    __slots__ = ("done", "offset")
+    """Up to which offset a task goes, and how many records it does."""
 
-    def __init__(self, offset: int) -> None:
+    __slots__ = ("count", "done", "offset")
+
+    def __init__(self, offset: int, count: int) -> None:
         self.offset = offset
-        self.done = False
+        self.count = count
+        self.done = not count
 
 
 class TaskLane(Lane):
@@ -227,7 +245,7 @@ class TaskLane(Lane):
         if self.closed:
             return
         for record in self.fresh(records):
-            entry = _Task(record.offset)
+            entry = _Task(record.offset, 1)
             self._window.append(entry)
             self.processed = record.offset
             key = self._sink.order_key(record)
@@ -235,6 +253,13 @@ class TaskLane(Lane):
             self._last[key] = task
             self._tasks.add(task)
             task.add_done_callback(partial(self._performed, key))
+
+    def pass_over(self, offset: int) -> None:
+        """Move on once everything before is done."""
+        if not self.closed and offset > self.processed:
+            self.processed = offset
+            self._window.append(_Task(offset, 0))
+            self._acknowledge_done()
 
     async def close(self, patience: float) -> None:
         """Give running tasks `patience` seconds; what is not done by then is done again by the next owner."""
@@ -271,12 +296,16 @@ class TaskLane(Lane):
         while self._ended_entries:
             groups, self._groups = self._groups, {}
             entries, self._ended_entries = self._ended_entries, []
-            await self.with_retries(partial(self.broker.send, groups), "sending")
+            await self.with_retries(partial(self.send, groups, self.processed), "sending")
             for entry in entries:
                 entry.done = True
             self._processed_total.inc(len(entries))
-            while self._window and self._window[0].done:
-                self.acknowledge(self._window.popleft().offset, 1)
+            self._acknowledge_done()
+
+    def _acknowledge_done(self) -> None:
+        while self._window and self._window[0].done:
+            entry = self._window.popleft()
+            self.acknowledge(entry.offset, entry.count)
 
     def _performed(self, key: bytes, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

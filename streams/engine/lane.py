@@ -16,8 +16,10 @@ from typing import Any, NamedTuple, Protocol
 from xxhash import xxh3_64_intdigest
 
 from streams.engine import metrics
-from streams.engine.broker import MAX_BATCH, Broker, Headers, Item
+from streams.engine.broker import MAX_BATCH, OVERHEAD, Broker, Groups, Headers, Item
 from streams.engine.changelog import OWN, POS, Owner, Position, own_record, pos_record
+from streams.engine.letters import Letters
+from streams.engine.losses import TOO_LARGE, Loss, OutputTooLargeError
 from streams.engine.state import PartitionState
 
 log = logging.getLogger(__name__)
@@ -117,6 +119,7 @@ class Lane:
         self.received_at = self.progress_at
         self.failed: Callable[[BaseException], None] = _unhandled
         self.foreign: ForeignReader = _no_reader
+        self.bury: Callable[[Loss], Awaitable[None]] = _no_grave
 
     @property
     def full(self) -> bool:
@@ -130,6 +133,11 @@ class Lane:
 
     def receive(self, records: Sequence[Record]) -> None:
         """Take fetched records, in offset order. Does not block."""
+        raise NotImplementedError
+
+    def pass_over(self, offset: int) -> None:
+        """Nothing more is to come up to `offset`: what is not received by now was aborted or compacted away, is a
+        transaction's marker, or is a dead letter. The position moves there with the next commit."""
         raise NotImplementedError
 
     def tick(self, now: int) -> None:
@@ -167,7 +175,8 @@ class Lane:
         """Write one atomic flush to the changelog and notice if another owner wrote in between."""
         assert self.table is not None
         spec, partition, state, owner = self.table
-        first, last = await self.broker.append(spec.changelog, partition, _flush(owner, changes, position))
+        chunk = min(MAX_BATCH - 100_000, self.broker.limit(spec.changelog) - OVERHEAD)
+        first, last = await self.broker.append(spec.changelog, partition, _flush(owner, changes, position, chunk))
         if first != state.store.end + 1:
             log.warning("another owner wrote to %s/%d: writing its keys again", spec.changelog, partition)
             metrics.FOREIGN_WRITES.labels(spec.name).inc()
@@ -183,6 +192,13 @@ class Lane:
         if newest > owner:
             raise FencedError(f"{spec.changelog}/{partition} belongs to {newest}, not to {owner}")
         state.reassert(keys)
+
+    async def send(self, groups: Groups, last: int) -> None:
+        """Send outputs of input up to offset `last`; one that its topic refuses for its size ends as a dead letter."""
+        first = self.committed + 1
+        for topic, key, size, limit in await self.broker.send(groups):
+            error = OutputTooLargeError(topic, size, limit)
+            await self.bury(Loss(self.name, TOO_LARGE, str(error), self.topic, self.partition, first, last, key or b""))
 
     async def with_retries(self, work: Callable[[], Awaitable[None]], what: str) -> None:
         """Do `work`, again and again with growing pauses; raises what it raised after GIVE_UP_AFTER."""
@@ -222,7 +238,7 @@ class StageLane(Lane):
         super().__init__(topic, partition, name, broker, table)
         self.ticks = ticks
         self._stage = stage
-        self._dead_letters = dead_letters
+        self._letters = Letters(name, broker, dead_letters)
         self._partitions = partitions
         self._groups: dict[tuple[str, int], list[Item]] = {}
         self._gathered = 0
@@ -251,6 +267,13 @@ class StageLane(Lane):
         self._changed = True
         self._bound_keys()
         self._kick()
+
+    def pass_over(self, offset: int) -> None:
+        """Move on with a commit."""
+        if not self.closed and offset > self.processed:
+            self.processed = offset
+            self._changed = True
+            self._kick()
 
     def tick(self, now: int) -> None:
         """Run the stage with no records, so that what waits for time to pass happens on idle partitions."""
@@ -281,11 +304,11 @@ class StageLane(Lane):
 
     def _run(self, records: Sequence[Record], now: int) -> Sequence[Output]:
         if self.table is None:
-            return list(self._stage(None, records, now))
+            return self._letters.fit(list(self._stage(None, records, now)), records, now)
         state = self.table.state
         state.begin()
         try:
-            outputs = list(self._stage(state, records, now))
+            outputs = self._letters.fit(list(self._stage(state, records, now)), records, now)
         except BaseException:
             state.rollback()
             raise
@@ -302,10 +325,7 @@ class StageLane(Lane):
             except MemoryError:
                 raise
             except Exception as error:
-                log.warning("%s: %s/%d@%d is a dead letter: %s", self.name, self.topic, self.partition,
-                            record.offset, type(error).__name__)  # fmt: skip
-                metrics.DEAD_LETTERS.labels(self.name, type(error).__name__).inc()
-                outputs.append(self._dead_letters(record, error, now))
+                outputs.append(self._letters.of(record, error, now))
         return outputs
 
     def _gather(self, outputs: Iterable[Output]) -> None:
@@ -343,24 +363,27 @@ class StageLane(Lane):
             self._changed = False
             offset = self.processed
             if self.table is None:
-                await self.with_retries(partial(self.broker.send, groups), "sending")
+                await self.with_retries(partial(self.send, groups, offset), "sending")
             else:
                 # Cut before anything is awaited: state moves on while this cut is being written.
                 changes, position = self.table.state.cut(offset)
-                await self.with_retries(partial(self.broker.send, groups), "sending")
+                await self.with_retries(partial(self.send, groups, offset), "sending")
                 await self.with_retries(partial(self.persist, changes, position), "changelog")
                 # Keys that another owner overwrote are written again now, not with the next record.
                 self._changed = self._changed or self.table.state.dirty
             self.acknowledge(offset, count)
 
 
-def _flush(owner: Owner, changes: dict[bytes, bytes | None], position: Position) -> Iterator[list[Item]]:
-    """The flush's chunks, each below a batch's size, each begun by its owner, the last ended by the position."""
+def _flush(owner: Owner, changes: dict[bytes, bytes | None], position: Position, most: int) -> Iterator[list[Item]]:
+    """The flush's chunks, each begun by its owner, the last ended by the position.
+
+    A chunk has up to `most` bytes, or one change that is larger.
+    """
     chunk: list[Item] = [(OWN, own_record(owner, 0), ())]
     size = number = 0
     for key, value in changes.items():
         size += len(key) + (len(value) if value is not None else 0) + 24
-        if size > MAX_BATCH - 100_000:
+        if size > most:
             yield chunk
             number += 1
             chunk = [(OWN, own_record(owner, number), ())]
@@ -371,6 +394,10 @@ def _flush(owner: Owner, changes: dict[bytes, bytes | None], position: Position)
 
 
 async def _no_reader(topic: str, partition: int, start: int, stop: int) -> tuple[Owner, set[bytes]]:
+    raise NotImplementedError
+
+
+async def _no_grave(loss: Loss) -> None:
     raise NotImplementedError
 
 

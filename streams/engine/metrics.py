@@ -6,6 +6,9 @@ PROCESSED = Counter("stormweir_records_processed_total", "Records a stage or sin
 SENT = Counter("stormweir_records_sent_total", "Records sent and acknowledged by the broker", ["topic"])
 DEAD_LETTERS = Counter("stormweir_dead_letters_total", "Records that became dead letters", ["stage", "reason"])
 RETRIES = Counter("stormweir_commit_retries_total", "Commits tried again", ["agent"])
+UNREADABLE = Counter(
+    "stormweir_fetch_unreadable_total", "Fetches of a partition whose next batch could not be read", ["topic", "error"]
+)
 EVICTED = Counter("stormweir_state_evicted_total", "Keys forgotten because a table was full", ["table"])
 KEYS = Gauge("stormweir_state_keys", "Keys of a table partition", ["table", "partition"])
 FOREIGN_WRITES = Counter(

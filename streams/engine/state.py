@@ -6,7 +6,9 @@ A stage's writes of one batch are kept apart until the stage returned: an except
 import heapq
 from collections.abc import Callable, Iterator
 
+from streams.engine.broker import MAX_REQUEST, OVERHEAD
 from streams.engine.changelog import Position
+from streams.engine.losses import StateTooLargeError
 from streams.engine.store import Store
 
 #: Deadlines are kept in buckets this wide: they come true up to this much late, never early.
@@ -44,6 +46,8 @@ class PartitionState:
         self.store = store
         self.marks: dict[str, int] = dict(store.position.marks)
         self.stream_time = store.position.stream_time
+        #: The largest value that can be kept, bytes; the engine sets what the changelog takes.
+        self.max_value = MAX_REQUEST - OVERHEAD
         self._deadlines = Deadlines()
         self._fresh: dict[bytes, bytes | None] = {}
         self._fresh_deadlines: list[tuple[bytes, int]] = []
@@ -64,7 +68,9 @@ class PartitionState:
         return self.store.get(key)
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Set the value."""
+        """Set the value. Raises StateTooLargeError for one that no changelog record can hold."""
+        if len(value) > self.max_value:
+            raise StateTooLargeError(len(value), self.max_value)
         self._fresh[key] = value
 
     def delete(self, key: bytes) -> None:

@@ -32,7 +32,7 @@ def run_worker(settings: Settings) -> NoReturn:
 
 def run_writer(settings: Settings) -> NoReturn:
     """`stormweir writer`: history into ClickHouse."""
-    engine = _engine(settings, "writer", topics.WRITER_GROUP, ())
+    engine = _engine(settings, "writer", topics.WRITER_GROUP, pipeline.WRITER_OUTPUTS)
     clickhouse = ClickHouse(settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database)
     engine.on_lifecycle(None, clickhouse.close)
     pipeline.build_writer(engine, clickhouse)
@@ -68,6 +68,7 @@ def _engine(settings: Settings, process: str, group: str, outputs: tuple[topics.
         store=settings.store,
         instance=settings.instance,
         outputs=[topic.name for topic in outputs],
+        losses=pipeline.lost,
     )
     admin = AdminServer(
         settings.host,

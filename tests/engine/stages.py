@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from streams.engine import Record
+from streams.engine import Loss, Record
 from tests.engine.params import Params
 
 Out = tuple[str, bytes | None, bytes | None, int | None, tuple[tuple[str, bytes], ...]]
@@ -205,6 +205,15 @@ def lines(path: Path) -> list[dict[str, Any]]:
             with contextlib.suppress(json.JSONDecodeError):
                 found.append(json.loads(line))
     return found
+
+
+def losses(params: Params) -> Callable[[Loss, int], Out]:
+    """What was lost, as JSON."""
+
+    def make(loss: Loss, now: int) -> Out:
+        return (params.dead, loss.key, json.dumps(loss._asdict() | {"key": loss.key.decode()}).encode(), 0, ())
+
+    return make
 
 
 def dead_letters(params: Params) -> Callable[..., Out]:
