@@ -112,15 +112,14 @@ async def last_of_batch(fetcher: Fetcher, tp: TopicPartition, position: int) -> 
 def last_offset(data: bytes, position: int, end: int) -> int:
     """The last offset of the batch that `data` begins with, in a partition that may be read up to `end`.
 
-    Where the next batch is in `data` too, its beginning says so, else the header of this one. What they say must
-    lie between `position` and `end`, because they may be what is damaged; else all up to `end` is this batch's.
+    The next batch says so, where it is in `data`, else the header of this one. Either may be what is damaged: the
+    first that lies between `position` and `end` counts, and with neither all up to `end` is this batch's.
     """
-    last = -1
-    if len(data) >= _HEADER.size:
-        base, length, *_, delta = _HEADER.unpack_from(data)
-        following = _LENGTH_FROM + length
-        if _HEADER.size <= following <= len(data) - 8:
-            last = _BASE_OFFSET.unpack_from(data, following)[0] - 1
-        else:
-            last = base + delta
-    return last if position <= last < end else max(position, end - 1)
+    if len(data) < _HEADER.size:
+        return position
+    base, length, *_, delta = _HEADER.unpack_from(data)
+    said = [base + delta]
+    following = _LENGTH_FROM + length
+    if _HEADER.size <= following <= len(data) - _BASE_OFFSET.size:
+        said.insert(0, _BASE_OFFSET.unpack_from(data, following)[0] - 1)
+    return next((last for last in said if position <= last < end), max(position, end - 1))

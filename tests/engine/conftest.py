@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def make_rig(broker: str, tmp_path: Path) -> Iterator[MakeRig]:
     """`await make_rig(partitions=4, **changelog_configs)`: topics of their own; workers end with the test."""
     rigs: list[Rig] = []
 
-    async def make(partitions: int = 4, **configs: str) -> Rig:
+    async def make(partitions: int = 4, **configs: Any) -> Rig:
         rig = Rig(broker, tmp_path / f"rig{len(rigs)}", partitions)
         rigs.append(rig)
         return await rig.create(**configs)

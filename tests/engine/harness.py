@@ -139,19 +139,23 @@ class Rig:
         self.first: dict[bytes, bytes] = {}
         self._total = 0
 
-    async def create(self, **changelog_configs: str) -> "Rig":
-        """Create the topics."""
+    async def create(self, configs: dict[str, str] | None = None, **changelog_configs: str) -> "Rig":
+        """Create the topics, all with `configs`."""
+        own = configs or {}
+        compact = {"cleanup.policy": "compact", "max.message.bytes": "4000000"}
         async with admin(self.bootstrap) as client:
             await client.create_topics(
                 [
-                    NewTopic(self.source, self.partitions, 1, topic_configs={"max.message.bytes": "4000000"}),
-                    NewTopic(self.output, self.partitions, 1),
-                    NewTopic(self.dead, self.partitions, 1),
+                    NewTopic(self.source, self.partitions, 1, topic_configs={"max.message.bytes": "4000000"} | own),
+                    NewTopic(self.output, self.partitions, 1, topic_configs=own),
+                    NewTopic(self.dead, self.partitions, 1, topic_configs=own),
                     NewTopic(
                         self.changelog,
                         self.partitions,
                         1,
-                        topic_configs={"cleanup.policy": "compact", "max.message.bytes": "4000000"} | changelog_configs,
+                        topic_configs={"cleanup.policy": "compact", "max.message.bytes": "4000000"}
+                        | own
+                        | changelog_configs,
                     ),
                 ]
             )
