@@ -153,9 +153,7 @@ class Rig:
                         self.changelog,
                         self.partitions,
                         1,
-                        topic_configs={"cleanup.policy": "compact", "max.message.bytes": "4000000"}
-                        | own
-                        | changelog_configs,
+                        topic_configs=compact | own | changelog_configs,
                     ),
                 ]
             )

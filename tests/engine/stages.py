@@ -38,6 +38,22 @@ def counts(params: Params) -> Callable[..., list[Out]]:
     return run
 
 
+def grows(params: Params) -> Callable[..., list[Out]]:
+    """As counts, with padding from the record on whose value is `pad`."""
+
+    def run(state: Any, records: Sequence[Record], now: int) -> list[Out]:
+        outputs: list[Out] = []
+        for record in records:
+            padding = params.padding if record.value == b"pad" else 0
+            count = number(state.get(record.key)) + 1
+            if count == 1:
+                outputs.append((params.output, record.key, record.value, None, ()))
+            state.put(record.key, count.to_bytes(4, "big") + bytes(padding))
+        return outputs
+
+    return run
+
+
 def batches(params: Params) -> Callable[..., list[Out]]:
     """Puts out what it was given: one record per batch, with the offsets in it."""
 
@@ -128,6 +144,7 @@ def broken_tick(params: Params) -> Callable[..., list[Out]]:
 
 STAGES = {
     "counts": counts,
+    "grows": grows,
     "batches": batches,
     "windows": windows,
     "ticking_windows": ticking_windows,
