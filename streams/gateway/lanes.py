@@ -39,7 +39,11 @@ class UnavailableError(Exception):
 
 
 class TooLargeError(Exception):
-    """The topic takes no record of this size."""
+    """The topic takes no record of this size, but one of up to `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"at most {limit} bytes")
+        self.limit = limit
 
 
 class _Flush:
@@ -93,7 +97,7 @@ class _Link:
     def put(self, key: bytes, value: bytes, at: int, headers: Headers = NO_HEADERS) -> asyncio.Future[None]:
         size = len(value)
         if size + len(key) > self._max_record:
-            raise TooLargeError
+            raise TooLargeError(self._max_record)
         if self._waiting + size > WAITING_BYTES or self.failed.is_set():
             raise UnavailableError
         partition = partition_for(key, len(self._queues))
