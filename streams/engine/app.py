@@ -292,7 +292,7 @@ class Engine:
             starting.append(asyncio.create_task(self._start_owned(tp, spec, store, replay, generation, committed[tp])))
 
         try:
-            await restore(self.bootstrap, wanted, restored)
+            unreadable = await restore(self.bootstrap, wanted, restored)
             await asyncio.gather(*starting)
         finally:
             for task in starting:
@@ -301,8 +301,10 @@ class Engine:
                 store.close()
         gc.collect()
         gc.freeze()
-        self.ready = True
-        log.info("%d partitions open, generation %d", len(tps), generation)
+        self.ready = not unreadable
+        if unreadable:
+            log.error("partitions stay closed until a restart, their state cannot be read: %s", ", ".join(unreadable))
+        log.info("%d partitions open, generation %d", len(self.lanes), generation)
 
     def _opened(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -7,6 +7,7 @@ error in the same partition.
 
 import asyncio
 import struct
+import sys
 import time
 from collections.abc import Collection
 from typing import Any, NamedTuple
@@ -36,19 +37,26 @@ class Fetched(NamedTuple):
     error: Exception | None = None
 
 
-async def fetch(fetcher: Fetcher, partitions: Collection[TopicPartition], timeout: float) -> dict[Any, Fetched]:
-    """What has arrived for `partitions`, waiting up to `timeout` seconds for the first of it. Moves positions."""
+async def fetch(
+    fetcher: Fetcher, partitions: Collection[TopicPartition], timeout: float, enough: int = sys.maxsize
+) -> dict[Any, Fetched]:
+    """What has arrived for `partitions`, waiting up to `timeout` seconds for the first of it. Moves positions.
+
+    No further partition is unpacked after `enough` records.
+    """
     deadline = time.monotonic() + timeout
     while True:
         # While the group assigns anew nothing is returned that may belong to another member by then.
         if fetcher._subscriptions.reassignment_in_progress:
             await fetcher._subscriptions.wait_for_assignment()
-        found = {}
+        found: dict[Any, Fetched] = {}
+        count = 0
         for tp in list(fetcher._records):
-            if tp in partitions:
+            if tp in partitions and count < enough:
                 part = _take(fetcher, tp)
                 if part is not None:
                     found[tp] = part
+                    count += len(part.records)
             elif not fetcher._subscriptions.is_assigned(tp):
                 del fetcher._records[tp]
         left = deadline - time.monotonic()

@@ -8,7 +8,7 @@ import pytest
 
 from streams.embedded.kafka import EmbeddedKafka
 from tests.conftest import FreePorts
-from tests.engine.harness import Rig
+from tests.engine.harness import Rig, until
 
 
 @pytest.fixture
@@ -39,6 +39,30 @@ async def test_a_batch_that_the_disk_damaged_is_passed_over(kafka: EmbeddedKafka
         (letter,) = [json.loads(letter.value) for letter in await rig.read(rig.dead)]
         assert (letter["partition"], letter["first"], letter["last"]) == (0, 10, 19)
         assert "Invalid CRC" in letter["error"]
+    finally:
+        rig.close()
+
+
+async def test_a_table_the_disk_damaged_stops_its_own_partition_alone(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """A hole in its state would be wrong, so it stays closed and the process is not ready; all others go on."""
+    rig = await Rig(kafka.bootstrap, tmp_path / "rig", partitions=2).create()
+    try:
+        await rig.load(100, 100)
+        worker = rig.worker()
+        await rig.drained()
+        assert await worker.terminate() == 0
+        kafka.stop()
+        (log,) = (tmp_path / "kafka" / "log" / f"{rig.changelog}-0").glob("*.log")
+        damage(log, batch=1)
+        kafka.start()
+        again = rig.worker()
+        await until(lambda: "their state cannot be read" in again.log, 60, "the damage to be told")
+        await rig.send([(b"behind-%d" % key, b"v") for key in range(50)], partition=1)
+        await until(lambda: again.processed == 50, 20, "the other partition")
+        assert f"cannot be read: {rig.changelog}/0" in again.log
+        assert again.alive
+        assert not again.status["ready"]
+        assert set(again.status["lanes"]) == {"1"}
     finally:
         rig.close()
 

@@ -124,7 +124,7 @@ def test_what_we_rely_on_has_not_changed(name: str) -> None:
 
 
 def test_private_attributes_are_where_we_use_them() -> None:
-    """The attributes the engine sets or reads exist: the fetch's patience and isolation, the batch's builder, the thread."""
+    """The attributes the engine sets or reads exist: a fetch's patience and isolation, a batch's builder."""
     assert "self._fetch_max_wait_ms = fetch_max_wait_ms" in inspect.getsource(aiokafka.AIOKafkaConsumer.__init__)
     assert "self._isolation_level = isolation_level" in inspect.getsource(aiokafka.AIOKafkaConsumer.__init__)
     assert "isolation_level=self._isolation_level" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
