@@ -88,8 +88,8 @@ def too_large(limit: int) -> Answer:
 
 
 def too_large_for_topic(limit: int) -> Answer:
-    """413 for a body that was read and that Kafka's topic does not take; `limit` in bytes of its records."""
-    return _refused(413, "too_large", f"the request is larger than the {limit} bytes that its Kafka topic takes")
+    """413 for a body that was read and that Kafka's topic does not take; `limit` is its `max.message.bytes`."""
+    return _refused(413, "too_large", f"the request does not fit into the {limit} bytes that its Kafka topic takes")
 
 
 @cache

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.gateway.lanes import Lanes, TooLargeError, UnavailableError
+from streams.gateway.lanes import RECORD_OVERHEAD, Lanes, TooLargeError, UnavailableError
 from tests.conftest import MakeTopics
 
 pytestmark = pytest.mark.broker
@@ -30,8 +30,8 @@ async def test_a_record_the_topic_cannot_take_is_refused_alone(broker: str, make
         with pytest.raises(TooLargeError) as refused:
             lanes.put(b"k", bytes(16 * 1024 * 1024), 1)
         with pytest.raises(TooLargeError):
-            lanes.put(b"k", bytes(refused.value.limit), 1)
-        await lanes.put(b"", bytes(refused.value.limit), 1)
+            lanes.put(b"k", bytes(refused.value.limit - RECORD_OVERHEAD), 1)
+        await lanes.put(b"", bytes(refused.value.limit - RECORD_OVERHEAD), 1)
         small = [lanes.put(b"k", b"small", 1) for _ in range(3)]
         await asyncio.gather(*small, lanes.put(b"k", bytes(1_000_000), 1))
     finally:
