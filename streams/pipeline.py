@@ -6,12 +6,13 @@ from schemas import topics
 from schemas.records import Output, Record
 from schemas.wire.alert import Alert
 from schemas.wire.codec import DecodeError, decode_alert, decode_unique
+from schemas.wire.deadletter import DeadLetter
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES
 from sinks.clickhouse.writer import Writer
 from sinks.notifier import Delivers, Notifier
 from streams.control.state import Control
-from streams.engine import Engine, TableSpec
+from streams.engine import Engine, Loss, TableSpec, reason
 from streams.stages import correlate_table, dedup_entry
 from streams.stages.correlate import Correlate
 from streams.stages.dedup import Dedup
@@ -96,6 +97,23 @@ def poison(
             origin = read(record.value or b"")
         except DecodeError:
             origin = None
-        return dead_letter(stage, type(error).__name__, error, record, now, origin)
+        return dead_letter(stage, reason(error), error, record, now, origin)
 
     return letter
+
+
+def lost(loss: Loss, now: int) -> Output:
+    """The dead letter of what the engine could not read or send: it refers to its records and has no body."""
+    letter = DeadLetter(
+        stage=loss.agent,
+        reason=loss.reason,
+        error=loss.error,
+        topic=loss.topic,
+        partition=loss.partition,
+        offset=loss.first,
+        last_offset=loss.last,
+        at=now,
+        key=loss.key,
+        body=b"",
+    )
+    return Output(topics.DEADLETTERS.name, letter.key or str(loss.first).encode(), letter.body, None, letter.headers())

@@ -9,6 +9,8 @@ class DeadLetter(NamedTuple):
     """One record for the topic `deadletters`. `at` is milliseconds since 1970 UTC; `reason` a short code.
 
     `row` is the failed row's number in a record of several rows, else 0.
+    With a `last_offset` it refers to the records from `offset` to there, both included, and has no body; with -1
+    it is about the one record at `offset`.
     """
 
     stage: str
@@ -21,10 +23,11 @@ class DeadLetter(NamedTuple):
     key: bytes
     body: bytes
     row: int = 0
+    last_offset: int = -1
 
     def headers(self) -> Headers:
         """The Kafka headers that carry everything but key and body."""
-        return [
+        headers = [
             ("stage", self.stage.encode()),
             ("reason", self.reason.encode()),
             ("error", self.error[:1000].encode("utf-8", "replace")),
@@ -34,6 +37,9 @@ class DeadLetter(NamedTuple):
             ("at", str(self.at).encode()),
             ("row", str(self.row).encode()),
         ]
+        if self.last_offset >= 0:
+            headers.append(("last_offset", str(self.last_offset).encode()))
+        return headers
 
     @classmethod
     def read(cls, key: bytes | None, value: bytes | None, headers: Headers) -> "DeadLetter":
@@ -43,9 +49,9 @@ class DeadLetter(NamedTuple):
         def text(name: str) -> str:
             return found.get(name, b"").decode("utf-8", "replace")
 
-        def number(name: str) -> int:
+        def number(name: str, default: int = 0) -> int:
             digits = text(name)
-            return int(digits) if digits.isdigit() else 0
+            return int(digits) if digits.isdigit() else default
 
         return cls(
             stage=text("stage"),
@@ -58,4 +64,5 @@ class DeadLetter(NamedTuple):
             key=key or b"",
             body=value or b"",
             row=number("row"),
+            last_offset=number("last_offset", -1),
         )

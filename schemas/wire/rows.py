@@ -172,7 +172,9 @@ class RejectionRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Table `dead_letters`; topic, partition and offset are the failed record's, index the row's in there."""
+    """Table `dead_letters`; topic, partition and offset are the failed record's, `kafka_index` the row's in there,
+    `kafka_last_offset` the last failed record's where there are several.
+    """
 
     at: int
     stage: str
@@ -184,6 +186,7 @@ class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     kafka_partition: int
     kafka_offset: int
     kafka_index: int
+    kafka_last_offset: int
 
 
 Row = AlertRow | IncidentRow | IncidentEventRow | DeliveryRow | ChangeRow | RejectionRow | DeadLetterRow

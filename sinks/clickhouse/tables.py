@@ -225,6 +225,7 @@ def _dead_letters(record: Record) -> Rows:
             kafka_partition=partition,
             kafka_offset=offset,
             kafka_index=letter.row,
+            kafka_last_offset=max(offset, letter.last_offset),
         )
     )
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import ConsumerStoppedError, TopicAuthorizationFailedError
 from prometheus_client import Counter
 
 from schemas.control import AnyRecord, control_key, dump, masked_key
@@ -20,7 +21,11 @@ log = structlog.get_logger(__name__)
 
 _INVALID = Counter("stormweir_control_invalid_total", "Control records that were refused as invalid")
 _PARTITION = TopicPartition(CONTROL.name, 0)
+_UNREADABLE = Counter("stormweir_control_unreadable_total", "Offsets of the control topic that could not be read")
 _RETRY_S = 1.0
+#: How often an offset is tried before it is passed over, and the first pause, seconds; each is twice the one before.
+_TRIES = 5
+_PAUSE_S = 0.2
 
 
 class ControlReader:
@@ -31,11 +36,15 @@ class ControlReader:
         self._bootstrap = bootstrap
         self._consumer: AIOKafkaConsumer | None = None
         self._follower: asyncio.Task[None] | None = None
+        self._failed = 0
 
     async def start(self) -> None:
         """Read to the end, then return and keep following. Raises aiokafka's errors when Kafka is away."""
         self._consumer = consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
         )
         await consumer.start()
         consumer.assign([_PARTITION])
@@ -63,9 +72,29 @@ class ControlReader:
                 await asyncio.sleep(_RETRY_S)
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
-        for records in (await consumer.getmany(timeout_ms=1000)).values():
+        try:
+            # One at a time: aiokafka 0.14 forgets what it has unpacked of a fetch whose rest cannot be read.
+            fetched = await consumer.getmany(timeout_ms=1000, max_records=1)
+        except (ConsumerStoppedError, TopicAuthorizationFailedError):
+            raise
+        except Exception as error:
+            await self._unreadable(consumer, error)
+            return
+        for records in fetched.values():
+            self._failed = 0
             for record in records:
                 self._take(record)
+
+    async def _unreadable(self, consumer: AIOKafkaConsumer, error: Exception) -> None:
+        """Try again, then pass over it: what nobody can read is as good as invalid, and must not stop the rest."""
+        self._failed += 1
+        offset = await consumer.position(_PARTITION)
+        log.error("control: an offset cannot be read", offset=offset, tries=self._failed, error=type(error).__name__)
+        if self._failed < _TRIES:
+            await asyncio.sleep(_PAUSE_S * 2 ** (self._failed - 1))
+        else:
+            _UNREADABLE.inc()
+            consumer.seek(_PARTITION, offset + 1)
 
     def _take(self, record: ConsumerRecord) -> None:
         key = (record.key or b"").decode("utf-8", "replace")

@@ -9,6 +9,18 @@ changelog flush, then the offset. So state is exact, and outputs are at least on
 from streams.engine.app import Engine
 from streams.engine.batch_lane import BatchSink
 from streams.engine.lane import DeadLetters, Output, Record, Stage, TableSpec
+from streams.engine.losses import Loss, reason
 from streams.engine.task_lane import TaskSink
 
-__all__ = ["BatchSink", "DeadLetters", "Engine", "Output", "Record", "Stage", "TableSpec", "TaskSink"]
+__all__ = [
+    "BatchSink",
+    "DeadLetters",
+    "Engine",
+    "Loss",
+    "Output",
+    "Record",
+    "Stage",
+    "TableSpec",
+    "TaskSink",
+    "reason",
+]

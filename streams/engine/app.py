@@ -4,17 +4,19 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import faust
 from faust.types import TP
+from xxhash import xxh3_64_intdigest
 
 from streams.engine import metrics
 from streams.engine.batch_lane import BatchLane, BatchSink
-from streams.engine.broker import Broker
+from streams.engine.broker import OVERHEAD, Broker
 from streams.engine.changelog import OWN, Owner, Position, Replay, own_record
 from streams.engine.lane import (
     IDLE_MARKS,
@@ -22,10 +24,12 @@ from streams.engine.lane import (
     DeadLetters,
     FencedError,
     Lane,
+    Output,
     Stage,
     Table,
     TableSpec,
 )
+from streams.engine.losses import Loss
 from streams.engine.restore import catch_up, foreign, restore
 from streams.engine.stage_lane import StageLane
 from streams.engine.state import PartitionState
@@ -37,6 +41,8 @@ from streams.engine.watch import Watchdog
 log = logging.getLogger(__name__)
 
 Hook = Callable[[], Awaitable[None]]
+#: Makes the dead letter of what the engine could not read or send, at a time in milliseconds.
+Losses = Callable[[Loss, int], Output]
 
 #: How long a revoked or stopping lane may finish its commit.
 CLOSE_PATIENCE = 3.0
@@ -75,6 +81,7 @@ class Engine:
         *,
         data_dir: Path,
         store: str = "memory",
+        losses: Losses,
         outputs: Iterable[str] = (),
         session_timeout: float = 10.0,
         instance: str = "",
@@ -84,6 +91,7 @@ class Engine:
         self.ready = False
         self._told = 0
         self._outputs = tuple(outputs)
+        self._losses = losses
         self._partitions: dict[str, int] = {}
         self._wirings: dict[str, Wiring] = {}
         self._store = store
@@ -187,7 +195,9 @@ class Engine:
         async def body(stream: Any) -> None:
             async for batch in stream.noack():
                 try:
-                    batch.lane.receive(batch.records)
+                    if batch.records:
+                        batch.lane.receive(batch.records)
+                    batch.lane.pass_over(batch.position - 1)
                 except Exception as error:
                     # Faust would start the agent anew and go on after the batch.
                     self._fail(error)
@@ -222,9 +232,9 @@ class Engine:
 
     # -- what the consumer asks
 
-    def readable(self) -> tuple[set[TP], bool]:
-        """Partitions to fetch from now, and whether those are all that are open."""
-        ready = {tp for tp, lane in self.lanes.items() if not lane.full and not lane.closed}
+    def readable(self, resting: Collection[TP]) -> tuple[set[TP], bool]:
+        """Partitions to fetch from now, without `resting`, and whether those are all that are open."""
+        ready = {tp for tp, lane in self.lanes.items() if not lane.full and not lane.closed and tp not in resting}
         return ready, len(ready) == len(self.lanes)
 
     def caught_up(self, tps: Iterable[TP], moment: float) -> None:
@@ -281,6 +291,16 @@ class Engine:
         for stop in self._stops:
             await stop()
 
+    async def bury(self, loss: Loss) -> None:
+        """Return once the broker has the dead letter of what was lost."""
+        topic, key, value, partition, headers = self._losses(loss, int(time.time() * 1000))
+        if partition is None:
+            partition = xxh3_64_intdigest(key) % self._partitions[topic]
+        await self._broker.send({(topic, partition): [(key, value, headers)]})
+        metrics.DEAD_LETTERS.labels(loss.agent, loss.reason).inc()
+        log.error("%s: offsets %d to %d of %s/%d: %s: %s",
+                  loss.agent, loss.first, loss.last, loss.topic, loss.partition, loss.reason, loss.error)  # fmt: skip
+
     # -- opening
 
     async def _open(self, tps: Sequence[TP], generation: int, previous: "asyncio.Task[None] | None") -> None:
@@ -317,7 +337,7 @@ class Engine:
             starting.append(asyncio.create_task(self._start_owned(tp, spec, store, replay, generation, committed[tp])))
 
         try:
-            await restore(self.bootstrap, wanted, restored)
+            unreadable = await restore(self.bootstrap, wanted, restored)
             await asyncio.gather(*starting)
         finally:
             for task in starting:
@@ -326,8 +346,10 @@ class Engine:
                 store.close()
         gc.collect()
         gc.freeze()
-        self.ready = True
-        log.info("%d partitions open, generation %d", len(tps), generation)
+        self.ready = not unreadable
+        if unreadable:
+            log.error("partitions stay closed until a restart, their state cannot be read: %s", ", ".join(unreadable))
+        log.info("%d partitions open, generation %d", len(self.lanes), generation)
 
     def _opened(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -362,6 +384,7 @@ class Engine:
             replay.finish()
             store.end = fence
             state = PartitionState(store, spec.due, spec.evictable)
+            state.max_value = self._broker.limit(spec.changelog) - OVERHEAD
             for _ in state.index():
                 await asyncio.sleep(0)
             state.reassert(replay.disputed)
@@ -396,6 +419,7 @@ class Engine:
         lane = self._wirings[tp.topic].make(tp.partition, table)
         lane.failed = self._fail
         lane.foreign = self._foreign
+        lane.bury = self.bury
         lane.processed = lane.committed = start - 1
         if table is not None and (table.state.dirty or start != position + 1):
             # Settles what recovery disputed, and a position that was given up, before anything is processed.
@@ -412,6 +436,8 @@ class Engine:
             feeding = [topic for topic, wiring in self._wirings.items() if wiring.feeds]
             for topic in (*self._outputs, *feeding):
                 self._partitions[topic] = await self._broker.partitions(topic)
+            changelogs = [wiring.table.changelog for wiring in self._wirings.values() if wiring.table is not None]
+            await self._broker.learn_limits([*self._outputs, *changelogs])
             for start in self._starts:
                 await start()
         except Exception as error:

@@ -144,6 +144,12 @@ class BatchLane(Lane):
         self.processed = records[-1].offset
         self._arrived.set()
 
+    def pass_over(self, offset: int) -> None:
+        """Move on behind what is written."""
+        if not self.closed and offset > self.processed:
+            self.processed = offset
+            self._arrived.set()
+
     async def close(self, patience: float) -> None:
         """Let the write in flight finish; what is only buffered is read again by the next owner."""
         self.closed = True
@@ -169,6 +175,10 @@ class BatchLane(Lane):
             await self._ready()
             if self._buffer and not self.closed:
                 await self._write(self._take(None), None)
+            elif not self.closed:
+                changes, position = self._state.cut(self.processed)
+                await self.with_retries(partial(self.persist, changes, position), "position")
+                self.acknowledge(position.offset, 0)
 
     async def _until(self, condition: Any) -> None:
         while not condition() and not self.closed:
@@ -176,10 +186,15 @@ class BatchLane(Lane):
             await self._arrived.wait()
 
     async def _ready(self) -> None:
-        """Wait until there is a batch worth writing."""
+        """Wait until there is a batch worth writing, or nothing to write up to a later offset."""
         sink = self._sink
-        await self._until(lambda: self._buffer)
-        while not self.closed and len(self._buffer) < sink.max_records and self._buffered < sink.max_bytes:
+        await self._until(lambda: self._buffer or self.processed > self.committed)
+        while (
+            self._buffer
+            and not self.closed
+            and len(self._buffer) < sink.max_records
+            and self._buffered < sink.max_bytes
+        ):
             left = self._first_at + sink.linger - time.monotonic()
             if left <= 0:
                 return
@@ -273,7 +288,7 @@ class BatchLane(Lane):
         if letter is not None:
             groups: dict[tuple[str, int], list[Item]] = {}
             group((letter,), self._partitions, groups)
-            await self.with_retries(partial(self.broker.send, groups), "sending")
+            await self.with_retries(partial(self.send, groups, batch.places[entry][0]), "sending")
 
     async def _write_until_settled(self, batch: Batch, start: int, stop: int) -> str | None:
         """Try the entries however long it takes: "" when written, or why they were refused. None: closed meanwhile."""

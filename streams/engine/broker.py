@@ -3,12 +3,15 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin.config_resource import ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.protocol.admin import DescribeConfigsRequest
 from xxhash import xxh3_64_intdigest
 
 from streams.engine import metrics
@@ -20,12 +23,27 @@ log = logging.getLogger(__name__)
 #: Size at which a batch is closed, bytes; one record may be larger, up to MAX_REQUEST.
 MAX_BATCH = 900_000
 MAX_REQUEST = 8_000_000
+#: A record batch's header (61 bytes) and one record's own lengths, generously.
+OVERHEAD = 256
 
 Headers = Sequence[tuple[str, bytes]]
 Item = tuple[bytes | None, bytes | None, Headers]
-Groups = Mapping[tuple[str, int], Sequence[Item]]
+#: A topic and one of its partitions.
+Place = tuple[str, int]
+Groups = Mapping[Place, Sequence[Item]]
+#: How Kafka refuses a batch for its size. https://kafka.apache.org/protocol#protocol_error_codes
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _LOG_APPEND_TIME = 1
 _NO_HEADERS: list[tuple[str, bytes]] = []
+
+
+class Refused(NamedTuple):
+    """A record that its topic does not take; sizes in bytes."""
+
+    topic: str
+    key: bytes | None
+    size: int
+    limit: int
 
 
 class Broker:
@@ -40,6 +58,9 @@ class Broker:
         self.time = BrokerTime()
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
+        self._limits: dict[str, int] = {}
+        #: A value of at most this many bytes fits any of the topics whose limits were learned.
+        self.fits_everywhere = MAX_BATCH // 2
 
     async def start(self) -> None:
         """Connect. Raises aiokafka's KafkaConnectionError when the broker is away."""
@@ -68,23 +89,69 @@ class Broker:
         producer = await self._connected()
         return await topic_ids(producer.client, topics)
 
-    async def send(self, groups: Groups) -> None:
-        """Send records to their partitions, each partition's in order."""
-        if not groups:
-            return
+    async def learn_limits(self, topics: Iterable[str]) -> None:
+        """Ask Kafka how large a record of these topics may be. What it does not tell is MAX_REQUEST."""
+        client = (await self._connected()).client
+        wanted = [(ConfigResourceType.TOPIC, topic, ["max.message.bytes"]) for topic in topics]
+        answer = await client.send(client.get_random_node(), DescribeConfigsRequest(wanted, False))
+        for code, _, _, topic, configs in answer.resources:
+            if not code:
+                self._limits[topic] = int(configs[0][1])
+        self.fits_everywhere = min([MAX_BATCH, *self._limits.values()]) // 2
+
+    def limit(self, topic: str) -> int:
+        """The largest record the topic takes, bytes as `record_size` counts them."""
+        return min(self._limits.get(topic, MAX_REQUEST), MAX_REQUEST)
+
+    async def send(self, groups: Groups) -> list[Refused]:
+        """Send records to their partitions, each partition's in order; those that their topic refused for their size.
+
+        A partition's next batch follows once the one before it is there: what came after a refused one would be
+        out of order, and whoever counts sequence numbers would take the rest for repeats.
+        """
+        refused: list[Refused] = []
+        largest = MAX_BATCH
+        starts = dict.fromkeys(groups, 0)
+        while starts:
+            filled = {place: _batch_from(groups[place], start, largest) for place, start in starts.items()}
+            too_large = await self._send({place: batch for place, (batch, _) in filled.items()})
+            for place, (batch, stop) in filled.items():
+                if place in too_large and stop - starts[place] > 1:
+                    largest = min(largest, batch.size() // 2)
+                    continue
+                if place in too_large:
+                    refused.append(self._refused(place[0], groups[place][starts[place]]))
+                starts[place] = stop
+            starts = {place: start for place, start in starts.items() if start < len(groups[place])}
+        for (topic, _), items in groups.items():
+            metrics.SENT.labels(topic).inc(len(items))
+        return refused
+
+    async def _send(self, batches: Mapping[Place, "_Batch"]) -> list[Place]:
+        """Send one batch to each place; the places that took it for too large."""
         producer = await self._connected()
         try:
-            waiting = []
-            for (topic, partition), items in groups.items():
-                waiting += [await producer.send_batch(batch, topic, partition=partition) for batch in _batches(items)]
-            for answer in await asyncio.gather(*waiting):
-                if answer.timestamp_type == _LOG_APPEND_TIME:
-                    self.time.saw(answer.timestamp)
-            for (topic, _), items in groups.items():
-                metrics.SENT.labels(topic).inc(len(items))
+            waiting = [
+                await producer.send_batch(batch, topic, partition=partition)
+                for (topic, partition), batch in batches.items()
+            ]
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException) and not isinstance(result, TOO_LARGE):
+                    raise result
+                if not isinstance(result, BaseException) and result.timestamp_type == _LOG_APPEND_TIME:
+                    self.time.saw(result.timestamp)
         except BaseException:
             await self._discard(producer)
             raise
+        too_large = [place for place, result in zip(batches, results, strict=True) if isinstance(result, TOO_LARGE)]
+        if too_large:
+            await self._discard(producer)
+            await self.learn_limits({topic for topic, _ in too_large})
+        return too_large
+
+    def _refused(self, topic: str, item: Item) -> Refused:
+        return Refused(topic, item[0], record_size(*item), self.limit(topic))
 
     async def append(self, topic: str, partition: int, chunks: Iterable[Sequence[Item]]) -> tuple[int, int]:
         """Send chunks of records one after another; the first and the last offset.
@@ -172,10 +239,13 @@ def _batch(items: Sequence[Item]) -> _Batch:
     return batch
 
 
-def _batches(items: Sequence[Item]) -> Iterator[_Batch]:
-    """Items as batches of up to MAX_BATCH bytes."""
-    start = 0
-    while start < len(items):
-        batch = _Batch(MAX_BATCH, 0)
-        start = batch.fill(items, start)
-        yield batch
+def _batch_from(items: Sequence[Item], start: int, size: int) -> tuple[_Batch, int]:
+    """Items from `start` on, at least one, as a batch of up to `size` bytes; where the rest begins."""
+    batch = _Batch(size, 0)
+    return batch, batch.fill(items, start)
+
+
+def record_size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """The size of a record alone in its batch, bytes: no less than what Kafka measures."""
+    size = len(key or b"") + len(value or b"") + OVERHEAD
+    return size + sum(len(name.encode()) + len(content or b"") + 10 for name, content in headers)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from streams.engine import metrics
-from streams.engine.broker import MAX_BATCH, Broker, Headers, Item
+from streams.engine.broker import MAX_BATCH, OVERHEAD, Broker, Groups, Headers, Item
 from streams.engine.changelog import OWN, POS, Owner, Position, own_record, pos_record
+from streams.engine.losses import TOO_LARGE, Loss, OutputTooLargeError
 from streams.engine.state import PartitionState
 
 log = logging.getLogger(__name__)
@@ -129,6 +130,7 @@ class Lane:
         self.progress_at = time.monotonic()
         self.failed: Callable[[BaseException], None] = _unhandled
         self.foreign: ForeignReader = _no_reader
+        self.bury: Callable[[Loss], Awaitable[None]] = _no_grave
 
     @property
     def full(self) -> bool:
@@ -154,6 +156,11 @@ class Lane:
 
     def tell_time(self, *, idle: bool) -> None:
         """Mark the time that was reached downstream, if there is news or `idle`; called every MARK_INTERVAL."""
+
+    def pass_over(self, offset: int) -> None:
+        """Nothing more is to come up to `offset`: what is not received by now was aborted or compacted away, is a
+        transaction's marker, or is a dead letter. The position moves there with the next commit."""
+        raise NotImplementedError
 
     async def close(self, patience: float) -> None:
         """Finish what is in flight if that takes at most `patience` seconds; then nothing happens here."""
@@ -188,7 +195,8 @@ class Lane:
         """Write one atomic flush to the changelog and notice if another owner wrote in between."""
         assert self.table is not None
         spec, partition, state, owner = self.table
-        first, last = await self.broker.append(spec.changelog, partition, _flush(owner, changes, position))
+        chunk = min(MAX_BATCH - 100_000, self.broker.limit(spec.changelog) - OVERHEAD)
+        first, last = await self.broker.append(spec.changelog, partition, _flush(owner, changes, position, chunk))
         if first != state.store.end + 1:
             log.warning("another owner wrote to %s/%d: writing its keys again", spec.changelog, partition)
             metrics.FOREIGN_WRITES.labels(spec.name).inc()
@@ -204,6 +212,13 @@ class Lane:
         if newest > owner:
             raise FencedError(f"{spec.changelog}/{partition} belongs to {newest}, not to {owner}")
         state.reassert(keys)
+
+    async def send(self, groups: Groups, last: int) -> None:
+        """Send outputs of input up to offset `last`; one that its topic refuses for its size ends as a dead letter."""
+        first = self.committed + 1
+        for topic, key, size, limit in await self.broker.send(groups):
+            error = OutputTooLargeError(topic, size, limit)
+            await self.bury(Loss(self.name, TOO_LARGE, str(error), self.topic, self.partition, first, last, key or b""))
 
     async def with_retries(self, work: Callable[[], Awaitable[None]], what: str) -> None:
         """Do `work`, again and again with growing pauses; raises what it raised after GIVE_UP_AFTER."""
@@ -224,13 +239,16 @@ class Lane:
             pause = min(pause * 2, 5.0)
 
 
-def _flush(owner: Owner, changes: dict[bytes, bytes | None], position: Position) -> Iterator[list[Item]]:
-    """The flush's chunks, each below a batch's size, each begun by its owner, the last ended by the position."""
+def _flush(owner: Owner, changes: dict[bytes, bytes | None], position: Position, most: int) -> Iterator[list[Item]]:
+    """The flush's chunks, each begun by its owner, the last ended by the position.
+
+    A chunk has up to `most` bytes, or one change that is larger.
+    """
     chunk: list[Item] = [(OWN, own_record(owner, 0), ())]
     size = number = 0
     for key, value in changes.items():
         size += len(key) + (len(value) if value is not None else 0) + 24
-        if size > MAX_BATCH - 100_000:
+        if size > most:
             yield chunk
             number += 1
             chunk = [(OWN, own_record(owner, number), ())]
@@ -241,6 +259,10 @@ def _flush(owner: Owner, changes: dict[bytes, bytes | None], position: Position)
 
 
 async def _no_reader(topic: str, partition: int, start: int, stop: int) -> tuple[Owner, set[bytes]]:
+    raise NotImplementedError
+
+
+async def _no_grave(loss: Loss) -> None:
     raise NotImplementedError
 
 

@@ -12,6 +12,9 @@ OLDEST_UNWRITTEN = Gauge(
     "Age of the oldest record that was read and not yet written",
     ["topic", "partition"],
 )
+UNREADABLE = Counter(
+    "stormweir_fetch_unreadable_total", "Fetches of a partition whose next batch could not be read", ["topic", "error"]
+)
 EVICTED = Counter("stormweir_state_evicted_total", "Keys forgotten because a table was full", ["table"])
 FIRED = Counter("stormweir_deadlines_fired_total", "Deadlines that came true", ["agent"])
 OVER_BOUND = Gauge(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 
 import msgspec
@@ -10,8 +11,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from streams.engine import metrics
 from streams.engine.changelog import OWN, POS, Owner, Replay
+from streams.engine.fetch import fetch
 from streams.engine.lane import TableSpec
+from streams.engine.losses import describe
 from streams.engine.store import Store
+from streams.engine.unreadable import FIRST_PAUSE, TRIES
 
 log = logging.getLogger(__name__)
 #: Fetched records are large objects for a moment: more at once would stay in the process as unused memory.
@@ -23,16 +27,17 @@ async def restore(
     bootstrap: str,
     wanted: Iterable[tuple[TableSpec, int, Store]],
     done: Callable[[TableSpec, int, Replay], None],
-) -> None:
+) -> list[str]:
     """Bring each store up to the present end of its changelog partition and call `done` for it, one by one.
 
     A store that was filled before only reads what came since. The caller ends the replay: it may have to
-    `catch_up` first. Raises aiokafka's errors.
+    `catch_up` first. Returned are the changelog partitions that cannot be read to their end, which are not `done`:
+    state with a hole would be wrong, and must not stop the others. Raises aiokafka's errors.
     """
     started = time.monotonic()
     stores = {TopicPartition(spec.changelog, partition): (spec, store) for spec, partition, store in wanted}
     if not stores:
-        return
+        return []
     consumer = _reader(bootstrap)
     await consumer.start()
     try:
@@ -44,6 +49,7 @@ async def restore(
             replays[tp] = _replay(tp, store, ends[tp])
             consumer.seek(tp, max(starts[tp], store.end + 1))
         reading = set(stores)
+        failures: Counter[TopicPartition] = Counter()
         while reading:
             for tp in [tp for tp in reading if await consumer.position(tp) >= ends[tp]]:
                 reading.remove(tp)
@@ -53,12 +59,28 @@ async def restore(
                 done(spec, tp.partition, replays[tp])
             if not reading:
                 break
-            for tp, records in (await consumer.getmany(*reading, timeout_ms=200, max_records=MAX_RECORDS)).items():
-                replays[tp].read(records)
+            fetched = await fetch(consumer._fetcher, reading, 0.2, MAX_RECORDS)
+            for tp, (records, position, error) in fetched.items():
+                if error is None:
+                    replays[tp].read(records)
+                else:
+                    failures[tp] += 1
+                    await _unreadable(tp, position, error, failures[tp])
+                    if failures[tp] == TRIES:
+                        reading.remove(tp)
+                        consumer.pause(tp)
                 # A recovery of millions of keys must not starve heartbeats and health checks.
                 await asyncio.sleep(0)
+        return [f"{tp.topic}/{tp.partition}" for tp, count in failures.items() if count == TRIES]
     finally:
         await consumer.stop()
+
+
+async def _unreadable(tp: TopicPartition, position: int, error: Exception, tries: int) -> None:
+    metrics.UNREADABLE.labels(tp.topic, type(error).__name__).inc()
+    log.error("%s/%d cannot be read at offset %d, try %d: %s", tp.topic, tp.partition, position, tries,
+              describe(error))  # fmt: skip
+    await asyncio.sleep(FIRST_PAUSE)
 
 
 def _replay(tp: TopicPartition, store: Store, end: int) -> Replay:

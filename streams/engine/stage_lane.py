@@ -34,6 +34,7 @@ from streams.engine.lane import (
     Stage,
     Table,
 )
+from streams.engine.letters import Letters
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class StageLane(Lane):
         super().__init__(topic, partition, name, broker, table)
         self._stage = stage
         self._on_due: OnDue | None = getattr(stage, "on_due", None) if table is not None else None
-        self._dead_letters = dead_letters
+        self._letters = Letters(name, broker, dead_letters)
         self._partitions = partitions
         self.clock = table.state.clock if table is not None else Clock()
         self._feeders = frozenset(feeders)
@@ -97,6 +98,8 @@ class StageLane(Lane):
         self._settled = table is None or table.state.settled
         self._waiting: deque[tuple[Sequence[Record], int]] = deque()
         self._going_on: asyncio.Handle | None = None
+        #: Up to this offset nothing more is to come.
+        self._passed = -1
         self._tries: dict[bytes, int] = {}
         #: The time up to which everything is processed and fired, and whether that came from more than waiting.
         self._upto = self.clock.now if self._settled else 0
@@ -119,6 +122,19 @@ class StageLane(Lane):
             self._waiting.append((records, 0))
             if self._going_on is None:
                 self._go()
+
+    def pass_over(self, offset: int) -> None:
+        """Move on with a commit, after what was received before."""
+        self._passed = max(self._passed, offset)
+        if not self.closed and not self._waiting:
+            self._move_on()
+            if self._changed:
+                self._kick()
+
+    def _move_on(self) -> None:
+        if self._passed > self.processed:
+            self.processed = self._passed
+            self._changed = True
 
     def caught_up(self, moment: float) -> None:
         """See Lane. Without feeders nothing older than the broker's time at that moment can come any more."""
@@ -186,6 +202,8 @@ class StageLane(Lane):
             start = self._take(records, start)
             if start < len(records):
                 self._waiting.appendleft((records, start))
+        if not self._waiting:
+            self._move_on()
         self._bound_keys()
         if self._changed or self._groups:
             self._kick()
@@ -294,9 +312,8 @@ class StageLane(Lane):
             state.put_off(key, now + FIRING_PAUSE_MS * 4 ** (tries - 1))
             return []
         del self._tries[key]
-        metrics.DEAD_LETTERS.labels(self.name, reason).inc()
         due = Due(self.topic, self.partition, max(self.processed, 0), at, key.hex().encode(), state.get(key))
-        return [self._dead_letters(due, error, now)]
+        return [self._letters.of(due, error, now)]
 
     # -- the stage
 
@@ -323,14 +340,11 @@ class StageLane(Lane):
             except MemoryError:
                 raise
             except Exception as error:
-                log.warning("%s: %s/%d@%d is a dead letter: %s", self.name, self.topic, self.partition,
-                            record.offset, type(error).__name__)  # fmt: skip
-                metrics.DEAD_LETTERS.labels(self.name, type(error).__name__).inc()
-                outputs.append(self._dead_letters(record, error, now))
+                outputs.append(self._letters.of(record, error, now))
         return outputs
 
     def _run(self, records: Sequence[Record], now: int) -> Sequence[Output]:
-        return self._transaction(lambda state: self._stage(state, records, now))
+        return self._transaction(lambda state: self._letters.fit(list(self._stage(state, records, now)), records, now))
 
     def _run_due(self, due: Sequence[tuple[bytes, int]]) -> Sequence[Output]:
         assert self._on_due is not None
@@ -391,7 +405,7 @@ class StageLane(Lane):
             offset = self.processed
             # Cut before anything is awaited: state moves on while this cut is being written.
             cut = self.table.state.cut(offset) if self.table is not None and changed else None
-            await self.with_retries(partial(self.broker.send, groups), "sending")
+            await self.with_retries(partial(self.send, groups, offset), "sending")
             if cut is not None:
                 await self.with_retries(partial(self.persist, *cut), "changelog")
                 self._persisted_at = time.monotonic()

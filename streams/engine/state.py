@@ -9,9 +9,11 @@ the key, its value and `Position.time` alone, and is the same again after a cras
 
 from collections.abc import Callable, Iterator, Sequence
 
+from streams.engine.broker import MAX_REQUEST, OVERHEAD
 from streams.engine.changelog import Position, Time
 from streams.engine.clock import FAR_MS, Clock
 from streams.engine.deadlines import Deadlines
+from streams.engine.losses import StateTooLargeError
 from streams.engine.store import Store
 
 #: Keys of the index that are put into order at once.
@@ -49,6 +51,8 @@ class PartitionState:
         #: Deadline and second try of keys whose firing failed.
         self._put_off: dict[bytes, tuple[int, int]] = {}
         self.topic_id = store.position.topic_id
+        #: The largest value that can be kept, bytes; the engine sets what the changelog takes.
+        self.max_value = MAX_REQUEST - OVERHEAD
         self._fresh: dict[bytes, bytes | None] = {}
         self._fresh_due: dict[bytes, int] = {}
         self._dirty: dict[bytes, bytes | None] = {}
@@ -71,7 +75,12 @@ class PartitionState:
         return self.store.get(key)
 
     def put(self, key: bytes, value: bytes, due: int = 0) -> None:
-        """Set the value and its deadline, the one that the table's `due` reads out of it."""
+        """Set the value and its deadline, the one that the table's `due` reads out of it.
+
+        Raises StateTooLargeError for a value that no changelog record can hold.
+        """
+        if len(value) > self.max_value:
+            raise StateTooLargeError(len(value), self.max_value)
         self._fresh[key] = value
         self._fresh_due[key] = due
 

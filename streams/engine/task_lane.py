@@ -28,11 +28,14 @@ class TaskSink(Protocol):
 
 
 class _Task:
-    __slots__ = ("done", "offset")
+    """Up to which offset a task goes, and how many records it does."""
 
-    def __init__(self, offset: int) -> None:
+    __slots__ = ("count", "done", "offset")
+
+    def __init__(self, offset: int, count: int) -> None:
         self.offset = offset
-        self.done = False
+        self.count = count
+        self.done = not count
 
 
 class TaskLane(Lane):
@@ -74,7 +77,7 @@ class TaskLane(Lane):
         if self.closed:
             return
         for record in self.fresh(records):
-            entry = _Task(record.offset)
+            entry = _Task(record.offset, 1)
             self._window.append(entry)
             self.processed = record.offset
             key = self._sink.order_key(record)
@@ -82,6 +85,13 @@ class TaskLane(Lane):
             self._last[key] = task
             self._tasks.add(task)
             task.add_done_callback(partial(self._performed, key))
+
+    def pass_over(self, offset: int) -> None:
+        """Move on once everything before is done."""
+        if not self.closed and offset > self.processed:
+            self.processed = offset
+            self._window.append(_Task(offset, 0))
+            self._acknowledge_done()
 
     async def close(self, patience: float) -> None:
         """Give running tasks `patience` seconds; what is not done by then is done again by the next owner."""
@@ -127,12 +137,16 @@ class TaskLane(Lane):
         while self._ended_entries:
             groups, self._groups = self._groups, {}
             entries, self._ended_entries = self._ended_entries, []
-            await self.with_retries(partial(self.broker.send, groups), "sending")
+            await self.with_retries(partial(self.send, groups, self.processed), "sending")
             for entry in entries:
                 entry.done = True
             self._processed_total.inc(len(entries))
-            while self._window and self._window[0].done:
-                self.acknowledge(self._window.popleft().offset, 1)
+            self._acknowledge_done()
+
+    def _acknowledge_done(self) -> None:
+        while self._window and self._window[0].done:
+            entry = self._window.popleft()
+            self.acknowledge(entry.offset, entry.count)
 
     def _performed(self, key: bytes, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

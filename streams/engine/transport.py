@@ -12,12 +12,16 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol, cast
 
 import aiokafka
+from aiokafka.errors import ConsumerStoppedError
 from faust import Schema
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from streams.engine.fetch import Fetched, fetch, last_of_batch
 from streams.engine.lane import LARGE_BATCH, SMALL_BATCH, Lane, Record
+from streams.engine.losses import UNREADABLE, Loss, describe
+from streams.engine.unreadable import Troubles
 
 
 class Feeds(Protocol):
@@ -25,12 +29,13 @@ class Feeds(Protocol):
 
     @property
     def lanes(self) -> Mapping[TP, Lane]: ...
-    def readable(self) -> tuple[frozenset[TP], bool]: ...
+    def readable(self, resting: Collection[TP]) -> tuple[set[TP], bool]: ...
     def caught_up(self, tps: Iterable[TP], moment: float) -> None: ...
     def committable(self) -> dict[TP, int]: ...
     def committed(self, offsets: dict[TP, int]) -> None: ...
     def open(self, assignment: Iterable[TP], generation: int) -> None: ...
     async def close_lanes(self) -> None: ...
+    async def bury(self, loss: Loss) -> None: ...
     async def release(self) -> None: ...
 
 
@@ -47,10 +52,14 @@ MAX_BATCH_RECORDS = 2_000
 
 
 class Batch(NamedTuple):
-    """An event's value: records of one partition, bound to the lane of the assignment they belong to."""
+    """An event's value: records of one partition, bound to the lane of the assignment they belong to.
+
+    Below offset `position` there are no others to come.
+    """
 
     lane: Lane
     records: Sequence[Record]
+    position: int
 
 
 class BatchSchema(Schema[Any, Any]):
@@ -66,12 +75,31 @@ class BatchSchema(Schema[Any, Any]):
 
 
 class EngineConsumerThread(AIOKafkaConsumerThread):
-    """Faust's consumer thread with a fetch that does not starve."""
+    """Faust's consumer thread with a fetch that does not starve, of committed records, partition by partition."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        # A producer that aborted was told so, and sends again what counts.
+        consumer._isolation_level = "read_committed"
         return consumer
+
+    async def _fetch_records(  # type: ignore[override]  # a part of a fetch says more than its records
+        self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
+    ) -> dict[TP, Fetched]:
+        """As Faust's, without its limit of records; what is wrong with a partition is in its part."""
+        if not self.consumer.flow_active:
+            return {}
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        with fetcher._subscriptions.fetch_context():
+            return await fetch(fetcher, active_partitions, timeout or 0.0)
+
+    async def last_of_batch(self, tp: TP, position: int) -> int:
+        """The last offset of the batch that cannot be read at `position`. Raises KafkaError."""
+        last: int = await self.call_thread(last_of_batch, self._ensure_consumer()._fetcher, tp, position)
+        return last
 
 
 class EngineConsumer(Consumer):
@@ -87,6 +115,7 @@ class EngineConsumer(Consumer):
         self._fetching = asyncio.Lock()
         self._looked_at = 0.0
         self._answers = {}
+        self._troubles = Troubles(self._pass_over)
 
     def _new_consumer_thread(self) -> EngineConsumerThread:
         return EngineConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -108,21 +137,24 @@ class EngineConsumer(Consumer):
                     continue
                 # A rebalance replaces the lanes: what was fetched for the old ones must not reach the new ones.
                 lanes = engine.lanes
-                ready, all_ready = engine.readable()
+                ready, all_ready = engine.readable(self._troubles.resting())
                 if not ready:
                     await asyncio.sleep(0.01)
                     continue
                 async with self._fetching:
-                    fetched = await self._getmany(set(ready), timeout=0.25 if all_ready else 0.02)
+                    fetched = await self._getmany(ready, timeout=0.25 if all_ready else 0.02)
                 arrived, count = monotonic(), 0
-                for tp, records in fetched.items():
+                for tp, (records, position, error) in fetched.items():
                     lane = lanes.get(tp)
-                    if lane is None or lane.closed or not records:
+                    if lane is None or lane.closed:
                         continue
+                    if error is not None:
+                        self._troubles.failed(tp, lane, position, error)
+                        continue
+                    self._troubles.good(tp)
                     lane.reserve(len(records))
                     count += len(records)
-                    for start in range(0, len(records), MAX_BATCH_RECORDS):
-                        await self.callback(self._batch(tp, lane, records[start : start + MAX_BATCH_RECORDS]))
+                    await self._deliver(tp, lane, records, position)
                 if arrived > self._looked_at + CAUGHT_UP_INTERVAL:
                     engine.caught_up(self._at_end(lanes), self._looked_at)
                     self._looked_at = arrived
@@ -153,12 +185,33 @@ class EngineConsumer(Consumer):
                 found.append(tp)
         return found
 
-    def _batch(self, tp: TP, lane: Lane, records: Sequence[Record]) -> ConsumerMessage:
-        last = records[-1]
+    async def _deliver(self, tp: TP, lane: Lane, records: Sequence[Record], position: int) -> None:
+        for start in range(0, len(records) or 1, MAX_BATCH_RECORDS):
+            part = records[start : start + MAX_BATCH_RECORDS]
+            below = position if start + MAX_BATCH_RECORDS >= len(records) else part[-1].offset + 1
+            await self.callback(self._message(tp, Batch(lane, part, below)))
+
+    def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
+        at = batch.records[-1].timestamp / 1000 if batch.records else 0.0
         return ConsumerMessage(
-            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 0, [], None, cast(Any, Batch(lane, records)),
+            tp.topic, tp.partition, batch.position - 1, at, 0, [], None, cast(Any, batch),
             None, tp=tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
+
+    async def _pass_over(self, tp: TP, lane: Lane, offset: int, error: Exception) -> None:
+        """Have a dead letter refer to the batch at `offset`, then read on behind it."""
+        last = offset
+
+        async def bury() -> None:
+            nonlocal last
+            last = await cast(EngineConsumerThread, self._thread).last_of_batch(tp, offset)
+            await self.engine.bury(Loss(lane.name, UNREADABLE, describe(error), tp.topic, tp.partition, offset, last))
+
+        await lane.with_retries(bury, "burying an unreadable batch")
+        async with self._fetching:
+            if not lane.closed:
+                await self.seek_wait({tp: last + 1})
+                await self._deliver(tp, lane, (), last + 1)
 
     def track_message(self, message: Any) -> None:
         """Nothing to track: lanes know what is in flight."""
@@ -190,6 +243,7 @@ class EngineConsumer(Consumer):
     def resume_flow(self) -> None:
         """The last step of a rebalance: from here on queues are no longer cleared, so lanes may open."""
         super().resume_flow()
+        self._troubles.clear()
         self.engine.open(self.assignment(), self.app.consumer_generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:

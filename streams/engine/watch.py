@@ -57,7 +57,13 @@ class Watchdog:
 
     async def _ends(self, partitions: list[TP]) -> Mapping[TP, int]:
         if self._client is None:
-            client = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, group_id=None, enable_auto_commit=False)
+            client = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap,
+                group_id=None,
+                enable_auto_commit=False,
+                # Lanes read no further than the first open transaction, so that is where a partition ends.
+                isolation_level="read_committed",
+            )
             try:
                 await client.start()
             except BaseException:

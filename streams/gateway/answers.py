@@ -87,6 +87,11 @@ def too_large(limit: int) -> Answer:
     return _refused(413, "too_large", f"the body is larger than {limit} bytes", [("connection", "close")])
 
 
+def too_large_for_topic(limit: int) -> Answer:
+    """413 for a body that was read and that Kafka's topic does not take; `limit` is its `max.message.bytes`."""
+    return _refused(413, "too_large", f"the request does not fit into the {limit} bytes that its Kafka topic takes")
+
+
 @cache
 def rate_limited(seconds: int) -> Answer:
     """429; after `seconds`, of which there are at most 60, a request is accepted again."""

@@ -84,8 +84,8 @@ class Gateway:
                 request.sender = refusal.sender or request.sender
             except UnavailableError:
                 answer = answers.UNAVAILABLE
-            except TooLargeError:
-                answer = answers.too_large(self._reader.limit)
+            except TooLargeError as error:
+                answer = answers.too_large_for_topic(error.limit)
             except (RSGIProtocolClosed, RSGIProtocolError):
                 return  # the sender went away while sending
             except Exception:

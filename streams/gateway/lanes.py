@@ -39,7 +39,11 @@ class UnavailableError(Exception):
 
 
 class TooLargeError(Exception):
-    """The topic takes no record of this size."""
+    """The record does not fit into the topic's `max.message.bytes`, which is `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"does not fit into {limit} bytes")
+        self.limit = limit
 
 
 class _Flush:
@@ -93,7 +97,7 @@ class _Link:
     def put(self, key: bytes, value: bytes, at: int, headers: Headers = NO_HEADERS) -> asyncio.Future[None]:
         size = len(value)
         if size + len(key) > self._max_record:
-            raise TooLargeError
+            raise TooLargeError(self._max_record + RECORD_OVERHEAD)
         if self._waiting + size > WAITING_BYTES or self.failed.is_set():
             raise UnavailableError
         partition = partition_for(key, len(self._queues))

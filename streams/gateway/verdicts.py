@@ -122,7 +122,10 @@ class Verdicts:
         partitions = (await check_topics(self._bootstrap, [REPLIES]))[REPLIES.name]
         partition = TopicPartition(REPLIES.name, partition_for(address, partitions))
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="latest"
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            isolation_level="read_committed",
         )
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):

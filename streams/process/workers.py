@@ -68,6 +68,7 @@ def _engine(settings: Settings, process: str, group: str, outputs: tuple[topics.
         store=settings.store,
         instance=settings.instance,
         outputs=[topic.name for topic in outputs],
+        losses=pipeline.lost,
     )
     admin = AdminServer(
         settings.host,

@@ -31,7 +31,10 @@ class Drain:
     def __init__(self, bootstrap: str) -> None:
         names = sorted({topic.name for _, step in STEPS for topic in step})
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-        self._consumer = AIOKafkaConsumer(*names, bootstrap_servers=bootstrap, enable_auto_commit=False)
+        # A group reads up to the first open transaction, whoever has begun it.
+        self._consumer = AIOKafkaConsumer(
+            *names, bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+        )
 
     async def __aenter__(self) -> Self:
         await self._admin.start()

@@ -111,12 +111,21 @@ def test_a_dead_letter_names_the_failed_record() -> None:
     (row,), _ = table.rows(record)
     assert row.data == pack_row_of(letter)
     (row,), _ = table.rows(Record(DEADLETTERS.name, None, 4, 1))
-    assert values(row.data, len(table.columns)) == [NOW, "", "", "", b"", b"", DEADLETTERS.name, 1, 4, 0]
+    assert values(row.data, len(table.columns)) == [NOW, "", "", "", b"", b"", DEADLETTERS.name, 1, 4, 0, 4]
+
+
+def test_a_dead_letter_by_reference_names_the_last_record_too() -> None:
+    """The letter of a batch that nobody can read has no body, and is read back as it was written."""
+    table = TABLES[DEADLETTERS.name]
+    letter = DeadLetter("dedup", "unreadable_batch", "no", "alerts.normalized", 3, 9, NOW, b"", b"", last_offset=25)
+    assert DeadLetter.read(b"", b"", letter.headers()) == letter
+    (row,), _ = table.rows(Record(DEADLETTERS.name, b"", 4, headers=letter.headers()))
+    assert values(row.data, len(table.columns))[-5:] == ["alerts.normalized", 3, 9, 0, 25]
 
 
 def pack_row_of(letter: DeadLetter) -> bytes:
     fields = (letter.at, letter.stage, letter.reason, letter.error, letter.key, letter.body)
-    place = (letter.topic, letter.partition, letter.offset, letter.row)
+    place = (letter.topic, letter.partition, letter.offset, letter.row, letter.offset)
     return b"".join(msgspec.msgpack.encode(v) for v in (*fields, *place))
 
 

@@ -140,21 +140,27 @@ class Rig:
         self.first: dict[bytes, bytes] = {}
         self._total = 0
 
-    async def create(self, *, append_time: bool = False, **changelog_configs: str) -> "Rig":
-        """Create the topics; with `append_time` records carry the broker's clock, else what the test gives them."""
-        stamped = {"message.timestamp.type": "LogAppendTime"} if append_time else {}
+    async def create(
+        self, configs: dict[str, str] | None = None, *, append_time: bool = False, **changelog_configs: str
+    ) -> "Rig":
+        """Create the topics, all with `configs`; with `append_time` records carry the broker's clock, else what the
+        test gives them.
+        """
+        own = configs or {}
+        stamped = own | ({"message.timestamp.type": "LogAppendTime"} if append_time else {})
+        compact = {"cleanup.policy": "compact", "max.message.bytes": "4000000"}
         async with admin(self.bootstrap) as client:
             await client.create_topics(
                 [
                     NewTopic(self.source, self.partitions, 1, topic_configs={"max.message.bytes": "4000000"} | stamped),
                     NewTopic(self.relay, self.partitions, 1, topic_configs=stamped),
                     NewTopic(self.output, self.partitions, 1, topic_configs=stamped),
-                    NewTopic(self.dead, self.partitions, 1),
+                    NewTopic(self.dead, self.partitions, 1, topic_configs=own),
                     NewTopic(
                         self.changelog,
                         self.partitions,
                         1,
-                        topic_configs={"cleanup.policy": "compact", "max.message.bytes": "4000000"} | changelog_configs,
+                        topic_configs=compact | own | changelog_configs,
                     ),
                 ]
             )

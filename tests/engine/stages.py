@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streams.engine import Record
+from streams.engine import Loss, Record
 from tests.engine.params import Params
 
 Out = tuple[str, bytes | None, bytes | None, int | None, tuple[tuple[str, bytes], ...]]
@@ -34,6 +34,22 @@ def counts(params: Params) -> Callable[..., list[Out]]:
             # Last of all, so that a failing record has already changed something.
             if record.value == b"poison":
                 raise ValueError("poison")
+        return outputs
+
+    return run
+
+
+def grows(params: Params) -> Callable[..., list[Out]]:
+    """As counts, with padding from the record on whose value is `pad`."""
+
+    def run(state: Any, records: Sequence[Record], now: int) -> list[Out]:
+        outputs: list[Out] = []
+        for record in records:
+            padding = params.padding if record.value == b"pad" else 0
+            count = number(state.get(record.key)) + 1
+            if count == 1:
+                outputs.append((params.output, record.key, record.value, None, ()))
+            state.put(record.key, count.to_bytes(4, "big") + bytes(padding))
         return outputs
 
     return run
@@ -108,6 +124,7 @@ def lost_output(params: Params) -> Callable[..., list[Out]]:
 
 STAGES: dict[str, Callable[[Params], Any]] = {
     "counts": counts,
+    "grows": grows,
     "batches": batches,
     "windows": Windows,
     "lost_output": lost_output,
@@ -225,6 +242,15 @@ def lines(path: Path) -> list[dict[str, Any]]:
             with contextlib.suppress(json.JSONDecodeError):
                 found.append(json.loads(line))
     return found
+
+
+def losses(params: Params) -> Callable[[Loss, int], Out]:
+    """What was lost, as JSON."""
+
+    def make(loss: Loss, now: int) -> Out:
+        return (params.dead, loss.key, json.dumps(loss._asdict() | {"key": loss.key.decode()}).encode(), 0, ())
+
+    return make
 
 
 def dead_letters(params: Params) -> Callable[..., Out]:

@@ -12,7 +12,7 @@ from typing import Any
 import aiokafka
 import faust
 import pytest
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
 from faust.tables.recovery import Recovery
@@ -25,6 +25,7 @@ from streams.engine import app, broker, transport
 OVERRIDES: dict[type, dict[str, str]] = {
     transport.EngineConsumerThread: {
         "_create_worker_consumer": "c2701bfc3e6f",
+        "_fetch_records": "39a2c6c79fc1",
     },
     transport.EngineConsumer: {
         "_new_consumer_thread": "0870ec53dea7",
@@ -59,7 +60,6 @@ RELIED_ON: dict[str, tuple[Any, str]] = {
     "Consumer.seek_wait": (Consumer.seek_wait, "e9db5bbc4ceb"),
     "Consumer.highwaters": (Consumer.highwaters, "3a2723b22582"),
     "Consumer.earliest_offsets": (Consumer.earliest_offsets, "2833b09d2888"),
-    "AIOKafkaConsumerThread._fetch_records": (AIOKafkaConsumerThread._fetch_records, "39a2c6c79fc1"),
     "AIOKafkaConsumerThread._commit": (AIOKafkaConsumerThread._commit, "932852ce7a23"),
     "AIOKafkaConsumerThread._seek_wait": (AIOKafkaConsumerThread._seek_wait, "9d221e816d94"),
     "AIOKafkaConsumerThread.call_thread": (AIOKafkaConsumerThread.call_thread, "479edda75b54"),
@@ -79,6 +79,10 @@ RELIED_ON: dict[str, tuple[Any, str]] = {
     "faust.App._on_partitions_assigned": (faust.App._on_partitions_assigned, "de932b7927db"),
     "Conductor.on_partitions_assigned": (Conductor.on_partitions_assigned, "616e9729131c"),
     "Fetcher.fetched_records": (Fetcher.fetched_records, "be4348896b9b"),
+    "Fetcher._proc_fetch_request": (Fetcher._proc_fetch_request, "59bf948fff47"),
+    "FetchResult.check_assignment": (FetchResult.check_assignment, "b5340df67e3f"),
+    "FetchResult._update_position": (FetchResult._update_position, "83fb1473bf10"),
+    "PartitionRecords._unpack_records": (PartitionRecords._unpack_records, "b803e6d46480"),
     "GroupCoordinator._on_join_prepare": (GroupCoordinator._on_join_prepare, "4d9524afc0ee"),
     "BatchBuilder.append": (BatchBuilder.append, "657d76f55157"),
     "BatchBuilder.close": (BatchBuilder.close, "084fb8748d27"),
@@ -120,8 +124,10 @@ def test_what_we_rely_on_has_not_changed(name: str) -> None:
 
 
 def test_private_attributes_are_where_we_use_them() -> None:
-    """The attributes the engine sets or reads exist: the fetch's patience, the batch's builder, the thread."""
+    """The attributes the engine sets or reads exist: a fetch's patience and isolation, a batch's builder."""
     assert "self._fetch_max_wait_ms = fetch_max_wait_ms" in inspect.getsource(aiokafka.AIOKafkaConsumer.__init__)
+    assert "self._isolation_level = isolation_level" in inspect.getsource(aiokafka.AIOKafkaConsumer.__init__)
+    assert "isolation_level=self._isolation_level" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     assert "self._fetch_max_wait_ms" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     assert "self._builder = DefaultRecordBatchBuilder(" in inspect.getsource(BatchBuilder.__init__)
     assert "_thread" in Consumer.__annotations__

@@ -18,7 +18,7 @@ import msgspec
 from prometheus_client import REGISTRY
 
 from streams.engine import Engine, TableSpec
-from streams.engine.broker import Broker, Groups, Item
+from streams.engine.broker import Broker, Groups, Item, Refused
 from streams.engine.lane import Lane
 from streams.engine.transport import EngineConsumerThread
 from tests.engine import stages
@@ -40,6 +40,7 @@ def main() -> int:
         data_dir=directory,
         store=params.store,
         outputs=[params.output, params.dead, *([params.source] if params.relay else [])],
+        losses=stages.losses(params),
         session_timeout=params.session_timeout,
     )
     table = TableSpec(
@@ -121,12 +122,12 @@ def _interfere(params: Params, directory: Path) -> None:
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    async def watched_send(self: Broker, groups: Groups) -> None:
+    async def watched_send(self: Broker, groups: Groups) -> list[Refused]:
         if groups:
             pass_by("send")
         while params.gate and gate.exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        await send(self, groups)
+        return await send(self, groups)
 
     async def watched_append(
         self: Broker, topic: str, partition: int, chunks: Iterable[Sequence[Item]]

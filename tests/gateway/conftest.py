@@ -94,12 +94,15 @@ def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60) -> N
 
 
 @contextmanager
-def running_gateway(bootstrap: str, port_base: int, directory: Path, *program: str) -> Iterator[RunningGateway]:
-    """A gateway process whose settings are the defaults but for Kafka and ports; killed at the end if alive.
+def running_gateway(
+    bootstrap: str, port_base: int, directory: Path, *program: str, max_body: int = 100_000
+) -> Iterator[RunningGateway]:
+    """A gateway process whose settings are the defaults but for Kafka, ports and the largest body; killed at the end
+    if alive.
 
     `program` is a Python module that runs one, with its arguments, instead of `stormweir gateway`.
     """
-    settings = Settings(kafka=bootstrap, port_base=port_base, max_body=100_000)
+    settings = Settings(kafka=bootstrap, port_base=port_base, max_body=max_body)
     log = directory / "gateway.log"
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STORMWEIR_")}
     with log.open("wb") as output:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.gateway.lanes import Lanes, TooLargeError, UnavailableError
+from streams.gateway.lanes import RECORD_OVERHEAD, Lanes, TooLargeError, UnavailableError
 from tests.conftest import MakeTopics
 
 pytestmark = pytest.mark.broker
@@ -27,13 +27,16 @@ async def test_a_record_the_topic_cannot_take_is_refused_alone(broker: str, make
     lanes = Lanes(broker, topic)
     await lanes.start()
     try:
-        with pytest.raises(TooLargeError):
+        with pytest.raises(TooLargeError) as refused:
             lanes.put(b"k", bytes(16 * 1024 * 1024), 1)
+        with pytest.raises(TooLargeError):
+            lanes.put(b"k", bytes(refused.value.limit - RECORD_OVERHEAD), 1)
+        await lanes.put(b"", bytes(refused.value.limit - RECORD_OVERHEAD), 1)
         small = [lanes.put(b"k", b"small", 1) for _ in range(3)]
         await asyncio.gather(*small, lanes.put(b"k", bytes(1_000_000), 1))
     finally:
         await lanes.stop()
-    assert await count(broker, topic) == 4
+    assert await count(broker, topic) == 5
 
 
 async def test_stop_sends_what_waits_and_then_refuses(broker: str, make_topics: MakeTopics) -> None:

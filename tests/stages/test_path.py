@@ -13,7 +13,9 @@ from schemas.wire.codec import decode_unique
 from schemas.wire.deadletter import DeadLetter
 from schemas.wire.incident import Status
 from schemas.wire.notification import Transition
-from streams.pipeline import poison
+from streams.engine import Loss
+from streams.engine.losses import OutputTooLargeError
+from streams.pipeline import lost, poison
 from streams.stages.dedup_entry import REMEMBER_CLOSED_MS
 from tests.stages.path import RETENTION_MS, Path, control
 
@@ -365,6 +367,19 @@ def test_a_poison_record_names_where_its_alert_came_in() -> None:
     output = poison("correlate", lambda value: decode_unique(value).alert)(record, KeyError("x"), path.now)
     letter = DeadLetter.read(output.key, output.value, list(output.headers))
     assert (letter.stage, letter.reason, letter.topic, letter.offset) == ("correlate", "KeyError", "alerts.raw", 0)
+    large = poison("correlate")(record, OutputTooLargeError("incidents", 9, 5), path.now)
+    letter = DeadLetter.read(large.key, large.value, list(large.headers))
+    assert (letter.reason, letter.error) == ("output_too_large", "incidents takes no record of 9 bytes: at most 5")
     garbage = path.append(topics.ALERTS_UNIQUE.name, b"\xff")
     output = poison("correlate", lambda value: decode_unique(value).alert)(garbage, KeyError("x"), path.now)
     assert DeadLetter.read(output.key, output.value, list(output.headers)).topic == topics.ALERTS_UNIQUE.name
+
+
+def test_what_the_engine_lost_is_a_dead_letter_by_reference() -> None:
+    """It names the agent, both offsets and the reason, has no body, and lies by its key or else by its place."""
+    loss = Loss("dedup", "output_too_large", "too much", topics.ALERTS_NORMALIZED.name, 2, 5, 9, b"key")
+    output = lost(loss, 77)
+    assert (output.topic, output.key, output.value) == (topics.DEADLETTERS.name, b"key", b"")
+    letter = DeadLetter.read(output.key, output.value, list(output.headers))
+    assert letter == DeadLetter("dedup", "output_too_large", "too much", loss.topic, 2, 5, 77, b"key", b"", 9)
+    assert lost(loss._replace(key=b""), 77).key == b"5"

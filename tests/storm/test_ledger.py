@@ -34,7 +34,7 @@ def _without(rows: Iterable[AlertRow], *places: tuple[str, int, int]) -> list[Al
 
 
 def _dead(topic: str, partition: int, offset: int) -> DeadLetterRow:
-    return DeadLetterRow(NOW, "normalize", "bad", "", b"", b"", topic, partition, offset, 0)
+    return DeadLetterRow(NOW, "normalize", "bad", "", b"", b"", topic, partition, offset, 0, offset)
 
 
 def _delivery(number: int, attempt: int, outcome: str, at: int = NOW) -> DeliveryRow:

@@ -1,0 +1,133 @@
+"""What a fetch holds for each partition, with its errors kept to the partition they belong to.
+
+aiokafka 0.14's own `fetched_records` raises the error of one partition out of the fetch of all: the records of
+the others that it had unpacked by then are lost, as their positions have moved, and so are those before the
+error in the same partition.
+"""
+
+import asyncio
+import struct
+import sys
+import time
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.errors import LeaderNotAvailableError, RecordTooLargeError, for_code
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.structs import TopicPartition
+
+#: A record batch begins with BaseOffset, Length, PartitionLeaderEpoch, Magic, CRC, Attributes, LastOffsetDelta:
+#: https://kafka.apache.org/documentation/#recordbatch
+_HEADER = struct.Struct(">qiibIhi")
+_BASE_OFFSET = struct.Struct(">q")
+#: The bytes that Length does not count: itself and BaseOffset.
+_LENGTH_FROM = 12
+
+
+class Fetched(NamedTuple):
+    """One partition's part of a fetch.
+
+    Everything below offset `position` is in `records` or holds none (transaction markers, what was aborted or
+    compacted away). `error` is why the batch at `position` cannot be read; `records` is empty then.
+    """
+
+    records: list[Any]
+    position: int
+    error: Exception | None = None
+
+
+async def fetch(
+    fetcher: Fetcher, partitions: Collection[TopicPartition], timeout: float, enough: int = sys.maxsize
+) -> dict[Any, Fetched]:
+    """What has arrived for `partitions`, waiting up to `timeout` seconds for the first of it. Moves positions.
+
+    No further partition is unpacked after `enough` records.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        # While the group assigns anew nothing is returned that may belong to another member by then.
+        if fetcher._subscriptions.reassignment_in_progress:
+            await fetcher._subscriptions.wait_for_assignment()
+        found: dict[Any, Fetched] = {}
+        count = 0
+        for tp in list(fetcher._records):
+            if tp in partitions and count < enough:
+                part = _take(fetcher, tp)
+                if part is not None:
+                    found[tp] = part
+                    count += len(part.records)
+            elif not fetcher._subscriptions.is_assigned(tp):
+                del fetcher._records[tp]
+        left = deadline - time.monotonic()
+        if found or left <= 0:
+            return found
+        waiter = fetcher._create_fetch_waiter()
+        await asyncio.wait([waiter], timeout=left)
+        if not waiter.done():
+            waiter.cancel()
+            return {}
+        if fetcher._closed:
+            return {}
+        waiter.result()  # raises what the coordinator cannot recover from
+
+
+def _take(fetcher: Fetcher, tp: TopicPartition) -> Fetched | None:
+    """One partition's fetched records, None where the position has moved since they were asked for."""
+    result = fetcher._records.pop(tp)
+    # The partition may be fetched again.
+    fetcher._notify(fetcher._wait_consume_future)
+    if type(result) is not FetchResult:
+        return _failed(fetcher, tp, result._error)
+    if not result.check_assignment(tp):
+        return None
+    unpacking = result._partition_records
+    records: list[Any] = []
+    error = None
+    try:
+        records.extend(unpacking)
+    except MemoryError:
+        raise
+    except Exception as wrong:
+        error = wrong
+    result._update_position()
+    # What came before the error is good. The next fetch begins with the error.
+    return Fetched(records, unpacking.next_fetch_offset, None if records else error)
+
+
+def _failed(fetcher: Fetcher, tp: TopicPartition, error: Exception) -> Fetched:
+    state = fetcher._subscriptions.subscription.assignment.state_value(tp)
+    if isinstance(error, RecordTooLargeError):
+        # aiokafka has stepped over one offset already, without a word to anybody.
+        state.seek(state.position - 1)
+    return Fetched([], state.position, error)
+
+
+async def last_of_batch(fetcher: Fetcher, tp: TopicPartition, position: int) -> int:
+    """The last offset of the batch at `position`, whose records cannot be read. Raises KafkaError."""
+    node = fetcher._client.cluster.leader_for_partition(tp)
+    if node is None or node == -1:
+        raise LeaderNotAvailableError(tp)
+    wanted = [(tp.topic, [(tp.partition, position, fetcher._max_partition_fetch_bytes)])]
+    request = FetchRequest(0, 0, fetcher._fetch_max_bytes, fetcher._isolation_level, wanted)
+    response = await fetcher._client.send(node, request)
+    ((_, ((_, code, highwater, stable, *_, data),)),) = response.topics
+    if code:
+        raise for_code(code)(tp)
+    return last_offset(bytes(data), position, min(highwater, stable) if stable >= 0 else highwater)
+
+
+def last_offset(data: bytes, position: int, end: int) -> int:
+    """The last offset of the batch that `data` begins with, in a partition that may be read up to `end`.
+
+    The next batch says so, where it is in `data`, else the header of this one. Either may be what is damaged: the
+    first that lies between `position` and `end` counts, and with neither all up to `end` is this batch's.
+    """
+    if len(data) < _HEADER.size:
+        return position
+    base, length, *_, delta = _HEADER.unpack_from(data)
+    said = [base + delta]
+    following = _LENGTH_FROM + length
+    if _HEADER.size <= following <= len(data) - _BASE_OFFSET.size:
+        said.insert(0, _BASE_OFFSET.unpack_from(data, following)[0] - 1)
+    return next((last for last in said if position <= last < end), max(position, end - 1))
