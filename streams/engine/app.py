@@ -15,10 +15,20 @@ from faust.types import TP
 from xxhash import xxh3_64_intdigest
 
 from streams.engine import metrics
-from streams.engine.broker import OVERHEAD, Broker
+from streams.engine.broker import Broker
 from streams.engine.changelog import OWN, Owner, Position, Replay, own_record
 from streams.engine.effects import BatchLane, BatchSink, TaskLane, TaskSink
-from streams.engine.lane import DeadLetters, FencedError, Lane, Output, Stage, StageLane, Table, TableSpec
+from streams.engine.lane import (
+    DeadLetters,
+    FencedError,
+    Lane,
+    Output,
+    Stage,
+    StageLane,
+    Table,
+    TableSpec,
+    largest_value,
+)
 from streams.engine.losses import Loss
 from streams.engine.restore import catch_up, foreign, restore
 from streams.engine.state import PartitionState
@@ -339,7 +349,7 @@ class Engine:
             replay.finish()
             store.end = fence
             state = PartitionState(store, spec.deadline)
-            state.max_value = self._broker.limit(spec.changelog) - OVERHEAD
+            state.max_value = largest_value(self._broker.limit(spec.changelog))
             state.reassert(replay.disputed)
             await self._start(tp, Table(spec, tp.partition, state, owner), committed)
         except BaseException:

@@ -6,7 +6,7 @@ A stage's writes of one batch are kept apart until the stage returned: an except
 import heapq
 from collections.abc import Callable, Iterator
 
-from streams.engine.broker import MAX_REQUEST, OVERHEAD
+from streams.engine.broker import MAX_REQUEST
 from streams.engine.changelog import Position
 from streams.engine.losses import StateTooLargeError
 from streams.engine.store import Store
@@ -47,7 +47,7 @@ class PartitionState:
         self.marks: dict[str, int] = dict(store.position.marks)
         self.stream_time = store.position.stream_time
         #: The largest value that can be kept, bytes; the engine sets what the changelog takes.
-        self.max_value = MAX_REQUEST - OVERHEAD
+        self.max_value = MAX_REQUEST
         self._deadlines = Deadlines()
         self._fresh: dict[bytes, bytes | None] = {}
         self._fresh_deadlines: list[tuple[bytes, int]] = []
