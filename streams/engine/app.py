@@ -16,7 +16,7 @@ from xxhash import xxh3_64_intdigest
 
 from streams.engine import metrics
 from streams.engine.batch_lane import BatchLane, BatchSink
-from streams.engine.broker import OVERHEAD, Broker
+from streams.engine.broker import Broker
 from streams.engine.changelog import OWN, Owner, Position, Replay, own_record
 from streams.engine.lane import (
     IDLE_MARKS,
@@ -28,6 +28,7 @@ from streams.engine.lane import (
     Stage,
     Table,
     TableSpec,
+    largest_value,
 )
 from streams.engine.losses import Loss
 from streams.engine.restore import catch_up, foreign, restore
@@ -384,7 +385,7 @@ class Engine:
             replay.finish()
             store.end = fence
             state = PartitionState(store, spec.due, spec.evictable)
-            state.max_value = self._broker.limit(spec.changelog) - OVERHEAD
+            state.max_value = largest_value(self._broker.limit(spec.changelog))
             for _ in state.index():
                 await asyncio.sleep(0)
             state.reassert(replay.disputed)

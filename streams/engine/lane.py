@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from streams.engine import metrics
-from streams.engine.broker import MAX_BATCH, OVERHEAD, Broker, Groups, Headers, Item
+from streams.engine.broker import MAX_BATCH, Broker, Groups, Headers, Item
 from streams.engine.changelog import OWN, POS, Owner, Position, own_record, pos_record
 from streams.engine.losses import TOO_LARGE, Loss, OutputTooLargeError
 from streams.engine.state import PartitionState
@@ -34,6 +34,8 @@ LARGE_BATCH = 2_000
 STALLED_AFTER = 60.0
 #: How long a commit is tried again before the worker fails, seconds.
 GIVE_UP_AFTER = 120.0
+#: What a chunk of a flush may hold beside its changes: the owner, the position and its marks, bytes.
+FLUSH_ROOM = 100_000
 
 
 class Record(Protocol):
@@ -195,7 +197,7 @@ class Lane:
         """Write one atomic flush to the changelog and notice if another owner wrote in between."""
         assert self.table is not None
         spec, partition, state, owner = self.table
-        chunk = min(MAX_BATCH - 100_000, self.broker.limit(spec.changelog) - OVERHEAD)
+        chunk = min(MAX_BATCH - FLUSH_ROOM, largest_value(self.broker.limit(spec.changelog)))
         first, last = await self.broker.append(spec.changelog, partition, _flush(owner, changes, position, chunk))
         if first != state.store.end + 1:
             log.warning("another owner wrote to %s/%d: writing its keys again", spec.changelog, partition)
@@ -237,6 +239,11 @@ class Lane:
                 log.warning("%s on %s/%d failed, trying again: %r", what, self.topic, self.partition, error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
+
+
+def largest_value(limit: int) -> int:
+    """How large a value may be in a changelog that takes batches of `limit` bytes."""
+    return max(limit - FLUSH_ROOM, limit // 2)
 
 
 def _flush(owner: Owner, changes: dict[bytes, bytes | None], position: Position, most: int) -> Iterator[list[Item]]:

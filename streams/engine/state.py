@@ -9,7 +9,7 @@ the key, its value and `Position.time` alone, and is the same again after a cras
 
 from collections.abc import Callable, Iterator, Sequence
 
-from streams.engine.broker import MAX_REQUEST, OVERHEAD
+from streams.engine.broker import MAX_REQUEST
 from streams.engine.changelog import Position, Time
 from streams.engine.clock import FAR_MS, Clock
 from streams.engine.deadlines import Deadlines
@@ -52,7 +52,7 @@ class PartitionState:
         self._put_off: dict[bytes, tuple[int, int]] = {}
         self.topic_id = store.position.topic_id
         #: The largest value that can be kept, bytes; the engine sets what the changelog takes.
-        self.max_value = MAX_REQUEST - OVERHEAD
+        self.max_value = MAX_REQUEST
         self._fresh: dict[bytes, bytes | None] = {}
         self._fresh_due: dict[bytes, int] = {}
         self._dirty: dict[bytes, bytes | None] = {}

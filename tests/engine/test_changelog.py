@@ -235,7 +235,7 @@ def test_a_zombie_at_any_place_changes_nothing(
 @given(st.dictionaries(st.binary(min_size=9, max_size=12), st.none() | st.binary(max_size=50_000), max_size=60))
 def test_the_chunks_of_a_flush_are_small_and_whole(changes: dict[bytes, bytes | None]) -> None:
     """Every chunk begins with its owner and its number, the last one ends with the position, none is too big."""
-    chunks = list(_flush(A, changes, Position(5)))
+    chunks = list(_flush(A, changes, Position(5), 800_000))
     assert [chunk[0] for chunk in chunks] == [(OWN, own_record(A, number), ()) for number in range(len(chunks))]
     assert chunks[-1][-1] == (POS, pos_record(Position(5)), ())
     body = [item for chunk in chunks for item in chunk if item[0] not in (OWN, POS)]
