@@ -17,6 +17,7 @@ from streams.engine import metrics
 from streams.engine.broker import Broker
 from streams.engine.changelog import OWN, Owner, Position, Replay, own_record
 from streams.engine.effects import BatchLane, BatchSink, TaskLane, TaskSink
+from streams.engine.kafka import Kafka
 from streams.engine.lane import DeadLetters, FencedError, Lane, Stage, StageLane, Table, TableSpec
 from streams.engine.restore import catch_up, foreign, restore
 from streams.engine.state import PartitionState
@@ -55,12 +56,13 @@ class Engine:
     """Wires stages and sinks to topics, then runs as a Faust app (`run`, or `app` for the Faust command).
 
     Topics must exist. `group` is the consumer group and names nothing else; `data_dir` holds RocksDB
-    partitions if `store` is "rocksdict".
+    partitions if `store` is "rocksdict". Names given here and in outputs are what `kafka.name` is asked about:
+    records and logs of partitions show the names that Kafka has.
     """
 
     def __init__(
         self,
-        bootstrap: str,
+        kafka: Kafka,
         group: str,
         *,
         data_dir: Path,
@@ -70,7 +72,8 @@ class Engine:
         instance: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.bootstrap = bootstrap
+        self.kafka = kafka
+        group = kafka.name(group)
         self.lanes: dict[TP, Lane] = {}
         self.ready = False
         self._clock = clock
@@ -85,12 +88,12 @@ class Engine:
         self._stops: list[Hook] = []
         self._prepared = asyncio.Event()
         self._committed: dict[TP, int] = {}
-        self._broker = Broker(bootstrap, group)
-        self._watchdog = Watchdog(bootstrap)
+        self._broker = Broker(kafka, group)
+        self._watchdog = Watchdog(kafka)
         data_dir.mkdir(parents=True, exist_ok=True)
         self.app = StormweirApp(
             group,
-            broker="aiokafka://" + ";".join(bootstrap.split(",")),
+            broker="aiokafka://" + ";".join(kafka.bootstrap.split(",")),
             datadir=str(data_dir / "faust"),
             store="memory://",
             web_enabled=False,
@@ -151,9 +154,10 @@ class Engine:
         self._wire(topic, Wiring(agent, None, make))
 
     def _wire(self, topic: str, wiring: Wiring) -> None:
-        if topic in self._wirings:
+        name = self.kafka.name(topic)
+        if name in self._wirings:
             raise ValueError(f"{topic} has an agent already")
-        self._wirings[topic] = wiring
+        self._wirings[name] = wiring
 
         async def body(stream: Any) -> None:
             async for batch in stream.noack():
@@ -164,7 +168,7 @@ class Engine:
                     self._fail(error)
                 await asyncio.sleep(0)
 
-        channel = self.app.topic(topic, schema=BatchSchema(), internal=False)
+        channel = self.app.topic(name, schema=BatchSchema(), internal=False)
         self.app.agent(channel, name=f"{wiring.agent}.{topic}")(body)
 
     def on_lifecycle(self, start: Hook | None, stop: Hook | None) -> None:
@@ -274,7 +278,7 @@ class Engine:
             starting.append(asyncio.create_task(self._start_owned(tp, spec, store, replay, generation, committed[tp])))
 
         try:
-            await restore(self.bootstrap, wanted, restored)
+            await restore(self.kafka, wanted, restored)
             await asyncio.gather(*starting)
         finally:
             for task in starting:
@@ -313,7 +317,7 @@ class Engine:
             # The fence comes first, then the rest of the log: whatever a former owner still writes is either
             # part of the state from here on, or ignored by everyone.
             fence, _ = await self._broker.append(spec.changelog, tp.partition, [[(OWN, own_record(owner, 0), ())]])
-            await catch_up(self.bootstrap, spec.changelog, tp.partition, replay, fence)
+            await catch_up(self.kafka, spec.changelog, tp.partition, replay, fence)
             if replay.highest > owner:
                 raise FencedError(f"{spec.changelog}/{tp.partition} belongs to {replay.highest}, not to {owner}")
             replay.finish()
@@ -354,7 +358,7 @@ class Engine:
         self.lanes[tp] = lane
 
     async def _foreign(self, topic: str, partition: int, start: int, stop: int) -> tuple[Owner, set[bytes]]:
-        return await foreign(self.bootstrap, topic, partition, start, stop)
+        return await foreign(self.kafka, topic, partition, start, stop)
 
     # -- the app's own tasks
 

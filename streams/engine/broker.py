@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.engine import metrics
+from streams.engine.kafka import Kafka
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ _NO_HEADERS: list[tuple[str, bytes]] = []
 class Broker:
     """Sends; every method returns after the broker acknowledged, or raises and leaves a fresh producer."""
 
-    def __init__(self, bootstrap: str, client_id: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: Kafka, client_id: str) -> None:
+        self._kafka = kafka
         self._client_id = client_id
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
@@ -45,13 +46,14 @@ class Broker:
     async def partitions(self, topic: str) -> int:
         """How many partitions the topic has. Raises LookupError when it does not exist."""
         producer = await self._connected()
+        name = self._kafka.name(topic)
         # partitions_for() retries for 40 s on a missing topic; the metadata answers at once.
         await producer.client.force_metadata_update()
-        await producer.client.add_topic(topic)
+        await producer.client.add_topic(name)
         await producer.client.force_metadata_update()
-        found = producer.client.cluster.partitions_for_topic(topic)
+        found = producer.client.cluster.partitions_for_topic(name)
         if not found:
-            raise LookupError(f"topic {topic!r} does not exist on {self._bootstrap}: run `stormweir topics`")
+            raise LookupError(f"topic {name!r} does not exist on {self._kafka.bootstrap}: run `stormweir topics`")
         return len(found)
 
     async def send(self, groups: Groups) -> None:
@@ -62,10 +64,11 @@ class Broker:
         try:
             waiting = []
             for (topic, partition), items in groups.items():
-                waiting += [await producer.send_batch(batch, topic, partition=partition) for batch in _batches(items)]
+                name = self._kafka.name(topic)
+                waiting += [await producer.send_batch(batch, name, partition=partition) for batch in _batches(items)]
             await asyncio.gather(*waiting)
             for (topic, _), items in groups.items():
-                metrics.SENT.labels(topic).inc(len(items))
+                metrics.SENT.labels(self._kafka.name(topic)).inc(len(items))
         except BaseException:
             await self._discard(producer)
             raise
@@ -76,10 +79,11 @@ class Broker:
         Each chunk is one record batch, appended as a whole.
         """
         producer = await self._connected()
+        name = self._kafka.name(topic)
         first = last = -1
         try:
             for chunk in chunks:
-                future = await producer.send_batch(_batch(chunk), topic, partition=partition)
+                future = await producer.send_batch(_batch(chunk), name, partition=partition)
                 base = (await future).offset
                 first = base if first < 0 else first
                 last = base + len(chunk) - 1
@@ -91,8 +95,7 @@ class Broker:
     async def _connected(self) -> AIOKafkaProducer:
         async with self._lock:
             if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap,
+                producer = self._kafka.producer(
                     client_id=self._client_id,
                     enable_idempotence=True,
                     acks="all",

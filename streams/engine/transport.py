@@ -13,10 +13,11 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import aiokafka
 from faust import Schema
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer, Transport
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from streams.engine.kafka import Kafka
 from streams.engine.lane import LARGE_BATCH, SMALL_BATCH, Lane, Record
 
 
@@ -63,12 +64,13 @@ class BatchSchema(Schema[Any, Any]):
 
 
 class EngineConsumerThread(AIOKafkaConsumerThread):
-    """Faust's consumer thread with a fetch that does not starve."""
+    """Faust's consumer thread with a fetch that does not starve, and our way to connect."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
-        return consumer
+        kafka: Kafka = transport.app.engine.kafka
+        return kafka.secure(consumer)
 
 
 class EngineConsumer(Consumer):
@@ -194,7 +196,16 @@ class EngineConsumer(Consumer):
         return {tp: await self._thread.call_thread(consumer.committed, tp) for tp in tps}
 
 
+class EngineProducer(Producer):
+    """Faust's producer, which the engine does not use and Faust starts; it connects as the others do."""
+
+    def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:
+        kafka: Kafka = self.app.engine.kafka  # type: ignore[attr-defined]
+        return kafka.secure(super()._new_producer(transactional_id))
+
+
 class EngineTransport(Transport):
     """Faust's aiokafka transport with the engine's consumer."""
 
     Consumer = EngineConsumer
+    Producer = EngineProducer

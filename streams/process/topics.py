@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_c
 
 from schemas.topics import CORRELATION, DEDUP, TOPICS, WRITER_TABLES, Topic
 from streams.process.errors import OperatorError
+from streams.process.kafka import Kafka
 
 _SOURCES = {table.changelog.name: table.source.name for table in (DEDUP, CORRELATION, *WRITER_TABLES)}
 #: Requests of up to 1 MiB travel whole through every stage, and history goes out in blocks.
@@ -23,68 +24,73 @@ class TopicsError(OperatorError):
     """Kafka does not answer, or its topics are not what we need; the message names them."""
 
 
-async def create_topics(
-    bootstrap: str, partitions: int, replication: int, topics: Sequence[Topic] = TOPICS
-) -> list[str]:
-    """Create what is missing and return those names; returns once every topic has its leaders.
+async def create_topics(kafka: Kafka, partitions: int, replication: int, topics: Sequence[Topic] = TOPICS) -> list[str]:
+    """Create what is missing and return its names in Kafka; returns once every topic has its leaders.
 
     A changelog gets its source's partition count. Raises TopicsError when Kafka does not answer, refuses,
     or an existing topic has fewer partitions than asked for or a changelog other ones than its source.
     """
-    admin = await _connect(bootstrap)
+    admin = await _connect(kafka)
     try:
-        existing = await _partitions(admin)
+        existing = await _partitions(admin, kafka)
         wanted: dict[str, int] = {}
         for topic in topics:
             source = _SOURCES.get(topic.name, "")
             wanted[topic.name] = 1 if topic.single else existing.get(source, partitions)
-        _verify(existing, wanted)
+        _verify(kafka, existing, wanted)
         missing = [topic for topic in topics if topic.name not in existing]
         if missing:
-            await _create(admin, missing, wanted, replication)
-        await _leaders(admin, wanted)
-        return [topic.name for topic in missing]
+            await _create(admin, kafka, missing, wanted, replication)
+        await _leaders(admin, [kafka.name(topic) for topic in wanted])
+        return [kafka.name(topic.name) for topic in missing]
     finally:
         await admin.close()
 
 
-async def check_topics(bootstrap: str, topics: Sequence[Topic] = TOPICS) -> dict[str, int]:
-    """The partitions of every topic there is. Raises TopicsError naming those of `topics` that do not exist,
+async def check_topics(kafka: Kafka, topics: Sequence[Topic] = TOPICS) -> dict[str, int]:
+    """The partitions of every topic of ours there is. Raises TopicsError naming those of `topics` that do not exist,
     or when Kafka does not answer.
     """
-    admin = await _connect(bootstrap)
+    admin = await _connect(kafka)
     try:
-        existing = await _partitions(admin)
+        existing = await _partitions(admin, kafka)
     finally:
         await admin.close()
-    missing = sorted(topic.name for topic in topics if topic.name not in existing)
+    missing = sorted(kafka.name(topic.name) for topic in topics if topic.name not in existing)
     if missing:
-        raise TopicsError(f"Kafka at {bootstrap} has no topic {', '.join(missing)}: run `stormweir topics`")
+        raise TopicsError(
+            f"Kafka at {kafka.bootstrap} has no topic {', '.join(missing)}, or this user may not see it: "
+            "run `stormweir topics`, or `stormweir doctor --kafka`"
+        )
     return existing
 
 
-async def _connect(bootstrap: str) -> AIOKafkaAdminClient:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="stormweir-topics")
+async def _connect(kafka: Kafka) -> AIOKafkaAdminClient:
+    admin = kafka.admin(client_id="stormweir-topics")
     try:
         await asyncio.wait_for(admin.start(), _TIMEOUT_S)
     except (KafkaConnectionError, TimeoutError, OSError):
         await admin.close()
-        raise TopicsError(f"Kafka at {bootstrap} does not answer (STORMWEIR_KAFKA)") from None
+        raise TopicsError(
+            f"Kafka at {kafka.bootstrap} does not answer (STORMWEIR_KAFKA): `stormweir doctor --kafka` says why"
+        ) from None
     return admin
 
 
-async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:
-    return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+async def _partitions(admin: AIOKafkaAdminClient, kafka: Kafka) -> dict[str, int]:
+    """How many partitions each topic of ours has, by our names."""
+    found = {kafka.ours(topic["topic"]): len(topic["partitions"]) for topic in await admin.describe_topics()}
+    return {name: count for name, count in found.items() if name is not None}
 
 
-def _verify(existing: dict[str, int], wanted: dict[str, int]) -> None:
+def _verify(kafka: Kafka, existing: dict[str, int], wanted: dict[str, int]) -> None:
     problems = [
-        f"{name} has {existing[name]} partitions, {count} are configured (STORMWEIR_PARTITIONS)"
+        f"{kafka.name(name)} has {existing[name]} partitions, {count} are configured (STORMWEIR_PARTITIONS)"
         for name, count in wanted.items()
         if name in existing and existing[name] < count
     ]
     problems += [
-        f"{name} has {existing[name]} partitions, its source {source} has {existing[source]}"
+        f"{kafka.name(name)} has {existing[name]} partitions, its source {kafka.name(source)} has {existing[source]}"
         for name, source in _SOURCES.items()
         if name in existing and source in existing and existing[name] != existing[source]
     ]
@@ -93,10 +99,13 @@ def _verify(existing: dict[str, int], wanted: dict[str, int]) -> None:
 
 
 async def _create(
-    admin: AIOKafkaAdminClient, topics: Sequence[Topic], wanted: dict[str, int], replication: int
+    admin: AIOKafkaAdminClient, kafka: Kafka, topics: Sequence[Topic], wanted: dict[str, int], replication: int
 ) -> None:
     response = await admin.create_topics(
-        [NewTopic(t.name, wanted[t.name], replication, topic_configs=_configs(t, replication)) for t in topics],
+        [
+            NewTopic(kafka.name(t.name), wanted[t.name], replication, topic_configs=topic_configs(t, replication))
+            for t in topics
+        ],
         timeout_ms=int(_TIMEOUT_S * 1000),
     )
     refused = []
@@ -108,7 +117,8 @@ async def _create(
         raise TopicsError(f"Kafka refused to create topics: {'; '.join(refused)}")
 
 
-def _configs(topic: Topic, replication: int) -> dict[str, str]:
+def topic_configs(topic: Topic, replication: int) -> dict[str, str]:
+    """The settings that a topic is created with."""
     configs = {
         "min.insync.replicas": "2" if replication >= 3 else "1",
         "max.message.bytes": str(_MAX_MESSAGE_BYTES),
@@ -126,7 +136,7 @@ def _configs(topic: Topic, replication: int) -> dict[str, str]:
     return configs
 
 
-async def _leaders(admin: AIOKafkaAdminClient, wanted: dict[str, int]) -> None:
+async def _leaders(admin: AIOKafkaAdminClient, names: Sequence[str]) -> None:
     """Wait until every partition has a leader: before that, clients would retry and log."""
     deadline = time.monotonic() + _TIMEOUT_S
     while True:
@@ -135,7 +145,7 @@ async def _leaders(admin: AIOKafkaAdminClient, wanted: dict[str, int]) -> None:
             for topic in await admin.describe_topics()
             if not topic["error_code"] and all(part["leader"] >= 0 for part in topic["partitions"])
         }
-        waiting = sorted(wanted.keys() - ready)
+        waiting = sorted(set(names) - ready)
         if not waiting:
             return
         if time.monotonic() > deadline:

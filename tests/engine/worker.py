@@ -21,6 +21,7 @@ from streams.engine import Engine, TableSpec
 from streams.engine.broker import Broker, Groups, Item
 from streams.engine.lane import Lane
 from streams.engine.transport import EngineConsumerThread
+from streams.process.kafka import Kafka
 from tests.engine import stages
 from tests.engine.params import Params
 
@@ -33,7 +34,7 @@ def main() -> int:
     Lane.stalled_after = params.stalled_after
     _interfere(params, directory)
     engine = Engine(
-        params.bootstrap,
+        Kafka(params.bootstrap),
         params.group,
         data_dir=directory,
         store=params.store,
