@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
@@ -89,13 +89,18 @@ def _verify(kafka: Kafka, existing: dict[str, int], wanted: dict[str, int]) -> N
         for name, count in wanted.items()
         if name in existing and existing[name] < count
     ]
-    problems += [
+    problems += uneven_changelogs(kafka, existing)
+    if problems:
+        raise TopicsError("; ".join(problems))
+
+
+def uneven_changelogs(kafka: Kafka, existing: Mapping[str, int]) -> list[str]:
+    """What is wrong with changelogs whose number of partitions is not their source's."""
+    return [
         f"{kafka.name(name)} has {existing[name]} partitions, its source {kafka.name(source)} has {existing[source]}"
         for name, source in _SOURCES.items()
         if name in existing and source in existing and existing[name] != existing[source]
     ]
-    if problems:
-        raise TopicsError("; ".join(problems))
 
 
 async def _create(

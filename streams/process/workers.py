@@ -16,6 +16,7 @@ from sinks.outbound import Outbound
 from streams import pipeline
 from streams.control.follow import ControlReader
 from streams.engine import Engine
+from streams.process.acls import topics_of
 from streams.process.admin import AdminServer
 from streams.process.kafka import Kafka
 from streams.process.logs import configure_logging
@@ -62,7 +63,7 @@ def _steady_clock() -> Callable[[], int]:
 
 def _engine(settings: Settings, kafka: Kafka, process: str, group: str, outputs: tuple[topics.Topic, ...]) -> Engine:
     configure_logging(process, settings.log_level)
-    asyncio.run(check_topics(kafka))
+    asyncio.run(check_topics(kafka, topics_of(process)))
     uvloop.install()
     engine = Engine(
         kafka,

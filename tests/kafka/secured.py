@@ -28,27 +28,36 @@ _SECURITY = "org.apache.kafka.common.security"
 
 
 class SecuredKafka(EmbeddedKafka):
-    """`bootstrap` is plaintext and for whoever sets the test up; `sasl`, `mtls` and `tls` are the ways in.
+    """`bootstrap` is plaintext and for whoever sets the test up; these are the ways in: `sasl` (TLS, every mechanism),
+    `mtls` (a certificate of `authority` is needed), `clear` (SASL without TLS, PLAIN only), `elsewhere` (TLS, the
+    broker's certificate is for `kafka.example`) and `expired` (TLS, its certificate has expired).
 
     Users of PLAIN are fixed at the start.
     """
 
     def __init__(self, directory: Path, ports: list[int], authority: Authority, users: Iterable[str]) -> None:
         super().__init__(directory / "kafka", ports[0], ports[1])
-        self.sasl, self.mtls, self.tls, self.expired = (f"127.0.0.1:{port}" for port in ports[2:6])
+        self.sasl, self.mtls, self.clear, self.elsewhere, self.expired = (f"127.0.0.1:{port}" for port in ports[2:])
         self.authority = authority
         self._users = tuple(users)
         self._certificate = authority.issue("broker")
         self._old = authority.issue("old-broker", days=-1)
+        self._elsewhere = authority.issue("other-broker", host="kafka.example")
 
     def _properties(self) -> str:
-        listeners = {"SASL": self.sasl, "MTLS": self.mtls, "TLS": self.tls, "EXPIRED": self.expired}
+        listeners = {
+            "SASL": self.sasl,
+            "MTLS": self.mtls,
+            "CLEAR": self.clear,
+            "ELSEWHERE": self.elsewhere,
+            "EXPIRED": self.expired,
+        }
         added = ",".join(f"{name}://{address}" for name, address in listeners.items())
         lines = super()._properties().splitlines()
         text = "\n".join(f"{line},{added}" if "listeners=PLAINTEXT" in line else line for line in lines)
         known = " ".join(f'user_{user}="{PASSWORD}"' for user in self._users)
         return f"""{text}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL,TLS:SSL,EXPIRED:SSL
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL,CLEAR:SASL_PLAINTEXT,ELSEWHERE:SSL,EXPIRED:SSL
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
 ssl.keystore.type=PEM
@@ -56,6 +65,10 @@ ssl.keystore.location={self._certificate}
 ssl.truststore.type=PEM
 ssl.truststore.location={self.authority.path}
 listener.name.mtls.ssl.client.auth=required
+listener.name.elsewhere.ssl.keystore.type=PEM
+listener.name.elsewhere.ssl.keystore.location={self._elsewhere}
+listener.name.clear.sasl.enabled.mechanisms=PLAIN
+listener.name.clear.plain.sasl.jaas.config={_SECURITY}.plain.PlainLoginModule required {known};
 listener.name.expired.ssl.keystore.type=PEM
 listener.name.expired.ssl.keystore.location={self._old}
 listener.name.sasl.sasl.enabled.mechanisms={",".join(MECHANISMS)}
