@@ -1,11 +1,12 @@
 """A Kafka as companies run it: TLS, every mechanism we speak, and an authorizer that denies what is not granted."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -16,13 +17,15 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from schemas.kafka import KafkaProperties, kafka_properties
+from schemas.kafka import kafka_properties
 from streams.embedded.kafka import EmbeddedKafka
 from streams.process.kafka import Kafka
 from tests.kafka.certificates import Authority
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
-#: Users of every mechanism have this password.
+#: How a client may show who it is: the mechanisms of SASL, and a certificate.
+WAYS = (*MECHANISMS, "mTLS")
+USERS = ("anybody", "topics", "control", "gateway", "worker", "writer", "notifier")
 PASSWORD = "open, sesame"
 _SECURITY = "org.apache.kafka.common.security"
 
@@ -32,14 +35,14 @@ class SecuredKafka(EmbeddedKafka):
     `mtls` (a certificate of `authority` is needed), `clear` (SASL without TLS, PLAIN only), `elsewhere` (TLS, the
     broker's certificate is for `kafka.example`) and `expired` (TLS, its certificate has expired).
 
-    Users of PLAIN are fixed at the start.
+    Every user of `USERS` has the password `PASSWORD`. Nobody may do anything until it is allowed.
     """
 
-    def __init__(self, directory: Path, ports: list[int], authority: Authority, users: Iterable[str]) -> None:
+    def __init__(self, directory: Path, ports: list[int], authority: Authority, token_url: str) -> None:
         super().__init__(directory / "kafka", ports[0], ports[1])
         self.sasl, self.mtls, self.clear, self.elsewhere, self.expired = (f"127.0.0.1:{port}" for port in ports[2:])
         self.authority = authority
-        self._users = tuple(users)
+        self._token_url = token_url
         self._certificate = authority.issue("broker")
         self._old = authority.issue("old-broker", days=-1)
         self._elsewhere = authority.issue("other-broker", host="kafka.example")
@@ -55,7 +58,7 @@ class SecuredKafka(EmbeddedKafka):
         added = ",".join(f"{name}://{address}" for name, address in listeners.items())
         lines = super()._properties().splitlines()
         text = "\n".join(f"{line},{added}" if "listeners=PLAINTEXT" in line else line for line in lines)
-        known = " ".join(f'user_{user}="{PASSWORD}"' for user in self._users)
+        known = " ".join(f'user_{user}="{PASSWORD}"' for user in USERS)
         return f"""{text}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL,CLEAR:SASL_PLAINTEXT,ELSEWHERE:SSL,EXPIRED:SSL
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
@@ -84,6 +87,12 @@ listener.name.sasl.oauthbearer.sasl.jaas.config={_SECURITY}.oauthbearer.OAuthBea
         """An admin client that may do everything."""
         return AdminClient({"bootstrap.servers": self.bootstrap})
 
+    def start(self, timeout: float = 120) -> None:
+        """As EmbeddedKafka, and SCRAM knows the users."""
+        super().start(timeout)
+        for user in USERS:
+            self.set_password(user)
+
     def set_password(self, user: str, password: str = PASSWORD) -> None:
         """The user's password for both kinds of SCRAM."""
         mechanisms = (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)
@@ -95,39 +104,56 @@ listener.name.sasl.oauthbearer.sasl.jaas.config={_SECURITY}.oauthbearer.OAuthBea
             for future in self.operator.alter_user_scram_credentials([upsert]).values():
                 future.result(20)
 
-    def allow(self, user: str, operation: str, resource: str, name: str) -> None:
+    def allow(self, principal: str, operation: str, resource: str, name: str) -> None:
         """Add one ACL, in the words of docs/kafka.md; a name that ends in * is a prefix."""
-        prefixed = name.endswith("*") and name != "*"
-        binding = AclBinding(
-            ResourceType[resource.upper()] if resource != "cluster" else ResourceType.BROKER,
-            name.removesuffix("*") if prefixed else name,
-            ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL,
-            f"User:{user}",
-            "*",
-            AclOperation[operation],
-            AclPermissionType.ALLOW,
-        )
+        binding = AclBinding(*_pattern(principal, operation, resource, name))
         for future in self.operator.create_acls([binding]).values():
             future.result(20)
 
-    def reached(self, mechanism: str, user: str, **more: str) -> Kafka:
-        """How a client with this user reaches it by a mechanism of SASL, or by `mTLS`."""
-        return Kafka(self.address(mechanism), properties=lambda: self.properties(mechanism, user, **more))
+    def forbid(self, principal: str, operation: str, resource: str, name: str) -> None:
+        """Remove what `allow` added."""
+        for future in self.operator.delete_acls(
+            [AclBindingFilter(*_pattern(principal, operation, resource, name))]
+        ).values():
+            assert future.result(20)
 
-    def address(self, mechanism: str) -> str:
-        """Where a mechanism is spoken."""
-        return self.mtls if mechanism == "mTLS" else self.sasl
+    def reached(self, way: str, user: str, prefix: str = "", **more: str) -> Kafka:
+        """How a client reaches it as this user in one of WAYS; `more` are other properties, with _ for the dots."""
+        values = self.values(way, user) | {name.replace("_", "."): text for name, text in more.items()}
+        properties = kafka_properties(values)
+        return Kafka(self.address(way), prefix, lambda: properties)
 
-    def properties(self, mechanism: str, user: str, **more: str) -> KafkaProperties:
-        """As `values`, checked."""
-        return kafka_properties(
-            self.values(mechanism, user) | {name.replace("_", "."): text for name, text in more.items()}
-        )
+    def address(self, way: str) -> str:
+        """Where it is reached in that way."""
+        return self.mtls if way == "mTLS" else self.sasl
 
-    def values(self, mechanism: str, user: str) -> Mapping[str, str]:
+    def values(self, way: str, user: str) -> Mapping[str, str]:
         """The client properties of a user."""
         trust = {"ssl.ca.location": str(self.authority.path)}
-        if mechanism == "mTLS":
+        if way == "mTLS":
             return trust | {"security.protocol": "SSL", "ssl.certificate.location": str(self.authority.issue(user))}
-        sasl = trust | {"security.protocol": "SASL_SSL", "sasl.mechanism": mechanism}
+        sasl = trust | {"security.protocol": "SASL_SSL", "sasl.mechanism": way}
+        if way == "OAUTHBEARER":
+            return sasl | {
+                "sasl.oauthbearer.client.id": user,
+                "sasl.oauthbearer.client.secret": PASSWORD,
+                "sasl.oauthbearer.token.endpoint.url": self._token_url,
+            }
         return sasl | {"sasl.username": user, "sasl.password": PASSWORD}
+
+    def principal(self, way: str, user: str) -> str:
+        """Whom Kafka takes that user for."""
+        return f"CN={user}" if way == "mTLS" else user
+
+
+def _pattern(principal: str, operation: str, resource: str, name: str) -> tuple[object, ...]:
+    prefixed = name.endswith("*")
+    return (
+        ResourceType[resource.upper()],
+        name.removesuffix("*") if prefixed else name,
+        ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL,
+        f"User:{principal}",
+        "*",
+        AclOperation[operation],
+        AclPermissionType.ALLOW,
+    )
