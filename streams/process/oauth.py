@@ -11,7 +11,6 @@ from aiokafka.errors import AuthenticationFailedError
 from schemas.kafka import KafkaProperties
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
-_HEADERS = {"Accept": "application/json"}
 _MAX_ANSWER = 64 * 1024
 #: A token is not used in its last fifth, or its last minute if that is shorter.
 _RENEW_SHARE = 0.2
@@ -58,12 +57,17 @@ async def _fetch(properties: KafkaProperties) -> _Answer:
     form = {"grant_type": "client_credentials"}
     if properties.sasl_oauthbearer_scope:
         form["scope"] = properties.sasl_oauthbearer_scope
-    auth = aiohttp.BasicAuth(properties.sasl_oauthbearer_client_id, properties.sasl_oauthbearer_client_secret)
+    headers = {
+        "Accept": "application/json",
+        "Authorization": aiohttp.encode_basic_auth(
+            properties.sasl_oauthbearer_client_id, properties.sasl_oauthbearer_client_secret, encoding="utf-8"
+        ),
+    }
     url = properties.sasl_oauthbearer_token_endpoint_url
     try:
         async with (
             aiohttp.ClientSession(timeout=_TIMEOUT) as session,
-            session.post(url, data=form, auth=auth, headers=_HEADERS, allow_redirects=False) as answer,
+            session.post(url, data=form, headers=headers, allow_redirects=False) as answer,
         ):
             body = await answer.content.read(_MAX_ANSWER)
             status = answer.status

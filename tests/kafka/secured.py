@@ -1,5 +1,6 @@
 """A Kafka as companies run it: TLS, every mechanism we speak, and an authorizer that denies what is not granted."""
 
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -105,17 +106,25 @@ listener.name.sasl.oauthbearer.sasl.jaas.config={_SECURITY}.oauthbearer.OAuthBea
                 future.result(20)
 
     def allow(self, principal: str, operation: str, resource: str, name: str) -> None:
-        """Add one ACL, in the words of docs/kafka.md; a name that ends in * is a prefix."""
-        binding = AclBinding(*_pattern(principal, operation, resource, name))
-        for future in self.operator.create_acls([binding]).values():
+        """Add one ACL, in the words of docs/kafka.md; a name that ends in * is a prefix. It holds at the return."""
+        pattern = _pattern(principal, operation, resource, name)
+        for future in self.operator.create_acls([AclBinding(*pattern)]).values():
             future.result(20)
+        self._settle(pattern, there=True)
 
     def forbid(self, principal: str, operation: str, resource: str, name: str) -> None:
         """Remove what `allow` added."""
-        for future in self.operator.delete_acls(
-            [AclBindingFilter(*_pattern(principal, operation, resource, name))]
-        ).values():
+        pattern = _pattern(principal, operation, resource, name)
+        for future in self.operator.delete_acls([AclBindingFilter(*pattern)]).values():
             assert future.result(20)
+        self._settle(pattern, there=False)
+
+    def _settle(self, pattern: tuple[object, ...], *, there: bool) -> None:
+        """Wait until the broker's authorizer has heard of the change."""
+        deadline = time.monotonic() + 20
+        while bool(self.operator.describe_acls(AclBindingFilter(*pattern)).result(20)) is not there:
+            assert time.monotonic() < deadline, f"the broker does not take over {pattern}"
+            time.sleep(0.05)
 
     def reached(self, way: str, user: str, prefix: str = "", **more: str) -> Kafka:
         """How a client reaches it as this user in one of WAYS; `more` are other properties, with _ for the dots."""

@@ -16,7 +16,7 @@ from schemas.topics import ALERTS_EVENTS, ALERTS_NORMALIZED, ALERTS_RAW, REJECTI
 from schemas.wire.events import encode_json
 from streams.control.follow import publish, read
 from streams.embedded.processes import Command
-from streams.gateway.answers import BAD_BODY
+from streams.gateway.answers import NOT_FOUND
 from streams.gateway.lanes import Lanes
 from streams.gateway.rejections import Rejections
 from streams.gateway.verdicts import Verdicts
@@ -78,7 +78,7 @@ async def test_gateway(reached: Reached) -> None:
     before = await _count(reached.kafka, ALERTS_RAW.name)
     await lanes.put(b"key", b"value", 1)
     assert verdicts._address
-    rejections.note(None, "webhook", "/", BAD_BODY)
+    rejections.note(None, "webhook", "/", NOT_FOUND)
     await asyncio.gather(rejections.stop(), verdicts.stop(), lanes.stop())
     assert await _count(reached.kafka, ALERTS_RAW.name) == before + 1
     assert await _count(reached.kafka, REJECTIONS.name) == 1
