@@ -94,6 +94,8 @@ def kafka_properties(values: Mapping[str, str]) -> KafkaProperties:
     for name in _needed(found):
         if name not in given:
             raise KafkaPropertyError(f"{name} is needed for {found.sasl_mechanism or found.security_protocol}")
+    if ":" in found.sasl_oauthbearer_client_id:
+        raise KafkaPropertyError("sasl.oauthbearer.client.id holds a colon, which HTTP's basic credentials cannot")
     _check_endpoint(found.sasl_oauthbearer_token_endpoint_url)
     return found
 

@@ -30,7 +30,7 @@ def tokens() -> Iterator[TokenServer]:
 @pytest.fixture(scope="session")
 def secured(directory: Path, free_ports: FreePorts, tokens: TokenServer) -> Iterator[SecuredKafka]:
     """The broker, with all topics and nothing allowed."""
-    kafka = SecuredKafka(directory, free_ports(7), Authority(directory), tokens.url)
+    kafka = SecuredKafka(directory, free_ports(8), Authority(directory), tokens.url)
     kafka.start()
     try:
         asyncio.run(create_topics(Kafka(kafka.bootstrap), 2, 1))

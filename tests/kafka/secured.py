@@ -34,14 +34,17 @@ _SECURITY = "org.apache.kafka.common.security"
 class SecuredKafka(EmbeddedKafka):
     """`bootstrap` is plaintext and for whoever sets the test up; these are the ways in: `sasl` (TLS, every mechanism),
     `mtls` (a certificate of `authority` is needed), `clear` (SASL without TLS, PLAIN only), `elsewhere` (TLS, the
-    broker's certificate is for `kafka.example`) and `expired` (TLS, its certificate has expired).
+    broker's certificate is for `kafka.example`), `expired` (TLS, its certificate has expired) and `short` (TLS, PLAIN,
+    a connection is ended after a second).
 
     Every user of `USERS` has the password `PASSWORD`. Nobody may do anything until it is allowed.
     """
 
     def __init__(self, directory: Path, ports: list[int], authority: Authority, token_url: str) -> None:
         super().__init__(directory / "kafka", ports[0], ports[1])
-        self.sasl, self.mtls, self.clear, self.elsewhere, self.expired = (f"127.0.0.1:{port}" for port in ports[2:])
+        self.sasl, self.mtls, self.clear, self.elsewhere, self.expired, self.short = (
+            f"127.0.0.1:{port}" for port in ports[2:]
+        )
         self.authority = authority
         self._token_url = token_url
         self._certificate = authority.issue("broker")
@@ -55,13 +58,14 @@ class SecuredKafka(EmbeddedKafka):
             "CLEAR": self.clear,
             "ELSEWHERE": self.elsewhere,
             "EXPIRED": self.expired,
+            "SHORT": self.short,
         }
         added = ",".join(f"{name}://{address}" for name, address in listeners.items())
         lines = super()._properties().splitlines()
         text = "\n".join(f"{line},{added}" if "listeners=PLAINTEXT" in line else line for line in lines)
         known = " ".join(f'user_{user}="{PASSWORD}"' for user in USERS)
         return f"""{text}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL,CLEAR:SASL_PLAINTEXT,ELSEWHERE:SSL,EXPIRED:SSL
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL,CLEAR:SASL_PLAINTEXT,ELSEWHERE:SSL,EXPIRED:SSL,SHORT:SASL_SSL
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
 ssl.keystore.type=PEM
@@ -75,6 +79,9 @@ listener.name.clear.sasl.enabled.mechanisms=PLAIN
 listener.name.clear.plain.sasl.jaas.config={_SECURITY}.plain.PlainLoginModule required {known};
 listener.name.expired.ssl.keystore.type=PEM
 listener.name.expired.ssl.keystore.location={self._old}
+listener.name.short.sasl.enabled.mechanisms=PLAIN
+listener.name.short.plain.sasl.jaas.config={_SECURITY}.plain.PlainLoginModule required {known};
+listener.name.short.connections.max.reauth.ms=1000
 listener.name.sasl.sasl.enabled.mechanisms={",".join(MECHANISMS)}
 listener.name.sasl.plain.sasl.jaas.config={_SECURITY}.plain.PlainLoginModule required {known};
 listener.name.sasl.scram-sha-256.sasl.jaas.config={_SECURITY}.scram.ScramLoginModule required;
