@@ -86,7 +86,8 @@ class Settings:
             elif name in known:
                 values[name] = _parse(variable, name, text)
             else:
-                raise SettingsError(f"{variable} is not a setting; known: {', '.join(sorted(known))}")
+                every = known | {each.removeprefix(PREFIX).lower() for each in _PROPERTY_VARIABLES}
+                raise SettingsError(f"{variable} is not a setting; known: {', '.join(sorted(every))}")
         settings = cls(**values, kafka_properties=properties)  # type: ignore[arg-type]
         if not settings.kafka and (properties or settings.kafka_config):
             raise SettingsError("STORMWEIR_KAFKA: an address is needed where properties of its clients are set")

@@ -23,7 +23,9 @@ from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 _BITS = {"READ": 3, "WRITE": 4, "CREATE": 5, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10}
 #: What a broker answers that does not tell: the least 32-bit number.
 _UNKNOWN = -(2**31)
-_NONE = 0
+#: Of a topic or group that is not shown at all: so none of these is allowed, and of others nothing is known.
+_HIDDEN = -1
+_SHOWING = ("READ", "WRITE", "DESCRIBE")
 _TRIES = 20
 _RETRY_S = 0.25
 
@@ -41,6 +43,8 @@ class Operations:
 
     def __call__(self, operation: str, resource: str, name: str) -> bool:
         bits = self._found[resource, name]
+        if bits == _HIDDEN:
+            return operation not in _SHOWING
         if operation == "CREATE":
             bits |= self._cluster
         return bits == _UNKNOWN or bool(bits & 1 << _BITS[operation])
@@ -56,7 +60,7 @@ async def operations_of(admin: AIOKafkaAdminClient, topics: Sequence[str], group
         if error is UnknownTopicOrPartitionError:
             missing.append(name)
             operations = _UNKNOWN
-        found["topic", name] = _NONE if error is TopicAuthorizationFailedError else operations
+        found["topic", name] = _HIDDEN if error is TopicAuthorizationFailedError else operations
     for group in groups:
         found["group", group] = await _group(admin, group)
     return Operations(answer.cluster_authorized_operations, found, missing)
@@ -68,7 +72,7 @@ async def _group(admin: AIOKafkaAdminClient, group: str) -> int:
             coordinator = await admin.find_coordinator(group)
             break
         except GroupAuthorizationFailedError:
-            return _NONE
+            return _HIDDEN
         except GroupCoordinatorNotAvailableError:
             # A new cluster makes its topic of groups when the first one is asked for.
             await asyncio.sleep(_RETRY_S)
@@ -76,7 +80,7 @@ async def _group(admin: AIOKafkaAdminClient, group: str) -> int:
         return _UNKNOWN
     answer = await admin._client.send(coordinator, _DescribeGroupsRequest(group))
     error_code, *_, operations = answer.groups[0]
-    return _NONE if for_code(error_code) is GroupAuthorizationFailedError else int(operations)
+    return _HIDDEN if for_code(error_code) is GroupAuthorizationFailedError else int(operations)
 
 
 class _MetadataResponse(Response):  # type: ignore[misc]

@@ -1,7 +1,8 @@
 """A Kafka as companies run it: TLS, every mechanism we speak, and an authorizer that denies what is not granted."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from confluent_kafka.admin import (
     AclOperation,
     AclPermissionType,
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
     ResourcePatternType,
     ResourceType,
     ScramCredentialInfo,
@@ -132,6 +136,17 @@ listener.name.sasl.oauthbearer.sasl.jaas.config={_SECURITY}.oauthbearer.OAuthBea
         while bool(self.operator.describe_acls(AclBindingFilter(*pattern)).result(20)) is not there:
             assert time.monotonic() < deadline, f"the broker does not take over {pattern}"
             time.sleep(0.05)
+
+    @contextmanager
+    def settings(self, topic: str, values: Mapping[str, str]) -> Iterator[None]:
+        """A topic has other settings for a while."""
+        for kind in (AlterConfigOpType.SET, AlterConfigOpType.DELETE):
+            entries = [ConfigEntry(name, value, incremental_operation=kind) for name, value in values.items()]
+            resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+            for future in self.operator.incremental_alter_configs([resource]).values():
+                future.result(20)
+            if kind is AlterConfigOpType.SET:
+                yield
 
     def reached(self, way: str, user: str, prefix: str = "", **more: str) -> Kafka:
         """How a client reaches it as this user in one of WAYS; `more` are other properties, with _ for the dots."""

@@ -44,6 +44,7 @@ def test_a_line_that_is_no_property(text: str, reason: str) -> None:
         (SASL | {"sasl.mechanism": "GSSAPI"}, r"sasl\.mechanism='GSSAPI': one of PLAIN"),
         (SASL | {"sasl.password": ""}, r"sasl\.password is needed for PLAIN"),
         (OAUTH | {"sasl.oauthbearer.client.id": ""}, r"client\.id is needed for OAUTHBEARER"),
+        (OAUTH | {"sasl.oauthbearer.client.id": "a:b"}, "holds a colon"),
         (OAUTH | {"sasl.oauthbearer.token.endpoint.url": "http://login.example.com/"}, "https:// is needed"),
         ({"ssl.ca.location": "/ca.pem"}, r"ssl\.ca\.location is set, but security\.protocol=PLAINTEXT does not use it"),
         ({"security.protocol": "SSL", "sasl.username": "u"}, r"sasl\.username is set, but"),
@@ -92,7 +93,7 @@ def test_secrets_do_not_show() -> None:
     ],
 )
 def test_settings_that_cannot_be(environ: dict[str, str], reason: str) -> None:
-    """A prefix that Kafka would refuse, properties for the embedded broker, a misspelt variable: named, without its value."""
+    """A prefix that Kafka would refuse, properties for the embedded broker, a misspelt variable: all are named."""
     with pytest.raises(SettingsError, match=reason) as refused:
         Settings.from_env(environ)
     assert "geheim" not in str(refused.value)
