@@ -59,8 +59,8 @@ async def check_topics(kafka: Kafka, topics: Sequence[Topic] = TOPICS) -> dict[s
     missing = sorted(kafka.name(topic.name) for topic in topics if topic.name not in existing)
     if missing:
         raise TopicsError(
-            f"Kafka at {kafka.bootstrap} has no topic {', '.join(missing)}, or this user may not see it: "
-            "run `stormweir topics`, or `stormweir doctor --kafka`"
+            f"Kafka at {kafka.bootstrap} has no topic {', '.join(missing)}: run `stormweir topics`, "
+            "or `stormweir doctor --kafka`, for this user may not see what is there"
         )
     return existing
 

@@ -88,7 +88,7 @@ class Deployment:
                     progress=print,
                 )
                 commands.append(command)
-                await asyncio.wait_for(command.start(), 90)
+            await asyncio.wait_for(asyncio.gather(*(command.start() for command in commands)), 90)
             yield
         finally:
             for command in commands:
