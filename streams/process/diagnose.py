@@ -45,14 +45,9 @@ class Finding(NamedTuple):
 async def diagnose(kafka: Kafka, processes: Sequence[str]) -> AsyncIterator[Finding]:
     """Each finding about the connection, what `processes` must be allowed to do, and the topics' settings."""
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            connection = await _connect(kafka)
-            connection.close()
+        (await _connect(kafka)).close()
     except _ProblemError as problem:
         yield Finding("kafka", True, str(problem))
-        return
-    except TimeoutError:
-        yield Finding("kafka", True, f"{kafka.bootstrap} does not answer within {_TIMEOUT_S:.0f} s (STORMWEIR_KAFKA)")
         return
     properties = kafka.properties()
     how = " ".join(filter(None, (properties.security_protocol, properties.sasl_mechanism)))
@@ -62,6 +57,14 @@ async def diagnose(kafka: Kafka, processes: Sequence[str]) -> AsyncIterator[Find
     try:
         for finding in [*await _acls(admin, kafka, processes), *await _settings(admin, kafka)]:
             yield finding
+    except KafkaError as error:
+        brokers = ", ".join(f"{broker.host}:{broker.port}" for broker in admin._client.cluster.brokers())
+        yield Finding(
+            "kafka",
+            True,
+            f"a broker of the cluster does not answer here ({type(error).__name__}); their addresses, from "
+            f"advertised.listeners, are {brokers}",
+        )
     finally:
         await admin.close()
 
@@ -76,10 +79,11 @@ async def _connect(kafka: Kafka) -> AIOKafkaConnection:
     for address in kafka.bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
         try:
-            connection = await create_conn(host.strip("[]"), int(port), **kafka.connection())
-            # A broker that refuses a certificate ends the connection only now; one that refuses a token tells nothing.
-            if (await connection.send(MetadataRequest([]))).brokers:
-                return connection
+            async with asyncio.timeout(_TIMEOUT_S):
+                connection = await create_conn(host.strip("[]"), int(port), **kafka.connection())
+                # A broker that refuses a certificate ends the connection only now; for a token it says nothing.
+                if (await connection.send(MetadataRequest([]))).brokers:
+                    return connection
             connection.close()
             problems.append(f"{address} does not accept the token (sasl.oauthbearer.*)")
         except UnsupportedSaslMechanismError:
@@ -130,6 +134,8 @@ def _reason(error: Exception, host: str, properties: KafkaProperties) -> str:
             return "ends the connection after the TLS handshake: it wants another ssl.certificate.location, or SASL"
         case KafkaError() | ConnectionResetError():
             return f"ends the connection: look at the port, and at security.protocol={properties.security_protocol}"
+        case TimeoutError():
+            return f"does not answer within {_TIMEOUT_S:.0f} s: look at STORMWEIR_KAFKA"
         case _:
             return f"cannot be reached ({type(error).__name__}): look at STORMWEIR_KAFKA"
 

@@ -1,5 +1,6 @@
 """A Kafka as companies run it: TLS, every mechanism we speak, and an authorizer that denies what is not granted."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,14 +33,17 @@ MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 WAYS = (*MECHANISMS, "mTLS")
 USERS = ("anybody", "topics", "control", "gateway", "worker", "writer", "notifier")
 PASSWORD = "open, sesame"
+#: Where `clear` says that its broker is: nobody listens there.
+NOWHERE = "127.0.0.1:1"
 _SECURITY = "org.apache.kafka.common.security"
 
 
 class SecuredKafka(EmbeddedKafka):
-    """`bootstrap` is plaintext and for whoever sets the test up; these are the ways in: `sasl` (TLS, every mechanism),
-    `mtls` (a certificate of `authority` is needed), `clear` (SASL without TLS, PLAIN only), `elsewhere` (TLS, the
-    broker's certificate is for `kafka.example`), `expired` (TLS, its certificate has expired) and `short` (TLS, PLAIN,
-    a connection is ended after a second).
+    """`bootstrap` is plaintext and for whoever sets the test up. The other ways in, all with TLS but `clear`:
+
+    `sasl` (every mechanism), `mtls` (a certificate of `authority` is needed), `clear` (PLAIN only, advertised as
+    NOWHERE), `elsewhere` (the broker's certificate is for `kafka.example`), `expired` (its certificate has expired) and
+    `short` (PLAIN; a connection is ended after a second).
 
     Every user of `USERS` has the password `PASSWORD`. Nobody may do anything until it is allowed.
     """
@@ -65,8 +69,9 @@ class SecuredKafka(EmbeddedKafka):
             "SHORT": self.short,
         }
         added = ",".join(f"{name}://{address}" for name, address in listeners.items())
-        lines = super()._properties().splitlines()
-        text = "\n".join(f"{line},{added}" if "listeners=PLAINTEXT" in line else line for line in lines)
+        told = added.replace(f"CLEAR://{self.clear}", f"CLEAR://{NOWHERE}")
+        text = re.sub(r"^(listeners=.*)$", rf"\1,{added}", super()._properties(), flags=re.MULTILINE)
+        text = re.sub(r"^(advertised\.listeners=.*)$", rf"\1,{told}", text, flags=re.MULTILINE)
         known = " ".join(f'user_{user}="{PASSWORD}"' for user in USERS)
         return f"""{text}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,MTLS:SSL,CLEAR:SASL_PLAINTEXT,ELSEWHERE:SSL,EXPIRED:SSL,SHORT:SASL_SSL

@@ -17,7 +17,7 @@ from streams.process.kafka import Kafka
 from tests.conftest import FreePorts
 from tests.engine.harness import until
 from tests.kafka.certificates import Authority
-from tests.kafka.secured import PASSWORD, SecuredKafka
+from tests.kafka.secured import NOWHERE, PASSWORD, SecuredKafka
 from tests.kafka.tokens import TokenServer
 
 
@@ -111,6 +111,13 @@ def test_nobody_there(free_ports: FreePorts) -> None:
     assert "cannot be reached (ConnectionRefusedError)" in problems(Kafka(f"127.0.0.1:{port}"))[0]
     assert "is a name that is not known" in problems(Kafka("kafka.invalid:9092"))[0]
     assert "is not host:port" in problems(Kafka("kafka"))[0]
+
+
+def test_brokers_that_cannot_be_reached(secured: SecuredKafka) -> None:
+    """The first address answers, those that the cluster tells do not: they are shown."""
+    sasl = {"sasl_mechanism": "PLAIN", "sasl_username": "gateway", "sasl_password": PASSWORD}
+    (problem,) = problems(reached(secured.clear, secured, "SASL_PLAINTEXT", **sasl))
+    assert problem.endswith(f"from advertised.listeners, are {NOWHERE}")
 
 
 @pytest.fixture
