@@ -14,6 +14,7 @@ from schemas.fingerprint import partition_for
 from schemas.settings import Settings
 from schemas.topics import TOPICS
 from streams.embedded.kafka import EmbeddedKafka
+from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
 
 _BATCH_BYTES = 500_000
@@ -98,4 +99,4 @@ async def topics_made_anew(settings: Settings) -> None:
             await asyncio.sleep(0.05)
     finally:
         await admin.close()
-    await create_topics(settings.bootstrap, settings.partitions, settings.replication)
+    await create_topics(Kafka(settings.bootstrap), settings.partitions, settings.replication)

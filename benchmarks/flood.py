@@ -33,6 +33,7 @@ from schemas.fingerprint import digest
 from schemas.settings import Settings
 from schemas.topics import CONTROL
 from streams.control.follow import publish
+from streams.process.kafka import Kafka
 from streams.storm.bodies import integration_id
 from streams.storm.sample import PROVIDERS, sample_records
 
@@ -148,7 +149,7 @@ def fairness(bootstrap: str, scratch: Path, sizes: Sizes, progress: Progress) ->
     asyncio.run(topics_made_anew(settings))
     asyncio.run(
         publish(
-            bootstrap,
+            Kafka(bootstrap),
             [
                 Service(id="fairness"),
                 Integration(id=_STEADY, name="steady", type="events_v2", service="fairness", rate_limit="unlimited"),
@@ -236,9 +237,9 @@ async def _senders(bootstrap: str) -> None:
     """Each contender's own integrations: BEFORE refuses records with fields it does not know."""
     samples = sample_records(SERVICES, "http://127.0.0.1:9/")
     senders = [record for record in samples if isinstance(record, Integration)]
-    await publish(bootstrap, [record for record in samples if isinstance(record, Service)])
+    await publish(Kafka(bootstrap), [record for record in samples if isinstance(record, Service)])
     own = [sender.model_copy(update={"id": _own(sender.id), "rate_limit": "unlimited"}) for sender in senders]
-    await publish(bootstrap, own)
+    await publish(Kafka(bootstrap), own)
     known = {"id", "tenant", "name", "type", "service"}
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
     await producer.start()

@@ -25,6 +25,7 @@ from benchmarks.report import Progress, Run
 from benchmarks.sink import serving
 from schemas.settings import Settings
 from streams.control.follow import publish
+from streams.process.kafka import Kafka
 from streams.storm.bodies import integration_id, service_id
 from streams.storm.sample import sample_records
 
@@ -58,7 +59,7 @@ def measure(bootstrap: str, scratch: Path, ports: int, rounds: int, seconds: int
             raise ContenderError(f"{tool} is missing: apt-get install -y wrk prometheus-alertmanager")
     settings = Settings(data_dir=scratch / "gateway", port_base=ports, kafka=bootstrap)
     asyncio.run(topics_made_anew(settings))
-    asyncio.run(publish(bootstrap, sample_records(SERVICES, "http://127.0.0.1:9/")))
+    asyncio.run(publish(Kafka(bootstrap), sample_records(SERVICES, "http://127.0.0.1:9/")))
     files = {(name, size): request_file(scratch, name, size) for name in (NULL, ALERTMANAGER) for size in LOADS}
     servers: dict[str, Callable[[], AbstractContextManager[tuple[int, int]]]] = {
         NULL: lambda: _null_handler(ports + 21),

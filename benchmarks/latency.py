@@ -19,6 +19,7 @@ from benchmarks.stack import Running
 from schemas.control import Destination, Integration, Rule, Service
 from schemas.fingerprint import digest
 from streams.control.follow import publish
+from streams.process.kafka import Kafka
 
 RATE = 10
 #: Share of the rate of (c) over HTTP that runs beside, and what is taken for it when (c) was not measured.
@@ -33,7 +34,7 @@ async def measure(stack: Running, seconds: int, runs: list[Run], progress: Progr
     """Idle, then beside half of what the path takes over HTTP according to `runs`, where its own are added."""
     port = stack.settings.port("receiver") + 20
     await publish(
-        stack.settings.bootstrap,
+        Kafka(stack.settings.bootstrap),
         [
             Service(id="latency"),
             Integration(id=_KEY, name="latency", type="events_v2", service="latency", rate_limit="unlimited"),

@@ -18,6 +18,7 @@ from benchmarks.stack import Running
 from schemas.topics import ALERTS_EVENTS
 from schemas.wire.events import encode_json
 from streams.control.follow import publish
+from streams.process.kafka import Kafka
 from streams.storm.bodies import event_records, events_v2
 from streams.storm.counts import Counts
 from streams.storm.kafka import send_records
@@ -44,7 +45,7 @@ async def measure(
         for workload, via in (("storm", "kafka"), ("storm", "http"), ("unique", "kafka")):
             # Ten thousand webhooks a second are nobody's wish: distinct alerts open incidents that nobody is told.
             routed = workload == "storm"
-            await publish(stack.settings.bootstrap, records if routed else (), () if routed else (RULE,))
+            await publish(Kafka(stack.settings.bootstrap), records if routed else (), () if routed else (RULE,))
             await stack.quiet()
             seed = int(time.time()) % 100_000_000 + number
             build = _kafka_load if via == "kafka" else _http_load
@@ -96,7 +97,7 @@ def _kafka_load(stack: Running, scratch: Path, workload: str, seed: int, seconds
 
     async def send() -> float:
         counts, before = Counts(), time.process_time()
-        await send_records(stack.settings.bootstrap, ALERTS_EVENTS.name, records, counts)
+        await send_records(Kafka(stack.settings.bootstrap), ALERTS_EVENTS.name, records, counts)
         if counts.accepted != alerts:
             raise AssertionError(f"{counts.accepted} of {alerts} records were acknowledged")
         return (time.process_time() - before) * 1e6

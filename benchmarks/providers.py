@@ -23,6 +23,7 @@ from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.rejections import Rejections
 from streams.gateway.sns import Sns
 from streams.gateway.verdicts import Verdicts
+from streams.process.kafka import Kafka
 from streams.providers import PATH, PROVIDERS, QUERY, Context, Example, Provider
 
 #: Seconds of one timing; the least of several is taken.
@@ -108,10 +109,10 @@ def _gateway(provider: Provider[Any]) -> Gateway:
         control,
         lanes,
         lanes,
-        Verdicts("127.0.0.1:1"),
+        Verdicts(Kafka("127.0.0.1:1")),
         Sns(_Away()),
         Reader(1_048_576),
-        Rejections("127.0.0.1:1"),
+        Rejections(Kafka("127.0.0.1:1")),
         GatewayMetrics(),
         b"{}",
     )

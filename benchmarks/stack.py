@@ -14,6 +14,7 @@ from schemas.settings import Settings
 from schemas.topics import ALERTS_EVENTS, ALERTS_RAW
 from sinks.clickhouse.client import ClickHouse
 from streams.embedded.stack import PROCESSES, Stack
+from streams.process.kafka import Kafka
 from streams.storm.kafka import topic_ends
 from streams.storm.ledger import Range, count_stored, ranges
 
@@ -69,7 +70,7 @@ class Running:
 
     async def ends(self) -> Mapping[tuple[str, int], int]:
         """Where the topics that alerts come in by end now."""
-        return await topic_ends(self.settings.bootstrap, (ALERTS_RAW.name, ALERTS_EVENTS.name))
+        return await topic_ends(Kafka(self.settings.bootstrap), (ALERTS_RAW.name, ALERTS_EVENTS.name))
 
     async def stored(self, before: Mapping[tuple[str, int], int], alerts: int, deadline_s: float) -> float:
         """Wait until `alerts` alerts are in ClickHouse that came in since `before`; when that was seen.

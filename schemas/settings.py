@@ -1,10 +1,13 @@
 """Settings of a process, from `STORMWEIR_*` environment variables. Every one has a default that works alone."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
+
+from schemas.kafka import NAMES as KAFKA_PROPERTIES
 
 PREFIX = "STORMWEIR_"
 #: Of the embedded ClickHouse while it listens on loopback; anywhere else it refuses to start with it.
@@ -27,8 +30,14 @@ class Settings:
     host: str = "127.0.0.1"
     port_base: int = 8400
     kafka: str = ""
+    #: A file of client properties (schemas.kafka); empty: there is none.
+    kafka_config: str = ""
+    #: Stands before the name of every topic and group, as it is.
+    kafka_prefix: str = ""
+    #: Client properties that the environment gives, by name; they win over the file's.
+    kafka_properties: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     clickhouse: str = ""
-    clickhouse_token: str = DEFAULT_TOKEN
+    clickhouse_token: str = field(default=DEFAULT_TOKEN, repr=False)
     clickhouse_database: str = "stormweir"
     partitions: int = 4
     replication: int = 1
@@ -67,24 +76,39 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the environment. Raises SettingsError for a value that does not fit or an unknown name."""
-        known = {field.name: field.type for field in fields(cls)}
+        known = {each.name for each in fields(cls)} - {"kafka_properties"}
         values: dict[str, object] = {}
+        properties: dict[str, str] = {}
         for variable, text in environ.items():
             if not variable.startswith(PREFIX):
                 continue
             name = variable.removeprefix(PREFIX).lower()
-            if name not in known:
-                raise SettingsError(f"{variable} is not a setting; known: {', '.join(sorted(known))}")
-            values[name] = _parse(variable, name, text)
-        return cls(**values)  # type: ignore[arg-type]
+            if variable in _PROPERTY_VARIABLES:
+                properties[_PROPERTY_VARIABLES[variable]] = text
+            elif name in known:
+                values[name] = _parse(variable, name, text)
+            else:
+                every = known | {each.removeprefix(PREFIX).lower() for each in _PROPERTY_VARIABLES}
+                raise SettingsError(f"{variable} is not a setting; known: {', '.join(sorted(every))}")
+        settings = cls(**values, kafka_properties=properties)  # type: ignore[arg-type]
+        if not settings.kafka and (properties or settings.kafka_config):
+            raise SettingsError("STORMWEIR_KAFKA: an address is needed where properties of its clients are set")
+        return settings
 
     def environ(self) -> dict[str, str]:
         """The variables that make a child process read these same settings."""
-        texts = {field.name: getattr(self, field.name) for field in fields(self)}
+        texts = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "kafka_properties"}
         texts["allowed_networks"] = ",".join(str(network) for network in self.allowed_networks)
-        return {PREFIX + name.upper(): str(value) for name, value in texts.items()}
+        properties = {property_variable(name): value for name, value in self.kafka_properties.items()}
+        return {PREFIX + name.upper(): str(value) for name, value in texts.items()} | properties
 
 
+def property_variable(name: str) -> str:
+    """The environment variable of a client property: `sasl.mechanism` is `STORMWEIR_KAFKA_SASL_MECHANISM`."""
+    return f"{PREFIX}KAFKA_{name.replace('.', '_').upper()}"
+
+
+_PROPERTY_VARIABLES = {property_variable(name): name for name in KAFKA_PROPERTIES}
 PORTS: Mapping[str, int] = {
     "gateway": 0,
     "kafka": 1,
@@ -97,6 +121,8 @@ PORTS: Mapping[str, int] = {
     "admin.notifier": 13,
     "admin.clickhouse": 14,
 }
+#: Of a part of a topic's name.
+_NAME = re.compile(r"[A-Za-z0-9._-]{0,100}")
 CHOICES = {"store": ("memory", "rocksdict"), "log_level": ("debug", "info", "warning", "error")}
 RANGES = {
     "port_base": (1024, 65_000),
@@ -114,6 +140,8 @@ def _parse(variable: str, name: str, text: str) -> object:
         if not text.isdigit() or not low <= int(text) <= high:
             raise SettingsError(f"{variable}={text!r}: a whole number from {low} to {high} is needed")
         return int(text)
+    if name == "kafka_prefix" and not _NAME.fullmatch(text):
+        raise SettingsError(f"{variable}={text!r}: up to 100 letters, digits, dots, hyphens and underscores are needed")
     if name == "base_url" and text and not text.startswith(("http://", "https://")):
         raise SettingsError(f"{variable}={text!r}: a URL that begins with https:// or http:// is needed")
     if name in CHOICES:

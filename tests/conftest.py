@@ -12,6 +12,7 @@ import pytest
 from schemas.settings import PORTS as STACK_PORTS
 from schemas.topics import Topic
 from streams.embedded.kafka import EmbeddedKafka
+from streams.process.kafka import Kafka
 from streams.process.ports import is_free
 from streams.process.topics import create_topics
 
@@ -71,7 +72,7 @@ def make_topics(broker: str) -> MakeTopics:
     async def make(*names: str, partitions: int = 4, compact: bool = False, exact: bool = False) -> tuple[str, ...]:
         suffix = "" if exact else f"-{uuid.uuid4().hex[:8]}"
         topics = [Topic(name + suffix, key="test", compact=compact) for name in names]
-        await create_topics(broker, partitions, 1, topics)
+        await create_topics(Kafka(broker), partitions, 1, topics)
         return tuple(topic.name for topic in topics)
 
     return make

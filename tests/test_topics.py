@@ -11,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.topics import ALERTS_RAW, CONTROL, CORRELATION, DEDUP, TOPICS, Topic
 from streams.embedded.kafka import EmbeddedKafka
+from streams.process.kafka import Kafka
 from streams.process.topics import TopicsError, check_topics, create_topics
 from tests.conftest import FreePorts
 
@@ -52,11 +53,11 @@ async def test_all_topics_are_created_once_as_declared(empty_broker: str) -> Non
     """Missing topics are named before, created with partitions, cleanup and sizes, and left alone later."""
     missing = ", ".join(sorted(topic.name for topic in TOPICS))
     with pytest.raises(TopicsError, match=f"no topic {re.escape(missing)}: run `stormweir topics`"):
-        await check_topics(empty_broker)
+        await check_topics(Kafka(empty_broker))
 
-    assert await create_topics(empty_broker, 3, 1) == [topic.name for topic in TOPICS]
-    assert await create_topics(empty_broker, 3, 1) == []
-    await check_topics(empty_broker)
+    assert await create_topics(Kafka(empty_broker), 3, 1) == [topic.name for topic in TOPICS]
+    assert await create_topics(Kafka(empty_broker), 3, 1) == []
+    await check_topics(Kafka(empty_broker))
 
     assert await _partitions(empty_broker, ALERTS_RAW.name) == 3
     assert await _partitions(empty_broker, CONTROL.name) == 1
@@ -70,19 +71,19 @@ async def test_all_topics_are_created_once_as_declared(empty_broker: str) -> Non
 
     # more partitions asked for than there are
     with pytest.raises(TopicsError, match=r"alerts\.raw has 3 partitions, 5 are configured"):
-        await create_topics(empty_broker, 5, 1)
+        await create_topics(Kafka(empty_broker), 5, 1)
 
 
 async def test_changelog_follows_its_source(empty_broker: str) -> None:
     """A changelog that is created late gets its source's partitions; one that differs is an error."""
-    await create_topics(empty_broker, 6, 1, [DEDUP.source])
-    await create_topics(empty_broker, 2, 1, [CORRELATION.changelog])
-    await create_topics(empty_broker, 2, 1, [DEDUP.changelog])
+    await create_topics(Kafka(empty_broker), 6, 1, [DEDUP.source])
+    await create_topics(Kafka(empty_broker), 2, 1, [CORRELATION.changelog])
+    await create_topics(Kafka(empty_broker), 2, 1, [DEDUP.changelog])
     assert await _partitions(empty_broker, DEDUP.changelog.name) == 6
 
-    await create_topics(empty_broker, 4, 1, [CORRELATION.source])
+    await create_topics(Kafka(empty_broker), 4, 1, [CORRELATION.source])
     with pytest.raises(TopicsError, match=r"correlation\.changelog has 2 partitions, its source alerts\.unique has 4"):
-        await create_topics(empty_broker, 2, 1)
+        await create_topics(Kafka(empty_broker), 2, 1)
 
 
 async def test_existing_topics_get_the_brokers_clock(empty_broker: str) -> None:
@@ -98,11 +99,11 @@ async def test_existing_topics_get_the_brokers_clock(empty_broker: str) -> None:
 async def test_refusal_is_named(broker: str) -> None:
     """What Kafka refuses is in the error with its reason: here a replication one broker cannot give."""
     with pytest.raises(TopicsError, match=r"refused to create topics: too\.many: .*replication factor"):
-        await create_topics(broker, 1, 3, [Topic("too.many", key="none")])
+        await create_topics(Kafka(broker), 1, 3, [Topic("too.many", key="none")])
 
 
 async def test_no_broker_is_said_at_once(free_ports: FreePorts) -> None:
     """Without a broker the error names address and setting."""
     (port,) = free_ports(1)
     with pytest.raises(TopicsError, match=rf"127\.0\.0\.1:{port} does not answer \(STORMWEIR_KAFKA\)"):
-        await check_topics(f"127.0.0.1:{port}")
+        await check_topics(Kafka(f"127.0.0.1:{port}"))

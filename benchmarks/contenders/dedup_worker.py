@@ -19,6 +19,7 @@ from schemas.records import Output, Record, State
 from streams.control.state import Control
 from streams.engine import Engine, TableSpec
 from streams.pipeline import lost
+from streams.process.kafka import Kafka
 from streams.stages import dedup_entry
 from streams.stages.dedup import Dedup
 from streams.stages.normalize import dead_letter
@@ -74,7 +75,7 @@ def main(bootstrap: str, source: str, changelog: str, count: int, data_dir: Path
     """Run until SIGTERM."""
     uvloop.install()
     outputs = [topics.ALERTS_UNIQUE.name, topics.ALERTS_HISTORY.name, topics.DEADLETTERS.name]
-    engine = Engine(bootstrap, changelog, data_dir=data_dir, outputs=outputs, losses=lost)
+    engine = Engine(Kafka(bootstrap), changelog, data_dir=data_dir, outputs=outputs, losses=lost)
     stage = Watched(engine, count)
     engine.stage(
         topics.AGENT_DEDUP,

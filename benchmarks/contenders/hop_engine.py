@@ -16,6 +16,7 @@ from xxhash import xxh3_128_digest
 from benchmarks.contenders.hop_data import PACKED, SEVERITIES, WINDOW_MS, Clock
 from schemas.records import Output, Record, State
 from streams.engine import Engine, Loss, TableSpec
+from streams.process.kafka import Kafka
 
 
 class Hop:
@@ -87,7 +88,7 @@ def _lost(loss: Loss, now: int) -> Output:
 def main(bootstrap: str, source: str, output: str, count: int, changelog: str, data_dir: Path) -> None:
     """Run until the report is printed."""
     uvloop.install()
-    engine = Engine(bootstrap, changelog, data_dir=data_dir, outputs=[output], losses=_lost)
+    engine = Engine(Kafka(bootstrap), changelog, data_dir=data_dir, outputs=[output], losses=_lost)
     engine.stage(
         "hop",
         source,

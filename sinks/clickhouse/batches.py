@@ -45,15 +45,15 @@ class Batch:
 
 
 def form(table: Table, topic_id: str, records: Sequence[Record], marks: Mapping[str, int]) -> Batch:
-    """The batch of `records`: one partition of the table's topic, ascending offsets, at least one record.
+    """The batch of `records`: one partition of one topic, ascending offsets, at least one record.
 
     A row whose offset is at or below its lane's mark was written before (a worker that died wrote its history
     twice) and is dropped. All rows of one input offset travel in one record, so the mark moves per record.
-    Raises ValueError when the records are not of one partition of that topic.
+    Raises ValueError when the records are not of one partition.
     """
     sources = {(record.topic, record.partition) for record in records}
-    if len(sources) != 1 or records[0].topic != table.topic:
-        raise ValueError(f"a batch of {table.name} is of one partition of {table.topic}, not of {sorted(sources)}")
+    if len(sources) != 1:
+        raise ValueError(f"a batch of {table.name} is of one partition, not of {sorted(sources)}")
     kept: list[bytes] = []
     places: list[tuple[int, int]] = []
     moved: dict[str, int] = {}

@@ -14,6 +14,7 @@ from schemas.topics import CONTROL
 from streams.control import follow
 from streams.control.state import Control
 from streams.process.errors import OperatorError
+from streams.process.kafka import Kafka
 from streams.process.logs import configure_logging
 from streams.process.topics import check_topics
 
@@ -32,35 +33,35 @@ def transact(plan: Callable[[Control], tuple[T, Change]]) -> T:
 
     Raises OperatorError when Kafka fails. Two commands at the same time do not exclude each other.
     """
-    bootstrap = Settings.from_env(os.environ).bootstrap
+    kafka = Kafka.of(Settings.from_env(os.environ))
     configure_logging("control", "warning")
 
     async def run() -> T:
-        result, change = plan(await read(bootstrap))
+        result, change = plan(await read(kafka))
         records, deletes = list(change.records), list(change.deletes)
         if records or deletes:
-            await publish(bootstrap, records, deletes)
+            await publish(kafka, records, deletes)
         return result
 
     return asyncio.run(run())
 
 
-async def read(bootstrap: str) -> Control:
+async def read(kafka: Kafka) -> Control:
     """The configuration as it is now. Raises OperatorError when Kafka fails or has no topic for it."""
-    await check_topics(bootstrap, [CONTROL])
-    with _kafka(bootstrap):
-        return await follow.read(bootstrap)
+    await check_topics(kafka, [CONTROL])
+    with _failing(kafka):
+        return await follow.read(kafka)
 
 
-async def publish(bootstrap: str, records: Iterable[AnyRecord], deletes: Iterable[str]) -> None:
+async def publish(kafka: Kafka, records: Iterable[AnyRecord], deletes: Iterable[str]) -> None:
     """Write records, then delete keys; done once Kafka has all of them. Raises OperatorError when it fails."""
-    with _kafka(bootstrap):
-        await follow.publish(bootstrap, records, deletes)
+    with _failing(kafka):
+        await follow.publish(kafka, records, deletes)
 
 
 @contextmanager
-def _kafka(bootstrap: str) -> Iterator[None]:
+def _failing(kafka: Kafka) -> Iterator[None]:
     try:
         yield
     except KafkaError as error:
-        raise OperatorError(f"Kafka at {bootstrap} failed: {type(error).__name__}") from None
+        raise OperatorError(f"Kafka at {kafka.bootstrap} failed: {type(error).__name__}") from None

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
+    from streams.process.diagnose import Finding
 
 
-def command() -> None:
-    """Check this machine: Python, Java, Maven, ports, data directory, and that our packages are ours."""
+class Process(StrEnum):
+    """As in streams.process.acls.ACLS."""
+
+    GATEWAY = "gateway"
+    WORKER = "worker"
+    WRITER = "writer"
+    NOTIFIER = "notifier"
+    CONTROL = "control"
+    STORM = "storm"
+    TOPICS = "topics"
+
+
+DEFAULT = (Process.GATEWAY, Process.WORKER, Process.WRITER, Process.NOTIFIER, Process.CONTROL)
+
+
+def command(
+    kafka: Annotated[
+        bool, typer.Option("--kafka", help="Check the way to Kafka instead: TLS, credentials, ACLs, topics.")
+    ] = False,
+    process: Annotated[
+        list[Process] | None,
+        typer.Option(help="With --kafka: whose ACLs to check, once for each. Default: all that serve, and control."),
+    ] = None,
+) -> None:
+    """Check this machine: Python, Java, Maven, ports, data directory, and that our packages are ours.
+
+    With --kafka, check what the settings of Kafka lead to.
+    """
     import os
 
     from rich.console import Console
@@ -22,12 +50,29 @@ def command() -> None:
     console = Console(highlight=False)
     settings = Settings.from_env(os.environ)
     failed = False
-    for name, problem, detail in findings(settings):
+    found = kafka_findings(settings, process or DEFAULT) if kafka else findings(settings)
+    for name, problem, detail in found:
         failed |= problem
         mark = "[red]fail[/]" if problem else "[green] ok [/]"
         console.print(f"{mark} {name:<16}", end=" ")
         console.print(detail, markup=False, soft_wrap=True)
     raise typer.Exit(1 if failed else 0)
+
+
+def kafka_findings(settings: Settings, processes: Sequence[Process]) -> list[Finding]:
+    """What is found out about Kafka by asking it."""
+    import asyncio
+
+    from streams.process.diagnose import diagnose
+    from streams.process.kafka import Kafka
+    from streams.process.logs import configure_logging
+
+    configure_logging("doctor", "error")
+
+    async def run() -> list[Finding]:
+        return [finding async for finding in diagnose(Kafka.of(settings), [each.value for each in processes])]
+
+    return asyncio.run(run())
 
 
 def findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:

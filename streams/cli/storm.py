@@ -65,7 +65,9 @@ def command(
 
     from schemas.settings import Settings
     from streams.cli._storm import ledger_query, progress_bars
+    from streams.process.acls import topics_of
     from streams.process.errors import OperatorError
+    from streams.process.kafka import Kafka
     from streams.process.topics import check_topics
     from streams.storm.play import Plan, play, prepare
     from streams.storm.shapes import Size
@@ -85,7 +87,7 @@ def command(
     )
 
     async def run() -> Summary:
-        await check_topics(settings.bootstrap)
+        await check_topics(Kafka.of(settings), topics_of("storm"))
         async with AsyncExitStack() as stack:
             query = await stack.enter_async_context(ledger_query(settings)) if ledger else None
             await prepare(settings, services, gateway=via is Via.HTTP)

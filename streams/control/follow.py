@@ -9,18 +9,18 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, TopicAuthorizationFailedError
 from prometheus_client import Counter
 
 from schemas.control import AnyRecord, control_key, dump, masked_key
 from schemas.topics import CONTROL
 from streams.control.state import Control
+from streams.process.kafka import Kafka
 
 log = structlog.get_logger(__name__)
 
 _INVALID = Counter("stormweir_control_invalid_total", "Control records that were refused as invalid")
-_PARTITION = TopicPartition(CONTROL.name, 0)
 _UNREADABLE = Counter("stormweir_control_unreadable_total", "Offsets of the control topic that could not be read")
 _RETRY_S = 1.0
 #: How often an offset is tried before it is passed over, and the first pause, seconds; each is twice the one before.
@@ -31,26 +31,23 @@ _PAUSE_S = 0.2
 class ControlReader:
     """Follows the topic; `control` is changed in place on the event loop that called `start`."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, kafka: Kafka) -> None:
         self.control = Control()
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._consumer: AIOKafkaConsumer | None = None
         self._follower: asyncio.Task[None] | None = None
+        self._partition = TopicPartition(kafka.name(CONTROL.name), 0)
         self._failed = 0
 
     async def start(self) -> None:
         """Read to the end, then return and keep following. Raises aiokafka's errors when Kafka is away."""
-        self._consumer = consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        )
+        partition = self._partition
+        self._consumer = consumer = self._kafka.consumer(enable_auto_commit=False, auto_offset_reset="earliest")
         await consumer.start()
-        consumer.assign([_PARTITION])
-        await consumer.seek_to_beginning(_PARTITION)
-        end = (await consumer.end_offsets([_PARTITION]))[_PARTITION]
-        while await consumer.position(_PARTITION) < end:
+        consumer.assign([partition])
+        await consumer.seek_to_beginning(partition)
+        end = (await consumer.end_offsets([partition]))[partition]
+        while await consumer.position(partition) < end:
             await self._poll(consumer)
         self._follower = asyncio.create_task(self._follow(consumer), name="control")
 
@@ -88,13 +85,13 @@ class ControlReader:
     async def _unreadable(self, consumer: AIOKafkaConsumer, error: Exception) -> None:
         """Try again, then pass over it: what nobody can read is as good as invalid, and must not stop the rest."""
         self._failed += 1
-        offset = await consumer.position(_PARTITION)
+        offset = await consumer.position(self._partition)
         log.error("control: an offset cannot be read", offset=offset, tries=self._failed, error=type(error).__name__)
         if self._failed < _TRIES:
             await asyncio.sleep(_PAUSE_S * 2 ** (self._failed - 1))
         else:
             _UNREADABLE.inc()
-            consumer.seek(_PARTITION, offset + 1)
+            consumer.seek(self._partition, offset + 1)
 
     def _take(self, record: ConsumerRecord) -> None:
         key = (record.key or b"").decode("utf-8", "replace")
@@ -110,9 +107,9 @@ def masked(key: str) -> str:
     return f"{kind}/{masked_key(name)}" if kind == "integration" else key
 
 
-async def read(bootstrap: str) -> Control:
+async def read(kafka: Kafka) -> Control:
     """The configuration as it is now."""
-    reader = ControlReader(bootstrap)
+    reader = ControlReader(kafka)
     try:
         await reader.start()
         return reader.control
@@ -120,18 +117,17 @@ async def read(bootstrap: str) -> Control:
         await reader.stop()
 
 
-async def publish(bootstrap: str, records: Iterable[AnyRecord], deletes: Iterable[str] = ()) -> None:
+async def publish(kafka: Kafka, records: Iterable[AnyRecord], deletes: Iterable[str] = ()) -> None:
     """Write records, then delete keys; returns once the broker has acknowledged all of them."""
     changes: Mapping[str, bytes | None] = {
         **{control_key(record): dump(record) for record in records},
         **dict.fromkeys(deletes),
     }
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    producer = kafka.producer(acks="all", enable_idempotence=True)
     try:
         await producer.start()
-        sent = [
-            await producer.send(CONTROL.name, value, key=key.encode(), partition=0) for key, value in changes.items()
-        ]
+        topic = kafka.name(CONTROL.name)
+        sent = [await producer.send(topic, value, key=key.encode(), partition=0) for key, value in changes.items()]
         await asyncio.gather(*sent)
     finally:
         await producer.stop()

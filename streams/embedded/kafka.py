@@ -159,13 +159,8 @@ class EmbeddedKafka:
         marker.write_text(VERSION + "\n")
 
     def _configure(self, executable: str) -> None:
-        values = {
-            "port": self.port,
-            "controller_port": self.controller_port,
-            "log_dir": self.data_dir / "log",
-        }
         properties = self.data_dir / "server.properties"
-        properties.write_text(_PROPERTIES.format(**values))
+        properties.write_text(self._properties())
         (self.data_dir / "log4j2.xml").write_text(_LOG4J2.format(file=self.data_dir / "kafka.log"))
         if self._has_data():
             return
@@ -183,6 +178,10 @@ class EmbeddedKafka:
         )
         if tool.wait() != 0:
             raise KafkaError(f"formatting {self.data_dir} failed:\n{self._last_lines()}")
+
+    def _properties(self) -> str:
+        """The text of `server.properties`."""
+        return _PROPERTIES.format(port=self.port, controller_port=self.controller_port, log_dir=self.data_dir / "log")
 
     def _has_data(self) -> bool:
         return (self.data_dir / "log" / "meta.properties").exists()

@@ -19,6 +19,7 @@ from streams.embedded.kafka_jars import Progress, silent
 from streams.embedded.processes import Broker, Command, end_orphans
 from streams.embedded.supervisor import Supervisor
 from streams.process.errors import OperatorError
+from streams.process.kafka import Kafka
 from streams.process.ports import require_free
 from streams.process.topics import create_topics
 
@@ -154,7 +155,7 @@ class Stack:
                 progress=self._progress,
             )
             await self._supervisor.start(Broker(kafka, settings.data_dir), _READY_S)
-        created = await create_topics(settings.bootstrap, settings.partitions, settings.replication)
+        created = await create_topics(Kafka.of(settings), settings.partitions, settings.replication)
         self._progress(f"topics are ready on {settings.bootstrap} ({len(created)} new)")
 
     async def _start_clickhouse(self) -> None:

@@ -18,6 +18,7 @@ from streams.engine import metrics
 from streams.engine.batch_lane import BatchLane, BatchSink
 from streams.engine.broker import Broker
 from streams.engine.changelog import OWN, Owner, Position, Replay, own_record
+from streams.engine.kafka import Kafka
 from streams.engine.lane import (
     IDLE_MARKS,
     MARK_INTERVAL,
@@ -54,6 +55,7 @@ class Wiring:
     """One agent on one topic: how its lanes are made, and the topics whose time depends on it."""
 
     agent: str
+    topic: str
     table: TableSpec | None
     make: Callable[[int, Table | None], Lane]
     feeds: Sequence[str] = ()
@@ -72,12 +74,13 @@ class Engine:
     """Wires stages and sinks to topics, then runs as a Faust app (`run`, or `app` for the Faust command).
 
     Topics must exist. `group` is the consumer group and names nothing else; `data_dir` holds RocksDB
-    partitions if `store` is "rocksdict".
+    partitions if `store` is "rocksdict". Names given here and in outputs are what `kafka.name` is asked about:
+    records and logs of partitions show the names that Kafka has.
     """
 
     def __init__(
         self,
-        bootstrap: str,
+        kafka: Kafka,
         group: str,
         *,
         data_dir: Path,
@@ -87,7 +90,8 @@ class Engine:
         session_timeout: float = 10.0,
         instance: str = "",
     ) -> None:
-        self.bootstrap = bootstrap
+        self.kafka = kafka
+        group = kafka.name(group)
         self.lanes: dict[TP, Lane] = {}
         self.ready = False
         self._told = 0
@@ -104,12 +108,12 @@ class Engine:
         self._prepared = asyncio.Event()
         self._committed: dict[TP, int] = {}
         self._topic_ids: dict[str, str] = {}
-        self._broker = Broker(bootstrap, group)
-        self._watchdog = Watchdog(bootstrap)
+        self._broker = Broker(kafka, group)
+        self._watchdog = Watchdog(kafka)
         data_dir.mkdir(parents=True, exist_ok=True)
         self.app = StormweirApp(
             group,
-            broker="aiokafka://" + ";".join(bootstrap.split(",")),
+            broker="aiokafka://" + ";".join(kafka.bootstrap.split(",")),
             datadir=str(data_dir / "faust"),
             store="memory://",
             web_enabled=False,
@@ -157,7 +161,7 @@ class Engine:
 
         if hasattr(run, "on_due") and (table is None or table.due is None):
             raise ValueError(f"{agent} has deadlines, and no table whose `due` reads them")
-        self._wire(topic, Wiring(agent, table, make, feeds))
+        self._wire(topic, Wiring(agent, topic, table, make, feeds))
 
     def batches(self, agent: str, topic: str, sink: BatchSink, *, table: TableSpec) -> None:
         """Write a topic's records in idempotent batches."""
@@ -166,7 +170,7 @@ class Engine:
             assert held is not None
             return BatchLane(topic, partition, agent, self._broker, held, sink=sink, partitions=self._partitions)
 
-        self._wire(topic, Wiring(agent, table, make))
+        self._wire(topic, Wiring(agent, topic, table, make))
 
     def tasks(self, agent: str, topic: str, sink: TaskSink, *, dead_letters: DeadLetters) -> None:
         """Do one thing per record of a topic."""
@@ -177,21 +181,22 @@ class Engine:
                 sink=sink, dead_letters=dead_letters, partitions=self._partitions,
             )  # fmt: skip
 
-        self._wire(topic, Wiring(agent, None, make))
+        self._wire(topic, Wiring(agent, topic, None, make))
 
     def _feeders(self, topic: str) -> list[str]:
         """All partitions whose lanes mark their time on `topic`."""
         return [
-            f"{source}/{partition}"
-            for source, wiring in self._wirings.items()
+            f"{wiring.topic}/{partition}"
+            for wiring in self._wirings.values()
             if topic in wiring.feeds
-            for partition in range(self._partitions[source])
+            for partition in range(self._partitions[wiring.topic])
         ]
 
     def _wire(self, topic: str, wiring: Wiring) -> None:
-        if topic in self._wirings:
+        name = self.kafka.name(topic)
+        if name in self._wirings:
             raise ValueError(f"{topic} has an agent already")
-        self._wirings[topic] = wiring
+        self._wirings[name] = wiring
 
         async def body(stream: Any) -> None:
             async for batch in stream.noack():
@@ -204,7 +209,7 @@ class Engine:
                     self._fail(error)
                 await asyncio.sleep(0)
 
-        channel = self.app.topic(topic, schema=BatchSchema(), internal=False)
+        channel = self.app.topic(name, schema=BatchSchema(), internal=False)
         self.app.agent(channel, name=f"{wiring.agent}.{topic}")(body)
 
     def on_lifecycle(self, start: Hook | None, stop: Hook | None) -> None:
@@ -338,7 +343,7 @@ class Engine:
             starting.append(asyncio.create_task(self._start_owned(tp, spec, store, replay, generation, committed[tp])))
 
         try:
-            unreadable = await restore(self.bootstrap, wanted, restored)
+            unreadable = await restore(self.kafka, wanted, restored)
             await asyncio.gather(*starting)
         finally:
             for task in starting:
@@ -379,7 +384,7 @@ class Engine:
             # The fence comes first, then the rest of the log: whatever a former owner still writes is either
             # part of the state from here on, or ignored by everyone.
             fence, _ = await self._broker.append(spec.changelog, tp.partition, [[(OWN, own_record(owner, 0), ())]])
-            await catch_up(self.bootstrap, spec.changelog, tp.partition, replay, fence)
+            await catch_up(self.kafka, spec.changelog, tp.partition, replay, fence)
             if replay.highest > owner:
                 raise FencedError(f"{spec.changelog}/{tp.partition} belongs to {replay.highest}, not to {owner}")
             replay.finish()
@@ -428,13 +433,13 @@ class Engine:
         self.lanes[tp] = lane
 
     async def _foreign(self, topic: str, partition: int, start: int, stop: int) -> tuple[Owner, set[bytes]]:
-        return await foreign(self.bootstrap, topic, partition, start, stop)
+        return await foreign(self.kafka, topic, partition, start, stop)
 
     # -- the app's own tasks
 
     async def _prepare(self) -> None:
         try:
-            feeding = [topic for topic, wiring in self._wirings.items() if wiring.feeds]
+            feeding = [wiring.topic for wiring in self._wirings.values() if wiring.feeds]
             for topic in (*self._outputs, *feeding):
                 self._partitions[topic] = await self._broker.partitions(topic)
             changelogs = [wiring.table.changelog for wiring in self._wirings.values() if wiring.table is not None]

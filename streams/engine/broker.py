@@ -16,6 +16,7 @@ from xxhash import xxh3_64_intdigest
 
 from streams.engine import metrics
 from streams.engine.clock import BrokerTime
+from streams.engine.kafka import Kafka
 from streams.engine.topic_ids import topic_ids
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,8 @@ class Broker:
     `time` is the brokers' clock as their acknowledgements show it.
     """
 
-    def __init__(self, bootstrap: str, client_id: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: Kafka, client_id: str) -> None:
+        self._kafka = kafka
         self._client_id = client_id
         self.time = BrokerTime()
         self._producer: AIOKafkaProducer | None = None
@@ -75,13 +76,14 @@ class Broker:
     async def partitions(self, topic: str) -> int:
         """How many partitions the topic has. Raises LookupError when it does not exist."""
         producer = await self._connected()
+        name = self._kafka.name(topic)
         # partitions_for() retries for 40 s on a missing topic; the metadata answers at once.
         await producer.client.force_metadata_update()
-        await producer.client.add_topic(topic)
+        await producer.client.add_topic(name)
         await producer.client.force_metadata_update()
-        found = producer.client.cluster.partitions_for_topic(topic)
+        found = producer.client.cluster.partitions_for_topic(name)
         if not found:
-            raise LookupError(f"topic {topic!r} does not exist on {self._bootstrap}: run `stormweir topics`")
+            raise LookupError(f"topic {name!r} does not exist on {self._kafka.bootstrap}: run `stormweir topics`")
         return len(found)
 
     async def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
@@ -92,11 +94,12 @@ class Broker:
     async def learn_limits(self, topics: Iterable[str]) -> None:
         """Ask Kafka how large a record of these topics may be. What it does not tell is MAX_REQUEST."""
         client = (await self._connected()).client
-        wanted = [(ConfigResourceType.TOPIC, topic, ["max.message.bytes"]) for topic in topics]
+        names = {self._kafka.name(topic): topic for topic in topics}
+        wanted = [(ConfigResourceType.TOPIC, name, ["max.message.bytes"]) for name in names]
         answer = await client.send(client.get_random_node(), DescribeConfigsRequest(wanted, False))
-        for code, _, _, topic, configs in answer.resources:
+        for code, _, _, name, configs in answer.resources:
             if not code:
-                self._limits[topic] = int(configs[0][1])
+                self._limits[names[name]] = int(configs[0][1])
         self.fits_everywhere = min([MAX_BATCH, *self._limits.values()]) // 2
 
     def limit(self, topic: str) -> int:
@@ -132,7 +135,7 @@ class Broker:
         producer = await self._connected()
         try:
             waiting = [
-                await producer.send_batch(batch, topic, partition=partition)
+                await producer.send_batch(batch, self._kafka.name(topic), partition=partition)
                 for (topic, partition), batch in batches.items()
             ]
             results = await asyncio.gather(*waiting, return_exceptions=True)
@@ -159,10 +162,11 @@ class Broker:
         Each chunk is one record batch, appended as a whole.
         """
         producer = await self._connected()
+        name = self._kafka.name(topic)
         first = last = -1
         try:
             for chunk in chunks:
-                future = await producer.send_batch(_batch(chunk), topic, partition=partition)
+                future = await producer.send_batch(_batch(chunk), name, partition=partition)
                 base = (await future).offset
                 first = base if first < 0 else first
                 last = base + len(chunk) - 1
@@ -174,8 +178,7 @@ class Broker:
     async def _connected(self) -> AIOKafkaProducer:
         async with self._lock:
             if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap,
+                producer = self._kafka.producer(
                     client_id=self._client_id,
                     enable_idempotence=True,
                     acks="all",

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from streams.engine import metrics
 from streams.engine.changelog import OWN, POS, Owner, Replay
 from streams.engine.fetch import fetch
+from streams.engine.kafka import Kafka
 from streams.engine.lane import TableSpec
 from streams.engine.losses import describe
 from streams.engine.store import Store
@@ -24,7 +25,7 @@ _decode_owner = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
 
 
 async def restore(
-    bootstrap: str,
+    kafka: Kafka,
     wanted: Iterable[tuple[TableSpec, int, Store]],
     done: Callable[[TableSpec, int, Replay], None],
 ) -> list[str]:
@@ -35,10 +36,10 @@ async def restore(
     state with a hole would be wrong, and must not stop the others. Raises aiokafka's errors.
     """
     started = time.monotonic()
-    stores = {TopicPartition(spec.changelog, partition): (spec, store) for spec, partition, store in wanted}
+    stores = {TopicPartition(kafka.name(spec.changelog), partition): (spec, store) for spec, partition, store in wanted}
     if not stores:
         return []
-    consumer = _reader(bootstrap)
+    consumer = _reader(kafka)
     await consumer.start()
     try:
         consumer.assign(list(stores))
@@ -94,16 +95,16 @@ def _replay(tp: TopicPartition, store: Store, end: int) -> Replay:
     return replay
 
 
-async def catch_up(bootstrap: str, topic: str, partition: int, replay: Replay, stop: int) -> None:
+async def catch_up(kafka: Kafka, topic: str, partition: int, replay: Replay, stop: int) -> None:
     """Go on with a replay to changelog offset `stop`, exclusive."""
-    async for records in _between(bootstrap, topic, partition, replay.end + 1, stop):
+    async for records in _between(kafka, topic, partition, replay.end + 1, stop):
         replay.read(records)
 
 
-async def foreign(bootstrap: str, topic: str, partition: int, start: int, stop: int) -> tuple[Owner, set[bytes]]:
+async def foreign(kafka: Kafka, topic: str, partition: int, start: int, stop: int) -> tuple[Owner, set[bytes]]:
     """The highest owner and all keys found at changelog offsets [start, stop)."""
     newest, keys = Owner(), set[bytes]()
-    async for records in _between(bootstrap, topic, partition, start, stop):
+    async for records in _between(kafka, topic, partition, start, stop):
         for record in records:
             if record.key == OWN and record.value is not None:
                 fence, generation, _ = _decode_owner(record.value)
@@ -114,15 +115,15 @@ async def foreign(bootstrap: str, topic: str, partition: int, start: int, stop: 
 
 
 async def _between(
-    bootstrap: str, topic: str, partition: int, start: int, stop: int
+    kafka: Kafka, topic: str, partition: int, start: int, stop: int
 ) -> AsyncIterator[list[ConsumerRecord[bytes, bytes]]]:
     """The records at offsets [start, stop), as they are fetched."""
     if start >= stop:
         return
-    consumer = _reader(bootstrap)
+    consumer = _reader(kafka)
     await consumer.start()
     try:
-        tp = TopicPartition(topic, partition)
+        tp = TopicPartition(kafka.name(topic), partition)
         consumer.assign([tp])
         consumer.seek(tp, start)
         while await consumer.position(tp) < stop:
@@ -132,9 +133,8 @@ async def _between(
         await consumer.stop()
 
 
-def _reader(bootstrap: str) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+def _reader(kafka: Kafka) -> AIOKafkaConsumer:
+    return kafka.consumer(
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

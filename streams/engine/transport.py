@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, Protocol, cast
 import aiokafka
 from aiokafka.errors import ConsumerStoppedError
 from faust import Schema
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer, Transport
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from streams.engine.fetch import Fetched, fetch, last_of_batch
+from streams.engine.kafka import Kafka
 from streams.engine.lane import LARGE_BATCH, SMALL_BATCH, Lane, Record
 from streams.engine.losses import UNREADABLE, Loss, describe
 from streams.engine.unreadable import Troubles
@@ -75,14 +76,15 @@ class BatchSchema(Schema[Any, Any]):
 
 
 class EngineConsumerThread(AIOKafkaConsumerThread):
-    """Faust's consumer thread with a fetch that does not starve, of committed records, partition by partition."""
+    """Faust's consumer thread: a fetch that does not starve, committed records only, and our way to connect."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         # A producer that aborted was told so, and sends again what counts.
         consumer._isolation_level = "read_committed"
-        return consumer
+        kafka: Kafka = transport.app.engine.kafka
+        return kafka.secure(consumer)
 
     async def _fetch_records(  # type: ignore[override]  # a part of a fetch says more than its records
         self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
@@ -275,7 +277,16 @@ class EngineConsumer(Consumer):
         return {tp: await self._thread.call_thread(consumer.committed, tp) for tp in tps}
 
 
+class EngineProducer(Producer):
+    """Faust's producer, which the engine does not use and Faust starts; it connects as the others do."""
+
+    def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:
+        kafka: Kafka = self.app.engine.kafka  # type: ignore[attr-defined]
+        return kafka.secure(super()._new_producer(transactional_id))
+
+
 class EngineTransport(Transport):
     """Faust's aiokafka transport with the engine's consumer."""
 
     Consumer = EngineConsumer
+    Producer = EngineProducer

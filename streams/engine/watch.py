@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.engine import metrics
+from streams.engine.kafka import Kafka
 from streams.engine.lane import Lane
 
 log = logging.getLogger(__name__)
@@ -24,8 +25,8 @@ class Watchdog:
     more, neither of records nor of their number, while everybody else does.
     """
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka = kafka
         self._client: AIOKafkaConsumer | None = None
 
     async def look(self, lanes: Mapping[TP, Lane]) -> str | None:
@@ -57,13 +58,7 @@ class Watchdog:
 
     async def _ends(self, partitions: list[TP]) -> Mapping[TP, int]:
         if self._client is None:
-            client = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
-                group_id=None,
-                enable_auto_commit=False,
-                # Lanes read no further than the first open transaction, so that is where a partition ends.
-                isolation_level="read_committed",
-            )
+            client = self._kafka.consumer(group_id=None, enable_auto_commit=False)
             try:
                 await client.start()
             except BaseException:

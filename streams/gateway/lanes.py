@@ -12,12 +12,12 @@ from time import monotonic
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from schemas.fingerprint import partition_for
+from streams.process.kafka import Kafka
 
 log = structlog.get_logger(__name__)
 
@@ -73,12 +73,11 @@ class _Link:
         self._lanes = [asyncio.create_task(self._run(partition)) for partition in range(partitions)]
 
     @classmethod
-    async def open(cls, bootstrap: str, topic: str) -> "_Link":
+    async def open(cls, kafka: Kafka, topic: str) -> "_Link":
         """Connect. Raises KafkaError, OSError or TimeoutError."""
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            limit = await _max_message_bytes(bootstrap, topic)
-            producer = AIOKafkaProducer(
-                bootstrap_servers=bootstrap,
+            limit = await _max_message_bytes(kafka, topic)
+            producer = kafka.producer(
                 client_id="stormweir-gateway",
                 acks="all",
                 enable_idempotence=True,
@@ -164,9 +163,9 @@ class _Link:
 class Lanes:
     """Puts records on one topic. `start` connects, and reconnects for ever until `stop`."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._bootstrap = bootstrap
-        self._topic = topic
+    def __init__(self, kafka: Kafka, topic: str) -> None:
+        self._kafka = kafka
+        self._topic = kafka.name(topic)
         self._link: _Link | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._closing_since: float | None = None
@@ -220,18 +219,18 @@ class Lanes:
     async def _connect(self) -> _Link:
         while True:
             try:
-                return await _Link.open(self._bootstrap, self._topic)
+                return await _Link.open(self._kafka, self._topic)
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("kafka is away, trying again", error=type(error).__name__)
                 await asyncio.sleep(RECONNECT_S)
 
 
-async def _max_message_bytes(bootstrap: str, topic: str) -> int:
+async def _max_message_bytes(kafka: Kafka, topic: str) -> int:
     """The topic's own `max.message.bytes`: a larger batch would end the producer, so it is refused before.
 
     Raises KafkaError, also for a topic that is not there.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="stormweir-gateway")
+    admin = kafka.admin(client_id="stormweir-gateway")
     try:
         await admin.start()
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": None})

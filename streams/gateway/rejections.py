@@ -16,6 +16,7 @@ from schemas.wire.codec import encode
 from schemas.wire.rejection import Rejection
 from streams.gateway.answers import Answer
 from streams.gateway.senders import Sender
+from streams.process.kafka import Kafka
 
 log = structlog.get_logger(__name__)
 
@@ -68,8 +69,8 @@ class Tally:
 class Rejections:
     """Notes refusals and sends them every second, with a producer of its own; what cannot be sent is dropped."""
 
-    def __init__(self, bootstrap: str, clock: Callable[[], float] = time.time) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: Kafka, clock: Callable[[], float] = time.time) -> None:
+        self._kafka = kafka
         self._clock = clock
         self._tally = Tally()
         self._producer: AIOKafkaProducer | None = None
@@ -109,9 +110,9 @@ class Rejections:
         try:
             async with asyncio.timeout(timeout):
                 producer = await self._connected()
+                topic = self._kafka.name(REJECTIONS.name)
                 sent = [
-                    await producer.send(REJECTIONS.name, encode(rejection), rejection.integration.encode())
-                    for rejection in found
+                    await producer.send(topic, encode(rejection), rejection.integration.encode()) for rejection in found
                 ]
                 await asyncio.gather(*sent)
         except (KafkaError, OSError, TimeoutError) as error:
@@ -121,8 +122,7 @@ class Rejections:
 
     async def _connected(self) -> AIOKafkaProducer:
         if self._producer is None:
-            self._producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
+            self._producer = self._kafka.producer(
                 client_id="stormweir-gateway-rejections",
                 acks="all",
                 # Not idempotent: such a producer tries for ever, and cannot be stopped while Kafka is away. One

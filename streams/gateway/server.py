@@ -24,6 +24,7 @@ from streams.gateway.sns import Client, Sns
 from streams.gateway.verdicts import Verdicts
 from streams.gateway.watchdog import Watchdog
 from streams.process.admin import AdminServer
+from streams.process.kafka import Kafka
 from streams.process.ports import require_free
 
 log = structlog.get_logger(__name__)
@@ -69,13 +70,14 @@ class _Process:
 
     def __init__(self, settings: Settings, client: Client) -> None:
         self._settings = settings
+        self._kafka = kafka = Kafka.of(settings)
         self._reader: ControlReader | None = None
-        self._lanes = Lanes(settings.bootstrap, ALERTS_RAW.name)
-        self._changes = Lanes(settings.bootstrap, CHANGES.name)
-        self._verdicts = Verdicts(settings.bootstrap)
+        self._lanes = Lanes(kafka, ALERTS_RAW.name)
+        self._changes = Lanes(kafka, CHANGES.name)
+        self._verdicts = Verdicts(kafka)
         self._sns = Sns(client)
         self._bodies = body.Reader(settings.max_body)
-        self._rejections = Rejections(settings.bootstrap)
+        self._rejections = Rejections(kafka)
         self._metrics = GatewayMetrics()
         self._watchdog = Watchdog(self._pending_since)
         self._gateway: Gateway | None = None
@@ -91,7 +93,7 @@ class _Process:
 
     async def run(self) -> None:
         """Start, and serve until `stop_serving`."""
-        self._reader = await _follow(self._settings.bootstrap)
+        self._reader = await _follow(self._kafka)
         if names := unsigned(self._reader.control):
             log.warning("integrations without a signature secret", count=len(names), first=names[:_NAMES])
         await self._lanes.start()
@@ -161,9 +163,9 @@ class _Process:
             await self._reader.stop()
 
 
-async def _follow(bootstrap: str) -> ControlReader:
+async def _follow(kafka: Kafka) -> ControlReader:
     while True:
-        reader = ControlReader(bootstrap)
+        reader = ControlReader(kafka)
         try:
             await reader.start()
             return reader

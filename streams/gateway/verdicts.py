@@ -11,7 +11,7 @@ from contextlib import suppress
 from os import urandom
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from prometheus_client import Counter
 
 from schemas.fingerprint import partition_for
@@ -19,6 +19,7 @@ from schemas.topics import REPLIES
 from schemas.wire.codec import decode_verdict, encode
 from schemas.wire.verdict import REPLY, ReplyTo, Verdict
 from streams.gateway.lanes import NO_HEADERS, Headers
+from streams.process.kafka import Kafka
 from streams.process.topics import check_topics
 
 log = structlog.get_logger(__name__)
@@ -59,8 +60,8 @@ class _Question:
 class Verdicts:
     """Asks for verdicts and follows the answers. Used on one event loop."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka = kafka
         self._address = b""
         self._waiting: dict[bytes, _Question] = {}
         self._tried = asyncio.Event()
@@ -119,14 +120,9 @@ class Verdicts:
 
     async def _follow(self) -> None:
         address = urandom(8)
-        partitions = (await check_topics(self._bootstrap, [REPLIES]))[REPLIES.name]
-        partition = TopicPartition(REPLIES.name, partition_for(address, partitions))
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            enable_auto_commit=False,
-            auto_offset_reset="latest",
-            isolation_level="read_committed",
-        )
+        partitions = (await check_topics(self._kafka, [REPLIES]))[REPLIES.name]
+        partition = TopicPartition(self._kafka.name(REPLIES.name), partition_for(address, partitions))
+        consumer = self._kafka.consumer(enable_auto_commit=False, auto_offset_reset="latest")
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 await consumer.start()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_c
 
 from schemas.topics import CORRELATION, DEDUP, TOPICS, WRITER_TABLES, Topic
 from streams.process.errors import OperatorError
+from streams.process.kafka import Kafka
 
 _SOURCES = {table.changelog.name: table.source.name for table in (DEDUP, CORRELATION, *WRITER_TABLES)}
 #: Requests of up to 1 MiB travel whole through every stage, and history goes out in blocks.
@@ -27,82 +28,95 @@ class TopicsError(OperatorError):
     """Kafka does not answer, or its topics are not what we need; the message names them."""
 
 
-async def create_topics(
-    bootstrap: str, partitions: int, replication: int, topics: Sequence[Topic] = TOPICS
-) -> list[str]:
-    """Create what is missing and return those names; returns once every topic has its leaders.
+async def create_topics(kafka: Kafka, partitions: int, replication: int, topics: Sequence[Topic] = TOPICS) -> list[str]:
+    """Create what is missing and return its names in Kafka; returns once every topic has its leaders.
 
     A changelog gets its source's partition count. An existing topic whose records should carry the broker's clock and
     do not is altered. Raises TopicsError when Kafka does not answer, refuses, or an existing topic has fewer partitions
     than asked for or a changelog other ones than its source.
     """
-    admin = await _connect(bootstrap)
+    admin = await _connect(kafka)
     try:
-        existing = await _partitions(admin)
+        existing = await _partitions(admin, kafka)
         wanted: dict[str, int] = {}
         for topic in topics:
             source = _SOURCES.get(topic.name, "")
             wanted[topic.name] = 1 if topic.single else existing.get(source, partitions)
-        _verify(existing, wanted)
+        _verify(kafka, existing, wanted)
         missing = [topic for topic in topics if topic.name not in existing]
         if missing:
-            await _create(admin, missing, wanted, replication)
-        await _stamp(admin, [topic for topic in topics if topic.append_time and topic.name in existing])
-        await _leaders(admin, wanted)
-        return [topic.name for topic in missing]
+            await _create(admin, kafka, missing, wanted, replication)
+        await _stamp(admin, [kafka.name(t.name) for t in topics if t.append_time and t.name in existing])
+        await _leaders(admin, [kafka.name(topic) for topic in wanted])
+        return [kafka.name(topic.name) for topic in missing]
     finally:
         await admin.close()
 
 
-async def check_topics(bootstrap: str, topics: Sequence[Topic] = TOPICS) -> dict[str, int]:
-    """The partitions of every topic there is. Raises TopicsError naming those of `topics` that do not exist,
+async def check_topics(kafka: Kafka, topics: Sequence[Topic] = TOPICS) -> dict[str, int]:
+    """The partitions of every topic of ours there is. Raises TopicsError naming those of `topics` that do not exist,
     or when Kafka does not answer.
     """
-    admin = await _connect(bootstrap)
+    admin = await _connect(kafka)
     try:
-        existing = await _partitions(admin)
+        existing = await _partitions(admin, kafka)
     finally:
         await admin.close()
-    missing = sorted(topic.name for topic in topics if topic.name not in existing)
+    missing = sorted(kafka.name(topic.name) for topic in topics if topic.name not in existing)
     if missing:
-        raise TopicsError(f"Kafka at {bootstrap} has no topic {', '.join(missing)}: run `stormweir topics`")
+        raise TopicsError(
+            f"Kafka at {kafka.bootstrap} has no topic {', '.join(missing)}: run `stormweir topics`, "
+            "or `stormweir doctor --kafka`, for this user may not see what is there"
+        )
     return existing
 
 
-async def _connect(bootstrap: str) -> AIOKafkaAdminClient:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="stormweir-topics")
+async def _connect(kafka: Kafka) -> AIOKafkaAdminClient:
+    admin = kafka.admin(client_id="stormweir-topics")
     try:
         await asyncio.wait_for(admin.start(), _TIMEOUT_S)
     except (KafkaConnectionError, TimeoutError, OSError):
         await admin.close()
-        raise TopicsError(f"Kafka at {bootstrap} does not answer (STORMWEIR_KAFKA)") from None
+        raise TopicsError(
+            f"Kafka at {kafka.bootstrap} does not answer (STORMWEIR_KAFKA): `stormweir doctor --kafka` says why"
+        ) from None
     return admin
 
 
-async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:
-    return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+async def _partitions(admin: AIOKafkaAdminClient, kafka: Kafka) -> dict[str, int]:
+    """How many partitions each topic of ours has, by our names."""
+    found = {kafka.ours(topic["topic"]): len(topic["partitions"]) for topic in await admin.describe_topics()}
+    return {name: count for name, count in found.items() if name is not None}
 
 
-def _verify(existing: dict[str, int], wanted: dict[str, int]) -> None:
+def _verify(kafka: Kafka, existing: dict[str, int], wanted: dict[str, int]) -> None:
     problems = [
-        f"{name} has {existing[name]} partitions, {count} are configured (STORMWEIR_PARTITIONS)"
+        f"{kafka.name(name)} has {existing[name]} partitions, {count} are configured (STORMWEIR_PARTITIONS)"
         for name, count in wanted.items()
         if name in existing and existing[name] < count
     ]
-    problems += [
-        f"{name} has {existing[name]} partitions, its source {source} has {existing[source]}"
-        for name, source in _SOURCES.items()
-        if name in existing and source in existing and existing[name] != existing[source]
-    ]
+    problems += uneven_changelogs(kafka, existing)
     if problems:
         raise TopicsError("; ".join(problems))
 
 
+def uneven_changelogs(kafka: Kafka, existing: Mapping[str, int]) -> list[str]:
+    """What is wrong with changelogs whose number of partitions is not their source's."""
+    return [
+        f"{kafka.name(name)} has {existing[name]} partitions, its source {kafka.name(source)} has {existing[source]}"
+        for name, source in _SOURCES.items()
+        if name in existing and source in existing and existing[name] != existing[source]
+    ]
+
+
 async def _create(
-    admin: AIOKafkaAdminClient, topics: Sequence[Topic], wanted: dict[str, int], replication: int
+    admin: AIOKafkaAdminClient, kafka: Kafka, topics: Sequence[Topic], wanted: dict[str, int], replication: int
 ) -> None:
     response = await admin.create_topics(
-        [NewTopic(t.name, wanted[t.name], replication, topic_configs=_configs(t, replication)) for t in topics],
+        [
+            NewTopic(kafka.name(t.name), wanted[t.name], replication, topic_configs=topic_configs(t, replication))
+            for t in topics
+        ],
         timeout_ms=int(_TIMEOUT_S * 1000),
     )
     refused = []
@@ -114,11 +128,11 @@ async def _create(
         raise TopicsError(f"Kafka refused to create topics: {'; '.join(refused)}")
 
 
-async def _stamp(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> None:
+async def _stamp(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:
     """Have records of existing topics carry the broker's clock; what else is set on a topic is kept."""
     if not topics:
         return
-    described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, t.name) for t in topics])
+    described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in topics])
     altered = []
     for _, _, _, name, entries in (resource for answer in described for resource in answer.resources):
         values = {entry[0]: entry[1] for entry in entries}
@@ -138,7 +152,8 @@ async def _stamp(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> None:
         raise TopicsError(f"Kafka refused {_STAMP}={_APPEND_TIME}: {'; '.join(refused)}")
 
 
-def _configs(topic: Topic, replication: int) -> dict[str, str]:
+def topic_configs(topic: Topic, replication: int) -> dict[str, str]:
+    """The settings that a topic is created with."""
     configs = {
         "min.insync.replicas": "2" if replication >= 3 else "1",
         "max.message.bytes": str(_MAX_MESSAGE_BYTES),
@@ -156,7 +171,7 @@ def _configs(topic: Topic, replication: int) -> dict[str, str]:
     return configs
 
 
-async def _leaders(admin: AIOKafkaAdminClient, wanted: dict[str, int]) -> None:
+async def _leaders(admin: AIOKafkaAdminClient, names: Sequence[str]) -> None:
     """Wait until every partition has a leader: before that, clients would retry and log."""
     deadline = time.monotonic() + _TIMEOUT_S
     while True:
@@ -165,7 +180,7 @@ async def _leaders(admin: AIOKafkaAdminClient, wanted: dict[str, int]) -> None:
             for topic in await admin.describe_topics()
             if not topic["error_code"] and all(part["leader"] >= 0 for part in topic["partitions"])
         }
-        waiting = sorted(wanted.keys() - ready)
+        waiting = sorted(set(names) - ready)
         if not waiting:
             return
         if time.monotonic() > deadline:

@@ -16,15 +16,18 @@ from sinks.outbound import Outbound
 from streams import pipeline
 from streams.control.follow import ControlReader
 from streams.engine import Engine
+from streams.process.acls import topics_of
 from streams.process.admin import AdminServer
+from streams.process.kafka import Kafka
 from streams.process.logs import configure_logging
 from streams.process.topics import check_topics
 
 
 def run_worker(settings: Settings) -> NoReturn:
     """`stormweir worker`: normalize, dedup, correlate."""
-    engine = _engine(settings, "worker", topics.WORKER_GROUP, pipeline.WORKER_OUTPUTS)
-    reader = ControlReader(settings.bootstrap)
+    kafka = Kafka.of(settings)
+    engine = _engine(settings, kafka, "worker", topics.WORKER_GROUP, pipeline.WORKER_OUTPUTS)
+    reader = ControlReader(kafka)
     engine.on_lifecycle(reader.start, reader.stop)
     pipeline.build_worker(engine, reader.control, settings.max_keys, settings.incident_retention_days)
     sys.exit(engine.run())
@@ -32,7 +35,7 @@ def run_worker(settings: Settings) -> NoReturn:
 
 def run_writer(settings: Settings) -> NoReturn:
     """`stormweir writer`: history into ClickHouse."""
-    engine = _engine(settings, "writer", topics.WRITER_GROUP, pipeline.WRITER_OUTPUTS)
+    engine = _engine(settings, Kafka.of(settings), "writer", topics.WRITER_GROUP, pipeline.WRITER_OUTPUTS)
     clickhouse = ClickHouse(settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database)
     engine.on_lifecycle(None, clickhouse.close)
     pipeline.build_writer(engine, clickhouse)
@@ -41,8 +44,9 @@ def run_writer(settings: Settings) -> NoReturn:
 
 def run_notifier(settings: Settings) -> NoReturn:
     """`stormweir notifier`: notifications to their destinations."""
-    engine = _engine(settings, "notifier", topics.NOTIFIER_GROUP, pipeline.NOTIFIER_OUTPUTS)
-    reader = ControlReader(settings.bootstrap)
+    kafka = Kafka.of(settings)
+    engine = _engine(settings, kafka, "notifier", topics.NOTIFIER_GROUP, pipeline.NOTIFIER_OUTPUTS)
+    reader = ControlReader(kafka)
     outbound = Outbound(settings.allowed_networks)
     engine.on_lifecycle(reader.start, reader.stop)
     engine.on_lifecycle(None, outbound.close)
@@ -57,12 +61,12 @@ def _steady_clock() -> Callable[[], int]:
     return lambda: int((time.monotonic() + offset) * 1000)
 
 
-def _engine(settings: Settings, process: str, group: str, outputs: tuple[topics.Topic, ...]) -> Engine:
+def _engine(settings: Settings, kafka: Kafka, process: str, group: str, outputs: tuple[topics.Topic, ...]) -> Engine:
     configure_logging(process, settings.log_level)
-    asyncio.run(check_topics(settings.bootstrap))
+    asyncio.run(check_topics(kafka, topics_of(process)))
     uvloop.install()
     engine = Engine(
-        settings.bootstrap,
+        kafka,
         group,
         data_dir=settings.data_dir / process,
         store=settings.store,

@@ -6,10 +6,10 @@ On topics that a stage reads for its time there is always a mark or two under wa
 from types import TracebackType
 from typing import Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
 
 from schemas import topics
+from streams.process.kafka import Kafka
 
 #: Each group with what it reads. A group commits once its outputs are on their topics, so when one has no
 #: lag and the next is asked afterwards, nothing is on its way between them.
@@ -26,15 +26,14 @@ _LOOKED_AT = 2_000
 
 
 class Drain:
-    """Asks Kafka at `bootstrap` for the lag of our groups; an async context manager."""
+    """Asks Kafka for the lag of our groups; an async context manager."""
 
-    def __init__(self, bootstrap: str) -> None:
-        names = sorted({topic.name for _, step in STEPS for topic in step})
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-        # A group reads up to the first open transaction, whoever has begun it.
-        self._consumer = AIOKafkaConsumer(
-            *names, bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed"
-        )
+    def __init__(self, kafka: Kafka) -> None:
+        names = sorted({kafka.name(topic.name) for _, step in STEPS for topic in step})
+        self._kafka = kafka
+        self._admin = kafka.admin()
+        # A group reads up to the first open transaction, whoever has begun it; so does every consumer of ours.
+        self._consumer = kafka.consumer(*names, enable_auto_commit=False)
 
     async def __aenter__(self) -> Self:
         await self._admin.start()
@@ -51,7 +50,7 @@ class Drain:
     async def done(self) -> bool:
         """Whether nothing is left to do but what waits for a timer. Raises KafkaError."""
         for group, step in STEPS:
-            if await self._lag(group, {topic.name for topic in step}):
+            if await self._lag(self._kafka.name(group), {self._kafka.name(topic.name) for topic in step}):
                 return False
         return True
 

@@ -6,10 +6,11 @@ from itertools import islice
 from time import perf_counter
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas.fingerprint import partition_for
+from streams.process.kafka import Kafka
 from streams.storm.counts import Counts
 from streams.storm.pace import Pace
 
@@ -25,7 +26,7 @@ _CHUNK_S = 0.02
 
 
 async def send_records(
-    bootstrap: str, topic: str, records: Iterable[KeyValue], counts: Counts, *, rate: float = 0.0
+    kafka: Kafka, topic: str, records: Iterable[KeyValue], counts: Counts, *, rate: float = 0.0
 ) -> None:
     """Send every record, keep `counts` up to date, return once all were acknowledged (acks=all) or failed.
 
@@ -33,9 +34,8 @@ async def send_records(
     latency of a batch, from its handing over to its acknowledgement, counts once. Raises KafkaError when
     the broker does not answer at all.
     """
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_batch_size=_BATCH_BYTES
-    )
+    topic = kafka.name(topic)
+    producer = kafka.producer(acks="all", enable_idempotence=True, max_batch_size=_BATCH_BYTES)
     await producer.start()
     try:
         partitions = len(await producer.partitions_for(topic))
@@ -59,9 +59,9 @@ async def send_records(
         await producer.stop()
 
 
-async def topic_ends(bootstrap: str, topics: Sequence[str]) -> Ends:
-    """Where every partition of the topics ends now (the high watermark)."""
-    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, enable_auto_commit=False)
+async def topic_ends(kafka: Kafka, topics: Sequence[str]) -> Ends:
+    """Where every partition of the topics ends now (the high watermark), by Kafka's names, as rows have them."""
+    consumer = kafka.consumer(*map(kafka.name, topics), enable_auto_commit=False)
     await consumer.start()
     try:
         ends = await consumer.end_offsets(list(consumer.assignment()))

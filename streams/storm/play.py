@@ -15,6 +15,7 @@ from schemas.topics import ALERTS_EVENTS, ALERTS_RAW
 from schemas.wire.events import encode_avro, encode_json
 from streams.control.follow import publish, read
 from streams.process.errors import OperatorError
+from streams.process.kafka import Kafka
 from streams.storm.bodies import Request, alertmanager, event_records, events_v2, integration_id, post
 from streams.storm.counts import Counts
 from streams.storm.drain import Drain
@@ -57,9 +58,10 @@ async def prepare(settings: Settings, services: int, *, gateway: bool) -> None:
     With `gateway` it waits until that has taken them over: OperatorError after 30 s.
     """
     wanted = sample_records(services, f"http://{settings.host}:{settings.port('receiver')}/storm")
-    known = (await read(settings.bootstrap)).records
+    kafka = Kafka.of(settings)
+    known = (await read(kafka)).records
     if changes := [record for record in wanted if known.get(control_key(record)) != record]:
-        await publish(settings.bootstrap, changes)
+        await publish(kafka, changes)
     if gateway:
         await _known_to_gateway(settings, integration_id("prometheus", services - 1))
 
@@ -71,8 +73,9 @@ async def play(
 
     Raises OSError when the gateway, KafkaError when the broker does not answer at all.
     """
+    kafka = Kafka.of(settings)
     topics = (ALERTS_RAW.name, ALERTS_EVENTS.name)
-    before = await topic_ends(settings.bootstrap, topics)
+    before = await topic_ends(kafka, topics)
     since = _now()
     started = time.monotonic()
     parts = []
@@ -81,7 +84,7 @@ async def play(
         parts.append(counts)
         ticker = asyncio.create_task(_report(plan, counts, progress))
         try:
-            await _send(settings, plan, counts)
+            await _send(settings, kafka, plan, counts)
         finally:
             ticker.cancel()
             with suppress(asyncio.CancelledError):
@@ -91,24 +94,24 @@ async def play(
     if query is None:
         return Summary(parts, None, send_seconds, send_seconds)
     run = Run(
-        ranges(before, await topic_ends(settings.bootstrap, topics)),
+        ranges(before, await topic_ends(kafka, topics)),
         accepted=sum(part.accepted for part in parts),
         per_record=max(plan.per_request if plan.via == "http" else 1 for plan in plans),
         since=since,
     )
-    async with Drain(settings.bootstrap) as drain:
+    async with Drain(kafka) as drain:
         books, seconds = await settle(
             query, run, drain.done, deadline_s, lambda alerts: progress("stored in ClickHouse", alerts, run.accepted)
         )
     return Summary(parts, books, send_seconds, send_seconds + seconds)
 
 
-async def _send(settings: Settings, plan: Plan, counts: Counts) -> None:
+async def _send(settings: Settings, kafka: Kafka, plan: Plan, counts: Counts) -> None:
     alerts = specs(plan.shape, plan.size)
     if plan.via == "kafka":
         encode = encode_avro if plan.encoding == "avro" else encode_json
         records = event_records(alerts, encode, _now)
-        await send_records(settings.bootstrap, ALERTS_EVENTS.name, records, counts, rate=plan.rate)
+        await send_records(kafka, ALERTS_EVENTS.name, records, counts, rate=plan.rate)
         return
     host, port = settings.host, settings.port("gateway")
     address = f"{host}:{port}"

@@ -15,6 +15,7 @@ from schemas.settings import Settings
 from schemas.topics import CONTROL
 from streams.control.follow import read
 from streams.control.state import Control
+from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
 
 pytestmark = pytest.mark.broker
@@ -25,7 +26,7 @@ TENANT = "cli-tests"
 @pytest.fixture(scope="module")
 def kafka(broker: str) -> str:
     """The broker with the control topic, and a tenant for these tests alone."""
-    asyncio.run(create_topics(broker, 4, 1, [CONTROL]))
+    asyncio.run(create_topics(Kafka(broker), 4, 1, [CONTROL]))
     run(broker, "keys", "create", "cli-first", "--tenant", TENANT, "--create-tenant")
     return broker
 
@@ -56,7 +57,7 @@ def create(kafka: str, name: str, *options: str, given: str = "") -> dict[str, A
 
 def configuration(kafka: str) -> Control:
     """What is on the topic now."""
-    return asyncio.run(read(kafka))
+    return asyncio.run(read(Kafka(kafka)))
 
 
 def test_an_integration_from_its_making_to_its_end(kafka: str, tmp_path: Path) -> None:

@@ -205,11 +205,11 @@ def test_rows_of_one_offset_stay_together() -> None:
 
 
 def test_a_batch_of_several_partitions_is_refused() -> None:
-    """A token is for one range of one partition of the table's topic."""
+    """A token is for one range of one partition of one topic."""
     with pytest.raises(ValueError, match="one partition"):
         form(ALERTS, "", [Record(ALERTS.topic, b"", 0, 0), Record(ALERTS.topic, b"", 0, 1)], {})
     with pytest.raises(ValueError, match=r"alerts\.history"):
-        form(ALERTS, "", [Record(INCIDENTS.name, b"")], {})
+        form(ALERTS, "", [Record(ALERTS.topic, b"", 0, 0), Record(INCIDENTS.name, b"", 0, 0)], {})
 
 
 @given(

@@ -43,7 +43,9 @@ def test_every_setting_is_listed() -> None:
     listed = [(codes(row[0])[0], codes(row[1])[0] if codes(row[1]) else row[1]) for row in rows]
     plain = Settings()
     assert listed == [
-        (PREFIX + field.name.upper(), str(getattr(plain, field.name) or "empty")) for field in fields(Settings)
+        (PREFIX + field.name.upper(), str(getattr(plain, field.name) or "empty"))
+        for field in fields(Settings)
+        if field.name != "kafka_properties"  # docs/kafka.md lists those
     ]
     told = {codes(row[0])[0].removeprefix(PREFIX).lower(): f"{row[1]} {row[2]}" for row in rows}
     for name, (low, high) in RANGES.items():

@@ -14,6 +14,7 @@ from schemas.topics import Topic
 from streams.embedded import kafka as kafka_module
 from streams.embedded.kafka import MARKER, EmbeddedKafka, KafkaError
 from streams.embedded.kafka_jars import MissingToolError, default_jars, fetch_jars, java
+from streams.process.kafka import Kafka
 from streams.process.ports import PortInUseError
 from streams.process.topics import create_topics
 from tests.conftest import FreePorts
@@ -47,7 +48,7 @@ async def test_data_survives_sigkill_and_stop(tmp_path: Path, free_ports: FreePo
     kafka = EmbeddedKafka(tmp_path / "kafka", port, controller, heap_mb=256, progress=lines.append)
     kafka.start()
     try:
-        await create_topics(kafka.bootstrap, 1, 1, [Topic("t", key="none")])
+        await create_topics(Kafka(kafka.bootstrap), 1, 1, [Topic("t", key="none")])
         async with _producer(kafka.bootstrap) as producer:
             await producer.send_and_wait("t", b"first")
         pid = kafka.pid

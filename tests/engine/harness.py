@@ -26,6 +26,7 @@ from xxhash import xxh3_64_intdigest
 from streams.engine import TableSpec
 from streams.engine.restore import restore
 from streams.engine.store import MemoryStore
+from streams.process.kafka import Kafka
 from tests.engine.params import Params
 from tests.engine.stages import number
 
@@ -347,7 +348,7 @@ class Rig:
         spec = TableSpec("table", self.changelog)
         stores = [MemoryStore() for _ in range(self.partitions)]
         wanted = [(spec, place, store) for place, store in enumerate(stores)]
-        await restore(self.bootstrap, wanted, lambda _, __, replay: replay.finish())
+        await restore(Kafka(self.bootstrap), wanted, lambda _, __, replay: replay.finish())
         return stores
 
     async def check(self) -> None:

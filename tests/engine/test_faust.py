@@ -44,6 +44,9 @@ OVERRIDES: dict[type, dict[str, str]] = {
     transport.BatchSchema: {
         "compile": "d46eec5ce319",
     },
+    transport.EngineProducer: {
+        "_new_producer": "e72355c3430e",
+    },
     transport.EngineTransport: {},
     app.StormweirApp: {
         "_new_transport": "42db531312dd",
@@ -133,4 +136,5 @@ def test_private_attributes_are_where_we_use_them() -> None:
     assert "_thread" in Consumer.__annotations__
     assert Transport.Consumer is Consumer
     assert transport.EngineTransport.Consumer is transport.EngineConsumer
+    assert transport.EngineTransport.Producer is transport.EngineProducer
     assert issubclass(broker._Batch, BatchBuilder)

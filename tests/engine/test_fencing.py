@@ -9,6 +9,7 @@ from aiokafka import ConsumerRecord
 
 from streams.engine.broker import Broker
 from streams.engine.changelog import OWN, POS, Owner, Position, own_record, pos_record
+from streams.process.kafka import Kafka
 from tests.engine.conftest import MakeRig
 from tests.engine.harness import until
 
@@ -93,7 +94,7 @@ async def test_an_owner_writes_the_keys_of_a_former_owner_again(make_rig: MakeRi
     await rig.load(1_000, 100)
     worker = rig.worker()
     await rig.drained()
-    outsider = Broker(rig.bootstrap, "outsider")
+    outsider = Broker(Kafka(rig.bootstrap), "outsider")
     lie = (9_999).to_bytes(4, "big")
     begin, end = (OWN, own_record(Owner(0, 0), 0), ()), (POS, pos_record(Position(5)), ())
     await outsider.append(rig.changelog, 0, [[begin, (b"k7", lie, ()), (b"stray", lie, ()), end]])
@@ -115,7 +116,7 @@ async def test_a_newer_owner_in_the_log_ends_the_older_one(make_rig: MakeRig) ->
     await rig.load(1_000, 100)
     worker = rig.worker()
     await rig.drained()
-    outsider = Broker(rig.bootstrap, "outsider")
+    outsider = Broker(Kafka(rig.bootstrap), "outsider")
     await outsider.append(rig.changelog, 0, [[(OWN, own_record(Owner(99, 0), 0), ())]])
     await outsider.stop()
     await rig.load(1_000, 100)

@@ -18,6 +18,7 @@ from streams.engine.changelog import Owner
 from streams.engine.lane import Table
 from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore
+from streams.process.kafka import Kafka
 from tests.engine.conftest import MakeRig
 from tests.engine.harness import Rig, until
 from tests.engine.stages import FileBatchSink, lines
@@ -57,7 +58,7 @@ def _batch_lane(
 async def test_an_intent_whose_records_compaction_removed_is_given_up(make_rig: MakeRig, tmp_path: Path) -> None:
     """The first record that is left lies behind the intended range: the lane goes on with it."""
     rig = await make_rig(partitions=1)
-    broker = Broker(rig.bootstrap, "lane")
+    broker = Broker(Kafka(rig.bootstrap), "lane")
     lane = _batch_lane(rig, broker, tmp_path, 0, 499)
     lane.reserve(2)
     lane.receive([Fetched(rig.source, 700), Fetched(rig.source, 701)])
@@ -70,7 +71,7 @@ async def test_an_intent_whose_records_compaction_removed_is_given_up(make_rig: 
 async def test_an_intended_range_with_holes_is_written_as_what_is_left(make_rig: MakeRig, tmp_path: Path) -> None:
     """Only the records of the intended range go into its batch, later ones into the next."""
     rig = await make_rig(partitions=1)
-    broker = Broker(rig.bootstrap, "lane")
+    broker = Broker(Kafka(rig.bootstrap), "lane")
     lane = _batch_lane(rig, broker, tmp_path, 0, 499)
     lane.reserve(3)
     lane.receive([Fetched(rig.source, 3), Fetched(rig.source, 498)])

@@ -6,6 +6,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.engine.broker import Broker, Item
 from streams.engine.changelog import OWN, POS, Owner, Position, own_record, pos_record
+from streams.process.kafka import Kafka
 from tests.engine.conftest import MakeRig
 from tests.engine.harness import admin, check_counts, until
 
@@ -17,7 +18,7 @@ async def test_a_million_keys_are_recovered_within_60_seconds(make_rig: MakeRig,
     places: list[list[bytes]] = [[] for _ in range(rig.partitions)]
     for key in keys:
         places[rig.partition(key)].append(key)
-    broker = Broker(rig.bootstrap, "loader")
+    broker = Broker(Kafka(rig.bootstrap), "loader")
     owner = Owner(3, 1)
     one = (1).to_bytes(4, "big")
     for place, held in enumerate(places):

@@ -21,6 +21,7 @@ from streams.engine import Engine, TableSpec
 from streams.engine.broker import Broker, Groups, Item, Refused
 from streams.engine.lane import Lane
 from streams.engine.transport import EngineConsumerThread
+from streams.process.kafka import Kafka
 from tests.engine import stages
 from tests.engine.params import Params
 
@@ -35,7 +36,7 @@ def main() -> int:
     if params.clock_ahead:
         _set_clock(params.clock_ahead)
     engine = Engine(
-        params.bootstrap,
+        Kafka(params.bootstrap),
         params.group,
         data_dir=directory,
         store=params.store,

@@ -24,6 +24,7 @@ from schemas.topics import ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REPLIES
 from schemas.wire.alert import RawEvent
 from schemas.wire.codec import decode_raw
 from streams.control.follow import publish
+from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
 from tests.conftest import FreePorts, free_base
 from tests.gateway.senders import UNKNOWN_KEY, records
@@ -135,8 +136,8 @@ def prepared(broker: str) -> str:
 
 async def prepare(bootstrap: str) -> None:
     """Create the gateway's topics and publish RECORDS."""
-    await create_topics(bootstrap, PARTITIONS, 1, [ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REPLIES])
-    await publish(bootstrap, RECORDS)
+    await create_topics(Kafka(bootstrap), PARTITIONS, 1, [ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REPLIES])
+    await publish(Kafka(bootstrap), RECORDS)
 
 
 @pytest.fixture(scope="package")
@@ -151,7 +152,9 @@ def gateway(prepared: str, free_ports: FreePorts, tmp_path_factory: pytest.TempP
 def senders(gateway: RunningGateway) -> RunningGateway:
     """The gateway, once it knows all of tests.gateway.senders."""
     last = UNKNOWN_KEY[1:] + "1"
-    asyncio.run(publish(gateway.bootstrap, [*records(), Integration(id=last, name="l", type="webhook", service="l")]))
+    asyncio.run(
+        publish(Kafka(gateway.bootstrap), [*records(), Integration(id=last, name="l", type="webhook", service="l")])
+    )
 
     def known() -> bool:
         url = f"{gateway.url}/api/integrations/webhook?integrationId={last}"

@@ -12,6 +12,7 @@ import pytest
 from schemas.control import Integration
 from streams.control import catalogue
 from streams.control.follow import publish
+from streams.process.kafka import Kafka
 from streams.providers import PROVIDERS
 from tests.gateway.conftest import RunningGateway, accepted_since, ends
 
@@ -42,7 +43,7 @@ async def test_every_test_request_works_as_shown(gateway: RunningGateway) -> Non
         for slug in SLUGS
         for secret in (None, SECRET)
     ]
-    await publish(gateway.bootstrap, integrations)
+    await publish(Kafka(gateway.bootstrap), integrations)
     start = await ends(gateway.bootstrap)
     await _known(gateway, integrations[-1])
     for integration in integrations:
@@ -70,7 +71,7 @@ async def test_an_unsigned_request_shows_that_the_signature_counts(gateway: Runn
     integration = Integration(
         id=secrets.token_hex(16), name="unsigned", type="datadog", service="gateway-test", signature_secret=SECRET
     )
-    await publish(gateway.bootstrap, [integration])
+    await publish(Kafka(gateway.bootstrap), [integration])
     await _known(gateway, integration)
     request = catalogue.setup(integration.model_copy(update={"signature_secret": None}), gateway.url).test_request
     status, told = await asyncio.to_thread(run, request)

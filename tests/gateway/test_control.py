@@ -17,6 +17,7 @@ from schemas.topics import CONTROL
 from streams.control import document
 from streams.control.follow import ControlReader, masked, publish, read
 from streams.control.state import Control
+from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
 
 INVALID = "stormweir_control_invalid_total"
@@ -25,7 +26,7 @@ INVALID = "stormweir_control_invalid_total"
 @pytest.fixture(scope="module")
 def kafka(broker: str) -> str:
     """The broker with the control topic."""
-    asyncio.run(create_topics(broker, 4, 1, [CONTROL]))
+    asyncio.run(create_topics(Kafka(broker), 4, 1, [CONTROL]))
     return broker
 
 
@@ -48,14 +49,14 @@ async def follow(reader: ControlReader, service: Service, name: str | None) -> N
 async def test_a_reader_has_read_everything_when_it_starts_and_then_follows(kafka: str) -> None:
     """What was published before `start` is there when it returns; changes and deletions come by themselves."""
     service = new_service("first")
-    await publish(kafka, [service])
-    reader = ControlReader(kafka)
+    await publish(Kafka(kafka), [service])
+    reader = ControlReader(Kafka(kafka))
     try:
         await reader.start()
         assert reader.control.services["default", service.id] == service
-        await publish(kafka, [service.model_copy(update={"name": "second"})])
+        await publish(Kafka(kafka), [service.model_copy(update={"name": "second"})])
         await follow(reader, service, "second")
-        await publish(kafka, [], [control_key(service)])
+        await publish(Kafka(kafka), [], [control_key(service)])
         await follow(reader, service, None)
     finally:
         await reader.stop()
@@ -67,7 +68,7 @@ async def test_an_invalid_record_is_counted_and_replaces_nothing(kafka: str) -> 
     service = new_service("valid")
     key = control_key(service).encode()
     before = REGISTRY.get_sample_value(INVALID) or 0
-    await publish(kafka, [service])
+    await publish(Kafka(kafka), [service])
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     await producer.start()
     try:
@@ -75,7 +76,7 @@ async def test_an_invalid_record_is_counted_and_replaces_nothing(kafka: str) -> 
             await producer.send_and_wait(CONTROL.name, value, key=bad_key, partition=0)
     finally:
         await producer.stop()
-    assert (await read(kafka)).services["default", service.id] == service
+    assert (await read(Kafka(kafka))).services["default", service.id] == service
     assert (REGISTRY.get_sample_value(INVALID) or 0) >= before + 3
 
 
@@ -176,7 +177,7 @@ def test_apply_writes_once_and_a_dry_run_never(kafka: str, tmp_path: Path) -> No
         return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
     def declared() -> bool:
-        return ("default", service.id) in asyncio.run(read(kafka)).services
+        return ("default", service.id) in asyncio.run(read(Kafka(kafka))).services
 
     added = f"+ service/default/{service.id}\n"
     dry = apply("--dry-run")

@@ -15,6 +15,7 @@ from schemas.topics import CHANGES
 from schemas.wire.change import ChangeEvent
 from schemas.wire.codec import decode_change
 from streams.control.follow import publish
+from streams.process.kafka import Kafka
 from tests.conftest import FreePorts, free_base
 from tests.gateway.conftest import (
     RunningGateway,
@@ -73,7 +74,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def amazon(prepared: str, free_ports: FreePorts, directory: Path) -> Iterator[RunningGateway]:
     """A gateway with the integrations above."""
-    asyncio.run(publish(prepared, RECORDS))
+    asyncio.run(publish(Kafka(prepared), RECORDS))
     program = ("tests.gateway.sns_gateway", str(directory))
     with running_gateway(prepared, free_base(free_ports), directory, *program) as running:
         wait_for(running.ready, "a ready gateway")

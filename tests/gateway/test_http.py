@@ -13,6 +13,7 @@ import pytest
 from schemas.control import Integration
 from schemas.fingerprint import digest, partition_for
 from streams.control.follow import publish
+from streams.process.kafka import Kafka
 from tests.gateway.conftest import (
     API_KEY,
     DISABLED_KEY,
@@ -274,14 +275,14 @@ async def test_a_changed_configuration_counts_without_a_restart(
     path = f"{WEBHOOK}?integrationId={key}"
     for enabled, status in ((True, 202), (False, 403), (True, 202)):
         record = Integration(id=key, name="toggled", type="webhook", service="gateway-test", enabled=enabled)
-        await publish(gateway.bootstrap, [record])
+        await publish(Kafka(gateway.bootstrap), [record])
         async with asyncio.timeout(10):
             while True:
                 async with http.post(path, data=b"{}") as answer:
                     if answer.status == status:
                         break
                 await asyncio.sleep(0.02)
-    await publish(gateway.bootstrap, [], [f"integration/{key}"])
+    await publish(Kafka(gateway.bootstrap), [], [f"integration/{key}"])
 
 
 async def test_a_hundred_at_once_are_each_stored_once_and_in_order(

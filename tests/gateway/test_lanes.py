@@ -6,6 +6,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.gateway.lanes import RECORD_OVERHEAD, Lanes, TooLargeError, UnavailableError
+from streams.process.kafka import Kafka
 from tests.conftest import MakeTopics
 
 pytestmark = pytest.mark.broker
@@ -24,7 +25,7 @@ async def count(bootstrap: str, topic: str) -> int:
 async def test_a_record_the_topic_cannot_take_is_refused_alone(broker: str, make_topics: MakeTopics) -> None:
     """A record over the topic's own limit is refused before it can end the producer for all others."""
     (topic,) = await make_topics("lanes")
-    lanes = Lanes(broker, topic)
+    lanes = Lanes(Kafka(broker), topic)
     await lanes.start()
     try:
         with pytest.raises(TooLargeError) as refused:
@@ -42,7 +43,7 @@ async def test_a_record_the_topic_cannot_take_is_refused_alone(broker: str, make
 async def test_stop_sends_what_waits_and_then_refuses(broker: str, make_topics: MakeTopics) -> None:
     """What was put before `stop` is acknowledged; afterwards `put` refuses."""
     (topic,) = await make_topics("lanes")
-    lanes = Lanes(broker, topic)
+    lanes = Lanes(Kafka(broker), topic)
     await lanes.start()
     assert lanes.connected
     waiters = [lanes.put(b"%d" % number, b"v", 1) for number in range(50)]
@@ -58,7 +59,7 @@ async def test_stop_sends_what_waits_and_then_refuses(broker: str, make_topics: 
 async def test_a_requester_that_went_away_disturbs_nobody(broker: str, make_topics: MakeTopics) -> None:
     """A cancelled waiter neither stops its batch nor the others in it."""
     (topic,) = await make_topics("lanes")
-    lanes = Lanes(broker, topic)
+    lanes = Lanes(Kafka(broker), topic)
     await lanes.start()
     try:
         gone, stays = lanes.put(b"k", b"v", 1), lanes.put(b"k", b"v", 1)
@@ -75,7 +76,7 @@ async def test_too_much_waiting_is_refused(
     """Memory is bounded: beyond it `put` refuses, and takes again once the broker has what waited."""
     monkeypatch.setattr("streams.gateway.lanes.WAITING_BYTES", 1000)
     (topic,) = await make_topics("lanes")
-    lanes = Lanes(broker, topic)
+    lanes = Lanes(Kafka(broker), topic)
     await lanes.start()
     try:
         first = lanes.put(b"k", bytes(900), 1)

@@ -14,6 +14,7 @@ from schemas.control import DEFAULT_RATE_LIMIT, ApiKey, Integration, Service, Te
 from streams.control.follow import publish
 from streams.gateway.limits import Buckets, Claims, claims_of
 from streams.gateway.senders import ApiSender
+from streams.process.kafka import Kafka
 from tests.gateway.conftest import SIGNATURE_SECRET, RunningGateway, ends
 from tests.gateway.senders import signature
 
@@ -140,7 +141,7 @@ def limited(gateway: RunningGateway) -> RunningGateway:
                 id=SHARED, tenant="limits", name="shared", type="webhook", service="limits", rate_limit="unlimited"
             ),
         ]
-        await publish(gateway.bootstrap, records)
+        await publish(Kafka(gateway.bootstrap), records)
         async with aiohttp.ClientSession(gateway.url) as http, asyncio.timeout(10):
             while True:
                 if (await post(http, SHARED, b"[")).status == 400:

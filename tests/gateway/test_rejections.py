@@ -16,6 +16,7 @@ from streams.gateway.auth import Directory
 from streams.gateway.rejections import MAX_FIELD, MAX_KEYS, RejectionKey, Rejections, Tally
 from streams.gateway.routes import Routes
 from streams.gateway.senders import ApiSender
+from streams.process.kafka import Kafka
 from streams.providers import PROVIDERS
 from tests.conftest import FreePorts
 from tests.gateway.conftest import (
@@ -55,7 +56,7 @@ def test_the_tally_is_bounded() -> None:
 
 def test_nothing_of_a_key_but_its_beginning_is_noted() -> None:
     """The integration is masked, an API key is its id, a sender that did not identify itself is nobody."""
-    told = Rejections("nowhere:1", lambda: 12.5)
+    told = Rejections(Kafka("nowhere:1"), lambda: 12.5)
     integration = Integration(id="0123456789abcdef" * 2, tenant="t", name="n", type="webhook", service="s")
     key = ApiKey(id="deploys", tenant="t", sha256="0" * 64)
     for sender in (integration, ApiSender(key, "t", "s", "apikey/deploys"), None):
@@ -86,7 +87,7 @@ async def test_without_kafka_refusals_are_dropped_and_counted(
     monkeypatch.setattr(rejections, "PERIOD_S", 0.05)
     (port,) = free_ports(1)
     before = rejections._LOST._value.get()
-    told = Rejections(f"127.0.0.1:{port}")
+    told = Rejections(Kafka(f"127.0.0.1:{port}"))
     told.start()
     for _ in range(7):
         told.note(None, "webhook", "/api", answers.UNAUTHORIZED)

@@ -10,6 +10,7 @@ import pytest
 
 from schemas.control import Integration, Service, SignaturePolicy
 from streams.control.follow import publish
+from streams.process.kafka import Kafka
 from tests.gateway.conftest import SIGNATURE_SECRET, SIGNED_KEY, RunningGateway
 
 pytestmark = pytest.mark.broker
@@ -41,7 +42,7 @@ def policies(gateway: RunningGateway) -> None:
             for policy in POLICIES
             for secret in (False, True)
         ]
-        await publish(gateway.bootstrap, [Service(id="policies"), *records])
+        await publish(Kafka(gateway.bootstrap), [Service(id="policies"), *records])
         async with aiohttp.ClientSession(gateway.url) as http, asyncio.timeout(10):
             while True:
                 if (await post(http, records[-1].id, None))[0] == 202:

@@ -11,6 +11,7 @@ import pytest
 
 from schemas.control import AnyRecord, ApiKey, FieldMapping, Integration, SignaturePolicy, control_key
 from streams.control.follow import publish
+from streams.process.kafka import Kafka
 from streams.providers import PROVIDERS
 from tests.gateway.conftest import RunningGateway, accepted_since, ends
 from tests.gateway.senders import ACME, BARE, PAUSED, WEBHOOK_SECRET, api_key, key, service, signature
@@ -55,13 +56,13 @@ async def published(
     marker = Integration(id="f" * 32, name="marker", type="webhook", service="marker")
     changed = [control_key(record) for record in (*records, marker)]
     before = [record for record in senders_records() if control_key(record) in changed]
-    await publish(gateway.bootstrap, [*records, marker])
+    await publish(Kafka(gateway.bootstrap), [*records, marker])
     try:
         await _known(http, marker.id, 400)
         yield
     finally:
         new = [name for name in changed if name not in map(control_key, before)]
-        await publish(gateway.bootstrap, before, new)
+        await publish(Kafka(gateway.bootstrap), before, new)
         await _known(http, marker.id, 401)
 
 
@@ -206,10 +207,10 @@ async def test_two_keys_live_at_once_and_one_is_revoked(senders: RunningGateway,
 
     first, second = keys("first", "second")
     async with published(senders, http, [first]):
-        await publish(senders.bootstrap, [second])
+        await publish(Kafka(senders.bootstrap), [second])
         await becomes(202, lambda: sent("second"))
         assert (await sent("first"))[0] == 202
-        await publish(senders.bootstrap, [], [control_key(second)])
+        await publish(Kafka(senders.bootstrap), [], [control_key(second)])
         await becomes(401, lambda: sent("second"))
         assert (await sent("first"))[0] == 202
 

@@ -29,6 +29,7 @@ from streams.control.follow import publish
 from streams.gateway import verdicts
 from streams.gateway.lanes import Headers, UnavailableError
 from streams.gateway.verdicts import BUDGET_S, Verdicts, preference
+from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
 from tests.conftest import FreePorts, free_base
 from tests.gateway.conftest import PARTITIONS, ends, running_gateway, wait_for
@@ -60,8 +61,8 @@ RECORDS = [
 @pytest.fixture(scope="module")
 def kafka(broker: str) -> str:
     """The broker with every topic, and the senders above."""
-    asyncio.run(create_topics(broker, PARTITIONS, 1))
-    asyncio.run(publish(broker, RECORDS))
+    asyncio.run(create_topics(Kafka(broker), PARTITIONS, 1))
+    asyncio.run(publish(Kafka(broker), RECORDS))
     return broker
 
 
@@ -354,7 +355,7 @@ def test_what_is_preferred(prefer: str | None, seconds: int | None) -> None:
 @pytest.fixture
 async def asked(kafka: str) -> AsyncIterator[Verdicts]:
     """Verdicts that are followed."""
-    found = Verdicts(kafka)
+    found = Verdicts(Kafka(kafka))
     await found.start()
     yield found
     await found.stop()
@@ -433,7 +434,7 @@ async def test_what_could_not_be_stored_waits_for_nothing(asked: Verdicts) -> No
 async def test_where_replies_cannot_be_read_nobody_waits(free_ports: FreePorts) -> None:
     """The start does not hang on it, and requests are stored as ever."""
     (port,) = free_ports(1)
-    unheard = Verdicts(f"127.0.0.1:{port}")
+    unheard = Verdicts(Kafka(f"127.0.0.1:{port}"))
     await asyncio.wait_for(unheard.start(), 30)
     asking = Asking(unheard, "")
     assert await asyncio.wait_for(asking.verdict, 5) is None

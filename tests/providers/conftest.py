@@ -29,6 +29,7 @@ from schemas.wire.codec import decode_alert, decode_change, decode_raw
 from schemas.wire.deadletter import DeadLetter
 from streams.control.follow import publish
 from streams.engine.clock import read_mark
+from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
 from tests.conftest import FreePorts, free_base
 from tests.gateway.conftest import PARTITIONS, wait_for
@@ -143,11 +144,11 @@ def pipeline(broker: str, free_ports: FreePorts, tmp_path_factory: pytest.TempPa
 
 
 async def _prepare(bootstrap: str) -> None:
-    await create_topics(bootstrap, PARTITIONS, 1)
+    await create_topics(Kafka(bootstrap), PARTITIONS, 1)
     services = [Service(id=name) for name in sorted({service(case) for case in CASES})]
     described = [integration(case) for case in CASES]
     unsigned = [unsigned_integration(case) for case in CASES]
-    await publish(bootstrap, [*services, *described, *unsigned])
+    await publish(Kafka(bootstrap), [*services, *described, *unsigned])
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from schemas import topics
 from schemas.wire.events import decode, encode_avro
 from streams.engine.clock import mark
+from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
 from streams.storm.bodies import event_records
 from streams.storm.counts import Counts
@@ -25,10 +26,10 @@ SIZE = Size(alerts=20_000, keys=500, services=5, seed=3)
 async def test_every_record_is_acknowledged_and_in_order(broker: str, make_topics: MakeTopics) -> None:
     """All records are on the topic once, counted as accepted, each key's in the order they were made."""
     (topic,) = await make_topics("storm")
-    before = await topic_ends(broker, [topic])
+    before = await topic_ends(Kafka(broker), [topic])
     counts = Counts()
-    await send_records(broker, topic, event_records(specs("storm", SIZE), encode_avro, lambda: 1), counts)
-    after = await topic_ends(broker, [topic])
+    await send_records(Kafka(broker), topic, event_records(specs("storm", SIZE), encode_avro, lambda: 1), counts)
+    after = await topic_ends(Kafka(broker), [topic])
     assert (counts.sent, counts.accepted, counts.unknown) == (20_000, 20_000, 0)
     assert counts.latency.quantile(0.99) > 0
     assert set(before.values()) == {0}
@@ -59,7 +60,7 @@ async def test_rate_is_kept(broker: str, make_topics: MakeTopics) -> None:
     (topic,) = await make_topics("storm")
     counts = Counts()
     started = time.monotonic()
-    await send_records(broker, topic, [(b"k", b"v")] * 1_000, counts, rate=1_000)
+    await send_records(Kafka(broker), topic, [(b"k", b"v")] * 1_000, counts, rate=1_000)
     assert 0.9 <= time.monotonic() - started < 3
     assert counts.accepted == 1_000
 
@@ -74,8 +75,8 @@ def test_ranges_are_what_was_written_between() -> None:
 @pytest.mark.broker
 async def test_drained_means_no_group_lags(broker: str) -> None:
     """Every group of the path must have committed everything it reads; one record left anywhere shows."""
-    await create_topics(broker, 2, 1)
-    async with Drain(broker) as drain:
+    await create_topics(Kafka(broker), 2, 1)
+    async with Drain(Kafka(broker)) as drain:
         await _commit_all(broker)
         assert await drain.done()
         for group, step in STEPS:
@@ -113,7 +114,7 @@ async def _commit_all(broker: str) -> None:
     """Commit every group at the ends of its topics, however many partitions other tests gave them."""
     for group in {group for group, _ in STEPS}:
         names = [topic.name for owner, step in STEPS if owner == group for topic in step]
-        ends = {TopicPartition(*partition): end for partition, end in (await topic_ends(broker, names)).items()}
+        ends = {TopicPartition(*partition): end for partition, end in (await topic_ends(Kafka(broker), names)).items()}
         consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=group, enable_auto_commit=False)
         await consumer.start()
         consumer.assign(list(ends))

@@ -1,0 +1,75 @@
+"""What each process does in Kafka, as ACLs: operation, kind of resource, and its name without the prefix.
+
+In Kafka READ and WRITE on a topic, and READ on a group, include DESCRIBE. docs/kafka.md shows this table.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from schemas import topics
+from schemas.topics import Topic
+
+
+class Acl(NamedTuple):
+    """One operation that must be allowed. `resource` is `topic` or `group`."""
+
+    operation: str
+    resource: str
+    name: str
+
+
+def _on(operation: str, *on: Topic) -> Iterable[Acl]:
+    return (Acl(operation, "topic", topic.name) for topic in on)
+
+
+def _group(name: str) -> Acl:
+    return Acl("READ", "group", name)
+
+
+_WRITER_CHANGELOGS = tuple(table.changelog for table in topics.WRITER_TABLES)
+_WORKER_CHANGELOGS = (topics.DEDUP.changelog, topics.CORRELATION.changelog)
+
+#: By process; `control` are the commands apply, integrations and keys.
+ACLS: Mapping[str, tuple[Acl, ...]] = {
+    "gateway": (
+        *_on("WRITE", topics.ALERTS_RAW, topics.CHANGES, topics.REJECTIONS),
+        *_on("DESCRIBE_CONFIGS", topics.ALERTS_RAW, topics.CHANGES),
+        *_on("READ", topics.CONTROL, topics.REPLIES),
+    ),
+    "worker": (
+        *_on("READ", topics.ALERTS_RAW, topics.ALERTS_EVENTS, topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE),
+        *_on("READ", topics.CONTROL, *_WORKER_CHANGELOGS),
+        *_on("WRITE", topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE, topics.ALERTS_HISTORY),
+        *_on("WRITE", topics.INCIDENTS, topics.INCIDENTS_EVENTS, topics.NOTIFICATIONS),
+        *_on("WRITE", topics.REPLIES, topics.DEADLETTERS, *_WORKER_CHANGELOGS),
+        _group(topics.WORKER_GROUP),
+    ),
+    "writer": (
+        *_on("READ", *topics.WRITTEN_TOPICS, *_WRITER_CHANGELOGS),
+        *_on("WRITE", *_WRITER_CHANGELOGS),
+        _group(topics.WRITER_GROUP),
+    ),
+    "notifier": (
+        *_on("READ", topics.NOTIFICATIONS, topics.CONTROL),
+        *_on("WRITE", topics.NOTIFICATIONS_RESULTS, topics.DEADLETTERS),
+        _group(topics.NOTIFIER_GROUP),
+    ),
+    "control": (*_on("READ", topics.CONTROL), *_on("WRITE", topics.CONTROL)),
+    "storm": (
+        *_on("READ", topics.CONTROL, topics.ALERTS_RAW, topics.ALERTS_EVENTS, topics.ALERTS_NORMALIZED),
+        *_on("READ", topics.ALERTS_UNIQUE, topics.NOTIFICATIONS, *topics.WRITTEN_TOPICS),
+        *_on("WRITE", topics.CONTROL, topics.ALERTS_EVENTS),
+        *(Acl("DESCRIBE", "group", name) for name in (topics.WORKER_GROUP, topics.WRITER_GROUP, topics.NOTIFIER_GROUP)),
+    ),
+    "topics": (
+        *_on("CREATE", *topics.TOPICS),
+        *_on("DESCRIBE", *topics.TOPICS),
+        *_on("DESCRIBE_CONFIGS", *topics.TOPICS),
+    ),
+}
+
+
+def topics_of(process: str) -> tuple[Topic, ...]:
+    """The topics that a process uses."""
+    named = {acl.name for acl in ACLS[process] if acl.resource == "topic"}
+    return tuple(topic for topic in topics.TOPICS if topic.name in named)

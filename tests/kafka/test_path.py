@@ -1,0 +1,174 @@
+"""The whole path on a Kafka that allows only what docs/kafka.md lists: each process has its own user and way in."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiokafka.errors import TopicAuthorizationFailedError
+
+from schemas.settings import Settings
+from schemas.topics import CONTROL
+from sinks.clickhouse.client import ClickHouse
+from streams.embedded.processes import Command
+from streams.process.acls import topics_of
+from streams.process.topics import check_topics
+from tests.conftest import FreePorts, free_base
+from tests.engine.harness import ROOT, until
+from tests.kafka.page import listed
+from tests.kafka.secured import SecuredKafka
+
+PREFIX = "acme."
+#: Each process has a user of its own name, and reaches Kafka in its own way.
+WAYS = {
+    "topics": "mTLS",
+    "control": "PLAIN",
+    "gateway": "SCRAM-SHA-256",
+    "worker": "SCRAM-SHA-512",
+    "writer": "mTLS",
+    "notifier": "OAUTHBEARER",
+}
+KEY = "5f0c2a9d7e4b41c8a3d6f1b20e987c65"
+
+
+class Deployment:
+    """The processes of one deployment, each with the settings of its user."""
+
+    def __init__(self, secured: SecuredKafka, port_base: int, directory: Path) -> None:
+        self.secured = secured
+        self._directory = directory
+        self._plain = Settings(port_base=port_base, data_dir=directory, partitions=2)
+
+    def settings(self, process: str) -> Settings:
+        """Of a process of WAYS; others know no Kafka."""
+        way = WAYS.get(process)
+        if way is None:
+            return self._plain
+        return replace(
+            self._plain,
+            kafka=self.secured.address(way),
+            kafka_prefix=PREFIX,
+            kafka_properties=self.secured.values(way, process),
+        )
+
+    def run(self, process: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as the user of a process."""
+        return subprocess.run(
+            [sys.executable, "-m", "streams.cli", *command],
+            env={**os.environ, **self.settings(process).environ(), "COLUMNS": "200"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+
+    @asynccontextmanager
+    async def serving(self, names: Sequence[str]) -> AsyncIterator[None]:
+        """Processes run."""
+        commands = []
+        try:
+            for name in names:
+                settings = self.settings(name)
+                address = "receiver" if name == "receiver" else f"admin.{name}"
+                path = "summary" if name == "receiver" else "readyz"
+                environ = {**settings.environ(), "STORMWEIR_ALLOWED_NETWORKS": "127.0.0.0/8"}
+                command = Command(
+                    name,
+                    [sys.executable, "-m", "streams.cli", name],
+                    environ={**os.environ, **environ},
+                    ready_url=f"http://127.0.0.1:{settings.port(address)}/{path}",
+                    directory=self._directory,
+                    progress=print,
+                )
+                commands.append(command)
+            await asyncio.wait_for(asyncio.gather(*(command.start() for command in commands)), 90)
+            yield
+        finally:
+            for command in commands:
+                command.kill()
+
+    def url(self, role: str, path: str) -> str:
+        """An address of this machine."""
+        return f"http://127.0.0.1:{self._plain.port(role)}{path}"
+
+
+@pytest.fixture(scope="module")
+def deployment(secured: SecuredKafka, free_ports: FreePorts, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """Exactly the page's ACLs are in force, and the topics were made by who may make them."""
+    acls = listed()
+    for process, way in WAYS.items():
+        for operation, resource, name in acls[process]:
+            secured.allow(secured.principal(way, process), operation, resource, PREFIX + name)
+    found = Deployment(secured, free_base(free_ports), tmp_path_factory.mktemp("deployment"))
+    made = found.run("topics", "topics")
+    assert made.returncode == 0, made.stderr
+    assert f"created {PREFIX}alerts.raw" in made.stdout
+    return found
+
+
+def _send(url: str, body: object) -> int:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return int(answer.status)
+
+
+def test_the_page_lists_enough(deployment: Deployment, tmp_path: Path) -> None:
+    """An alert goes from the gateway to ClickHouse and to its destination."""
+    text = (ROOT / "examples" / "stormweir.yaml").read_text()
+    (tmp_path / "stormweir.yaml").write_text(text.replace("http://127.0.0.1:8404", deployment.url("receiver", "")))
+    applied = deployment.run("control", "apply", "-f", str(tmp_path / "stormweir.yaml"))
+    assert applied.returncode == 0, applied.stderr
+    alert = {"summary": "High CPU", "source": "web-01", "severity": "critical"}
+    event = {"routing_key": KEY, "event_action": "trigger", "dedup_key": "cpu", "payload": alert}
+
+    async def run() -> None:
+        async with deployment.serving(["clickhouse", "receiver"]):
+            migrated = await asyncio.to_thread(deployment.run, "migrate", "migrate")
+            assert migrated.returncode == 0, migrated.stderr
+            async with deployment.serving(["writer", "worker", "notifier", "gateway"]):
+                assert await asyncio.to_thread(_send, deployment.url("gateway", "/v2/enqueue"), event) == 202
+                settings = deployment.settings("writer")
+                async with ClickHouse(settings.clickhouse_url, settings.clickhouse_token, "stormweir") as clickhouse:
+
+                    async def written() -> bool:
+                        alerts = await clickhouse.query("SELECT kafka_topic FROM alerts", {})
+                        results = await clickhouse.query("SELECT outcome FROM deliveries", {})
+                        return [row["kafka_topic"] for row in alerts] == [f"{PREFIX}alerts.raw"] and len(results) == 1
+
+                    await until(written, 60, "the alert and its delivery in ClickHouse", every=0.2)
+
+    asyncio.run(run())
+
+
+def test_the_page_lists_no_more(deployment: Deployment) -> None:
+    """What a process does not do is denied to its user: the gateway is shown its own topics only, and may not write
+    the configuration that it reads.
+    """
+
+    async def run() -> None:
+        kafka = deployment.secured.reached("SCRAM-SHA-256", "gateway", PREFIX)
+        assert set(await check_topics(kafka, ())) == {topic.name for topic in topics_of("gateway")}
+        producer = kafka.producer(acks="all")
+        await producer.start()
+        try:
+            with pytest.raises(TopicAuthorizationFailedError):
+                await producer.send_and_wait(kafka.name(CONTROL.name), b"{}", b"service/mine")
+        finally:
+            await producer.stop()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("process", WAYS)
+def test_doctor_agrees(deployment: Deployment, process: str) -> None:
+    """With the page's ACLs nothing is wrong for any process."""
+    found = deployment.run(process, "doctor", "--kafka", "--process", process)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert f"may do what {process} must" in found.stdout
