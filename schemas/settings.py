@@ -37,7 +37,7 @@ class Settings:
     instance: str = ""
     store: Literal["memory", "rocksdict"] = "memory"
     max_keys: int = 2_000_000
-    max_body: int = 1_048_576
+    max_body: int = 4_194_304
     allowed_networks: tuple[IpNetwork, ...] = ()
     #: What links in notifications and the URLs of webhooks begin with; empty: the gateway on this machine.
     base_url: str = ""

@@ -13,9 +13,10 @@ from streams.engine import metrics
 
 log = logging.getLogger(__name__)
 
-#: Size at which a batch is closed, bytes; one record may be larger, up to MAX_REQUEST.
+#: Size at which a batch is closed, bytes; one record may be larger, up to MAX_REQUEST, which is
+#: more than the topics take.
 MAX_BATCH = 900_000
-MAX_REQUEST = 8_000_000
+MAX_REQUEST = 8_500_000
 
 Headers = Sequence[tuple[str, bytes]]
 Item = tuple[bytes | None, bytes | None, Headers]

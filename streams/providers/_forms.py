@@ -7,9 +7,15 @@ from urllib.parse import parse_qsl
 from schemas.text import LENIENT, foreign_charset, in_utf8
 from streams.providers._contract import MAX_FIELDS, BadBody
 
+_KINDS = {"application/x-www-form-urlencoded", "multipart/form-data"}
 MAX_FORM = 1_048_576
 _HEAD_LIMIT = 4096
 _NAME = re.compile(rb';\s*name="((?:[^"\\\r\n]|\\.)*)"|;\s*name=([^;\s"]+)', re.IGNORECASE)
+
+
+def is_form(content_type: str) -> bool:
+    """Whether this content type is that of a form."""
+    return content_type.partition(";")[0].strip().lower() in _KINDS
 
 
 def form(body: bytes, content_type: str) -> dict[str, str] | None:
@@ -17,13 +23,12 @@ def form(body: bytes, content_type: str) -> dict[str, str] | None:
 
     At most 1 MiB and 100 fields. Names and values are in the declared charset, else UTF-8, else Latin-1.
     """
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind not in {"application/x-www-form-urlencoded", "multipart/form-data"}:
+    if not is_form(content_type):
         return None
     if len(body) > MAX_FORM:
         raise BadBody("body", f"is a form of more than {MAX_FORM} bytes")
     declared = foreign_charset(content_type)
-    if kind == "multipart/form-data":
+    if content_type.lstrip()[:9].lower() == "multipart":
         return _multipart(body, content_type, declared)
     return pairs(in_utf8(body, declared).decode(), "body", declared)
 
