@@ -21,16 +21,17 @@ def is_form(content_type: str) -> bool:
 def form(body: bytes, content_type: str) -> dict[str, str] | None:
     """The fields of a form, the last of a name wins; None if the content type is no form's. Raises BadBody.
 
-    At most 1 MiB and 100 fields. Names and values are in the declared charset, else UTF-8, else Latin-1.
+    JSON is no form whatever its content type: curl and Python's urllib call all that they send a form. A form has
+    at most 1 MiB and 100 fields. Names and values are in the declared charset, else UTF-8, else Latin-1.
     """
-    if not is_form(content_type):
+    if not is_form(content_type) or body.lstrip()[:1] in (b"{", b"["):
         return None
     if len(body) > MAX_FORM:
         raise BadBody("body", f"is a form of more than {MAX_FORM} bytes")
     declared = foreign_charset(content_type)
     if content_type.lstrip()[:9].lower() == "multipart":
         return _multipart(body, content_type, declared)
-    return pairs(in_utf8(body, declared).decode(), "body", declared)
+    return pairs(in_utf8(body, declared).decode(), "body", declared) if b"=" in body else None
 
 
 def pairs(text: str, path: str, declared: str | None = None) -> dict[str, str]:
