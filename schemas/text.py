@@ -8,6 +8,7 @@ import codecs
 import json
 import re
 from functools import lru_cache
+from itertools import islice
 
 #: An error handler for decoding UTF-8: what is not UTF-8 is taken as Latin-1, byte by byte, but for the cut
 #: beginning of a character, which is U+FFFD.
@@ -36,6 +37,8 @@ _ESCAPE = re.compile(
 )
 #: A quotation mark before a list or object, where a value begins.
 _QUOTED_JSON = re.compile(r':\s*"(?=(?:\{\s*["}]|\[\s*[\[{"\]\d]))')
+#: Each costs time in proportion to the text.
+_MAX_QUOTED = 20
 _MARK = re.compile(r'\s*"')
 #: Where a string begins, and where it may end: only what may follow a string follows it.
 _OPENING = re.compile(r'[{\[,:]\s*"')
@@ -130,7 +133,7 @@ def _escaped(found: re.Match[str]) -> str:
 def _unquoted(text: str) -> str:
     """A list or object that stands in quotation marks without being escaped, as the value it is."""
     pieces, start = [], 0
-    for found in _QUOTED_JSON.finditer(text):
+    for found in islice(_QUOTED_JSON.finditer(text), _MAX_QUOTED):
         if found.start() < start:
             continue
         try:

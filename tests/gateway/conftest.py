@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.control import ApiKey, FieldMapping, Integration, Service
 from schemas.settings import Settings
-from schemas.topics import ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REPLIES
+from schemas.topics import ALERTS_RAW, CHANGES, CONTROL, REJECTED_BODIES, REJECTIONS, REPLIES
 from schemas.wire.alert import RawEvent
 from schemas.wire.codec import decode_raw
 from streams.control.follow import publish
@@ -34,6 +34,7 @@ SIGNED_KEY = "5" * 32
 DISABLED_KEY = "d" * 32
 PROMETHEUS_KEY = "a" * 32
 WEBHOOK_KEY = "b" * 32
+FORM_KEY = "f" * 32
 SIGNATURE_SECRET = "a secret for signing"
 API_KEY = "an API key that may write"
 READ_ONLY_KEY = "an API key that may not"
@@ -58,6 +59,16 @@ RECORDS = [
         type="webhook",
         service="gateway-test",
         signature_secret=SIGNATURE_SECRET,
+        rate_limit="unlimited",
+    ),
+    Integration(
+        id=FORM_KEY,
+        name="statuscake",
+        type="webhook",
+        service="gateway-test",
+        mapping=FieldMapping(
+            summary="Name", dedup_key="URL", action="Status", trigger_values=("Down",), resolve_values=("Up",)
+        ),
         rate_limit="unlimited",
     ),
     Integration(id=DISABLED_KEY, name="off", type="webhook", service="gateway-test", enabled=False),
@@ -94,12 +105,14 @@ def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60) -> N
 
 
 @contextmanager
-def running_gateway(bootstrap: str, port_base: int, directory: Path, *program: str) -> Iterator[RunningGateway]:
-    """A gateway process whose settings are the defaults but for Kafka and ports; killed at the end if alive.
+def running_gateway(
+    bootstrap: str, port_base: int, directory: Path, *program: str, max_body: int = 100_000
+) -> Iterator[RunningGateway]:
+    """A gateway process whose settings are the defaults but for Kafka, ports and size; killed at the end if alive.
 
     `program` is a Python module that runs one, with its arguments, instead of `stormweir gateway`.
     """
-    settings = Settings(kafka=bootstrap, port_base=port_base, max_body=100_000)
+    settings = Settings(kafka=bootstrap, port_base=port_base, max_body=max_body)
     log = directory / "gateway.log"
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STORMWEIR_")}
     with log.open("wb") as output:
@@ -132,7 +145,7 @@ def prepared(broker: str) -> str:
 
 async def prepare(bootstrap: str) -> None:
     """Create the gateway's topics and publish RECORDS."""
-    await create_topics(bootstrap, PARTITIONS, 1, [ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REPLIES])
+    await create_topics(bootstrap, PARTITIONS, 1, [ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REJECTED_BODIES, REPLIES])
     await publish(bootstrap, RECORDS)
 
 
