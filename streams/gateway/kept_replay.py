@@ -4,7 +4,6 @@ The route and the provider are those of the gateway; what was proven when the re
 not asked for again.
 """
 
-import asyncio
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,9 +23,8 @@ from streams.gateway.lanes import Lanes, TooLargeError, UnavailableError
 from streams.gateway.routes import Request, Route, Routes
 from streams.gateway.senders import ApiSender, Sender
 from streams.process.errors import OperatorError
+from streams.process.topics import check_topics
 from streams.providers import BadBody, NoAlert
-
-_READ_S = 10.0
 
 
 class Outcome(NamedTuple):
@@ -49,19 +47,19 @@ class _Scope:
 
 async def kept(bootstrap: str) -> list[RejectedBody]:
     """Every body on the topic, the oldest first. Raises OperatorError when Kafka fails or has no such topic."""
+    count = (await check_topics(bootstrap, [REJECTED_BODIES]))[REJECTED_BODIES.name]
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     found: list[RejectedBody] = []
     try:
         await consumer.start()
-        numbers = await asyncio.wait_for(_partitions(consumer), _READ_S)
-        partitions = [TopicPartition(REJECTED_BODIES.name, number) for number in numbers]
+        partitions = [TopicPartition(REJECTED_BODIES.name, number) for number in range(count)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
             for records in (await consumer.getmany(timeout_ms=1000)).values():
                 found += [body for record in records if (body := _decoded(record.value)) is not None]
-    except (KafkaError, OSError, TimeoutError) as error:
+    except (KafkaError, OSError) as error:
         raise OperatorError(f"Kafka at {bootstrap} failed: {type(error).__name__}") from None
     finally:
         await consumer.stop()
@@ -137,12 +135,6 @@ class _Again:
             if digest(sender.id) == body.sender:
                 return sender
         return None
-
-
-async def _partitions(consumer: AIOKafkaConsumer) -> list[int]:
-    while not (found := consumer.partitions_for_topic(REJECTED_BODIES.name)):
-        await consumer.topics()
-    return sorted(found)
 
 
 def _decoded(value: bytes | None) -> RejectedBody | None:

@@ -98,10 +98,8 @@ async def integrate(gateway: RunningGateway, **fields: Any) -> None:
     path = f"/api/integrations/{made.type}?integrationId={made.id}"
     async with aiohttp.ClientSession(gateway.url) as http:
         while True:
-            async with http.request("DELETE", path) as answer:
-                assert answer.status == 405
             async with http.post(path, data=b"", headers={"Content-Encoding": "br"}) as answer:
-                if answer.status == 415:
+                if answer.status == 415 or (await answer.json()).get("reason") == "missing_header":
                     return
             assert time.monotonic() < deadline
 
@@ -170,7 +168,7 @@ async def test_what_nobody_proved_is_not_kept_and_a_sender_has_a_share(senders: 
     for number in range(KEPT_A_MINUTE + 5):
         await refused(senders, pingdom, b'{"number": %d}' % number)
     found = await bodies(senders, key("pingdom"), KEPT_A_MINUTE)
-    assert [json.loads(body.body) for body in found] == [{"number": number} for number in range(KEPT_A_MINUTE)]
+    assert sorted(json.loads(body.body)["number"] for body in found) == list(range(KEPT_A_MINUTE))
     assert not [body for body in await kept(senders.bootstrap) if body.integration == "282828..."]
 
 
