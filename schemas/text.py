@@ -17,7 +17,7 @@ LENIENT = "stormweir.lenient"
 #: Charsets that senders write in. Python knows more, some of which are no charsets (`unicode_escape`, `punycode`).
 _CHARSETS = re.compile(
     r"utf-?(?:8|16|32)(?:-?[lb]e)?|(?:us-)?ascii|iso-?8859-?\d{1,2}|latin-?\d|(?:windows|cp|ibm)-?\d{3,4}|koi8-[ru]"
-    r"|shift[-_]jis|euc-(?:jp|kr)|iso-2022-jp|gb2312|gbk|gb18030|big5|macintosh"
+    r"|shift[-_]jis|euc-(?:jp|kr)|gb2312|gbk|gb18030|big5|macintosh"
 )
 _DECLARED = re.compile(r';\s*charset\s*=\s*"?([^";\s]+)', re.IGNORECASE)
 _BOMS = (

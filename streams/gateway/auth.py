@@ -116,8 +116,6 @@ def token(header: Header) -> str | None:
 
 def integration_id(query: str) -> str | None:
     """The parameter `integrationId` of a query string."""
-    if query.startswith("integrationId=") and len(query) == 46:  # the URL as we hand it out
-        return query[14:]
     return key_and_rest(query)[0]
 
 
@@ -130,6 +128,8 @@ def key_and_rest(query: str) -> tuple[str | None, str]:
     >>> key_and_rest("integrationId=0123456789abcdef0123456789abcdefmonitorID=5&b=2")
     ('0123456789abcdef0123456789abcdef', 'monitorID=5&b=2')
     """
+    if query.startswith("integrationId=") and len(query) == 46:  # the URL as we hand it out
+        return query[14:], ""
     key, rest = None, []
     for part in query.split("&"):
         name, _, value = part.partition("=")

@@ -57,7 +57,7 @@ def _read(body: bytes, context: Context) -> tuple[dict[str, Any], bytes]:
     """The fields of a JSON object, of a form, or of the query if there is no body; and JSON text of them."""
     values: dict[str, Any] | None
     if body:
-        values = form(body, context.content_type) if context.content_type else None
+        values = form(body, context.content_type) if body[:1] != b"{" else None
         return decode_with_text(_decoder, body) if values is None else (values, encode(values))
     values = dict(context.query)
     if not _text(values, context.mapping.summary) and not _text(values, context.mapping.dedup_key):

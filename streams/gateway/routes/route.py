@@ -70,11 +70,17 @@ class Request:
         """
         if self._body is None:
             body = decoded(self.sent, self.header("content-encoding"), self._limit)
-            content_type = self.header("content-type")
-            if content_type is not None and (charset := foreign_charset(content_type)) and not is_form(content_type):
-                body = in_utf8(body, charset)
-            self._body = body
+            # ASCII is the same in every charset, but for those that write it with zeros.
+            self._body = body if body.isascii() and b"\0" not in body else self._in_utf8(body)
         return self._body
+
+    def _in_utf8(self, body: bytes) -> bytes:
+        """The body as its declared charset says; a form has its own escapes, which its reader knows."""
+        content_type = self.header("content-type")
+        if content_type is None or is_form(content_type):
+            return body
+        charset = foreign_charset(content_type)
+        return body if charset is None else in_utf8(body, charset)
 
     def raw(self, provider: str, at: int) -> RawEvent:
         """The request as it goes to Kafka, received `at` (ms). It lets go of its body: it may wait for a verdict."""
@@ -174,7 +180,8 @@ class Route(ABC):
         found: dict[str, str] = {}
         for name in self.provider.headers:
             if name == QUERY:
-                found[name] = key_and_rest(request.scope.query_string)[1]
+                if query := key_and_rest(request.scope.query_string)[1]:
+                    found[name] = query
             elif name == PATH:
                 found[name] = self.path(request)
             elif (value := request.header(name)) is not None:
