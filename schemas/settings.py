@@ -48,7 +48,7 @@ class Settings:
     max_keys: int = 2_000_000
     #: How long a resolved incident stays on the compacted topic `incidents`.
     incident_retention_days: int = 7
-    max_body: int = 1_048_576
+    max_body: int = 4_194_304
     allowed_networks: tuple[IpNetwork, ...] = ()
     #: What links in notifications and the URLs of webhooks begin with; empty: the gateway on this machine.
     base_url: str = ""

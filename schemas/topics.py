@@ -55,6 +55,7 @@ NOTIFICATIONS = Topic("notifications", key="destination and incident id")
 NOTIFICATIONS_RESULTS = Topic("notifications.results", key="notification id", retention_ms=3 * DAY_MS)
 CHANGES = Topic("changes", key="tenant and service")
 REJECTIONS = Topic("rejections", key="the integration as far as it may be shown", retention_ms=DAY_MS)
+REJECTED_BODIES = Topic("rejected.bodies", key="the integration as far as it may be shown")
 REPLIES = Topic("replies", key="the waiting gateway's address", retention_ms=5 * MINUTE_MS)
 DEADLETTERS = Topic("deadletters", key="as the failed record")
 CONTROL = Topic("control", key="kind/id", compact=True, single=True)
@@ -84,6 +85,7 @@ TOPICS = (
     NOTIFICATIONS_RESULTS,
     CHANGES,
     REJECTIONS,
+    REJECTED_BODIES,
     REPLIES,
     DEADLETTERS,
     CONTROL,

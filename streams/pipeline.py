@@ -13,10 +13,10 @@ from sinks.clickhouse.writer import Writer
 from sinks.notifier import Delivers, Notifier
 from streams.control.state import Control
 from streams.engine import Engine, Loss, TableSpec, reason
-from streams.stages import correlate_table, dedup_entry
+from streams.stages import correlate_table, dedup_entry, normalize
 from streams.stages.correlate import Correlate
 from streams.stages.dedup import Dedup
-from streams.stages.normalize import Normalize, dead_letter
+from streams.stages.normalize import dead_letter
 
 #: What the stages below write; the engine asks the broker for their partitions.
 WORKER_OUTPUTS = (
@@ -35,7 +35,6 @@ NOTIFIER_OUTPUTS = (topics.NOTIFICATIONS_RESULTS, topics.DEADLETTERS)
 
 def build_worker(engine: Engine, control: Control, max_keys: int, incident_retention_days: int) -> None:
     """Wire the worker's stages: requests and events -> alerts -> unique alerts -> incidents."""
-    normalize = Normalize(control)
     stage = engine.stage
 
     # webhooks, Events API, and producers in the company -> one canonical alert each

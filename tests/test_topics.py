@@ -64,7 +64,7 @@ async def test_all_topics_are_created_once_as_declared(empty_broker: str) -> Non
     raw = await _config(empty_broker, ALERTS_RAW.name)
     assert raw["cleanup.policy"] == "delete"
     assert raw["retention.ms"] == str(ALERTS_RAW.retention_ms)
-    assert raw["max.message.bytes"] == str(4 * 1024 * 1024)
+    assert raw["max.message.bytes"] == str(8 * 1024 * 1024)
     changelog = await _config(empty_broker, DEDUP.changelog.name)
     assert changelog["cleanup.policy"] == "compact"
     assert changelog["min.compaction.lag.ms"] == "3600000"

@@ -6,7 +6,7 @@ import orjson
 
 from schemas.control.apikey import ApiKey
 from schemas.control.destination import Destination
-from schemas.control.integration import FieldMapping, Integration, SignaturePolicy, masked_key, shown_sender
+from schemas.control.integration import FieldMapping, Integration, SignaturePolicy, mapping_of, masked_key, shown_sender
 from schemas.control.record import (
     DEFAULT_RATE_LIMIT,
     DEFAULT_TENANT,
@@ -42,6 +42,7 @@ __all__ = [
     "control_key",
     "describe",
     "dump",
+    "mapping_of",
     "masked_key",
     "shown_sender",
 ]

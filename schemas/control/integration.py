@@ -1,5 +1,6 @@
 """Senders of alerts, and how a sender's own words become an alert's."""
 
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -30,6 +31,18 @@ class FieldMapping(Record):
     @classmethod
     def _any_case(cls, words: dict[str, SeverityName]) -> dict[str, SeverityName]:
         return {word.strip().lower(): severity for word, severity in words.items()}
+
+    @cached_property
+    def wire(self) -> bytes:
+        """What differs from the default mapping, as JSON; empty for the default. `mapping_of` reads it."""
+        text = self.model_dump_json(exclude_defaults=True).encode()
+        return b"" if text == b"{}" else text
+
+
+@lru_cache(maxsize=1024)
+def mapping_of(wire: bytes) -> FieldMapping:
+    """The mapping that `FieldMapping.wire` tells. Raises pydantic's ValidationError for anything else."""
+    return FieldMapping.model_validate_json(wire) if wire else FieldMapping()
 
 
 class Integration(Record):

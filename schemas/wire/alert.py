@@ -27,7 +27,12 @@ class Action(IntEnum):
 
 
 class RawEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A request as the gateway accepted it, on `alerts.raw`. `body` is byte for byte what was sent."""
+    """A request as the gateway accepted it, on `alerts.raw`.
+
+    `body` is what was sent, without its content encoding and in UTF-8 if it was declared in another charset.
+    `mapping` is the field mapping it was accepted under (schemas.control.FieldMapping.wire), empty for the default
+    one; of a record older than this field nobody knows it, and the default counts.
+    """
 
     tenant: str
     service: str
@@ -37,6 +42,7 @@ class RawEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     received_at: int
     body: bytes
     headers: dict[str, str] = {}
+    mapping: bytes = b""
 
 
 class Alert(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):

@@ -6,7 +6,7 @@ from schemas.wire.alert import Alert, RawEvent, UniqueAlert
 from schemas.wire.change import ChangeEvent
 from schemas.wire.incident import Incident, IncidentEvent
 from schemas.wire.notification import Delivery, Notification
-from schemas.wire.rejection import Rejection
+from schemas.wire.rejection import RejectedBody, Rejection
 from schemas.wire.rows import HistoryBlock
 from schemas.wire.verdict import ReplyTo, Verdict
 
@@ -24,5 +24,6 @@ decode_notification = msgspec.msgpack.Decoder(Notification).decode
 decode_delivery = msgspec.msgpack.Decoder(Delivery).decode
 decode_change = msgspec.msgpack.Decoder(ChangeEvent).decode
 decode_rejection = msgspec.msgpack.Decoder(Rejection).decode
+decode_rejected_body = msgspec.msgpack.Decoder(RejectedBody).decode
 decode_reply_to = msgspec.msgpack.Decoder(ReplyTo).decode
 decode_verdict = msgspec.msgpack.Decoder(Verdict).decode

@@ -2,7 +2,7 @@
 
 Avro: two bytes C3 01, the schema's 8-byte little-endian CRC-64-AVRO fingerprint, the datum
 (https://avro.apache.org/docs/1.12.0/specification/#single-object-encoding). Anything else is read as JSON
-with the same field names; there `details` is any JSON value and times are RFC 3339 or milliseconds.
+with the same field names; there `details` is any JSON value, and times are RFC 3339 or Unix times.
 """
 
 import io
@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 import fastavro
 import msgspec
 from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from schemas.text import repaired
 
 SCHEMA_FILE = Path(__file__).parents[1] / "avro" / "alert_event.avsc"
 SCHEMA: dict[str, Any] = json.loads(SCHEMA_FILE.read_text())
@@ -27,8 +29,21 @@ Text = Annotated[str, msgspec.Meta(max_length=1024)]
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
 
+#: Unix times below this are seconds (up to the year 5138), from it on milliseconds (1973 onwards).
+_FIRST_MS = 100_000_000_000
+#: The first millisecond of the year 10000.
+_END_MS = 253_402_300_800_000
+#: Confluent's wire format begins with a zero byte and a schema's id in four bytes
+#: (https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format).
+_CONFLUENT_HEAD = 5
+
+
 class BadEvent(ValueError):  # noqa: N818 - it is the event that is bad
-    """A record that is not an alert event; the text names the field."""
+    """A record that is not an alert event; the text names the field. `code` is the reason of its dead letter."""
+
+    def __init__(self, text: str, code: str = "bad_event") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class AlertEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
@@ -46,11 +61,19 @@ class AlertEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unk
     class_: Text = msgspec.field(default="", name="class")
     labels: dict[str, str] = {}
     details: msgspec.Raw = msgspec.Raw(b"")
-    starts_at: int | str | None = None
-    ends_at: int | str | None = None
+    starts_at: int | float | str | None = None
+    ends_at: int | float | str | None = None
+
+
+class _ConnectEnvelope(msgspec.Struct):
+    """What Kafka Connect's JsonConverter writes with `schemas.enable`."""
+
+    schema: Any
+    payload: Any
 
 
 _decode_json = msgspec.json.Decoder(AlertEvent).decode
+_decode_envelope = msgspec.json.Decoder(_ConnectEnvelope).decode
 _encode_json = msgspec.json.Encoder().encode
 _check_json = msgspec.json.Decoder(Any).decode
 
@@ -59,11 +82,22 @@ def decode(value: bytes) -> AlertEvent:
     """The event in a record's value. Raises BadEvent, nothing else, whatever the bytes are."""
     if len(value) > MAX_EVENT:
         raise BadEvent(f"{len(value)} bytes, at most {MAX_EVENT} are accepted")
+    if not value:
+        raise BadEvent("the value is empty", "empty")
+    if value[0] == 0 and len(value) > _CONFLUENT_HEAD and value[1:2] != b"{":  # which is JSON in UTF-16
+        payload = "JSON" if value[_CONFLUENT_HEAD : _CONFLUENT_HEAD + 1] == b"{" else "Avro or Protobuf"
+        schema = int.from_bytes(value[1:_CONFLUENT_HEAD], "big")
+        raise BadEvent(
+            f"is in Confluent's wire format (a zero byte, the schema id {schema}, {payload}): "
+            "send JSON without a schema registry, or Avro in single-object encoding",
+            "confluent_wire_format",
+        )
     try:
-        event = _decode_avro(value) if value[:2] == b"\xc3\x01" else _decode_json(value)
+        event = _decode_avro(value) if value[:2] == b"\xc3\x01" else _read_json(value)
         if event.details:
-            _check_json(event.details)
-        milliseconds(event.starts_at), milliseconds(event.ends_at)
+            event = _with_usable_details(event)
+        for name in ("starts_at", "ends_at"):
+            _check_time(name, getattr(event, name))
         if event.action == "trigger" and not event.summary:
             raise BadEvent("summary: needed for a trigger")
     except BadEvent:
@@ -73,6 +107,53 @@ def decode(value: bytes) -> AlertEvent:
     except (msgspec.MsgspecError, ValueError) as error:
         raise BadEvent(str(error)[:500]) from None
     return event
+
+
+def _read_json(value: bytes) -> AlertEvent:
+    """The event in JSON, repaired if it is nearly that."""
+    try:
+        return _decode_json(value)
+    except msgspec.ValidationError:
+        _refuse_envelope(value)
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = repaired(value)
+        try:
+            return _decode_json(text)
+        except msgspec.ValidationError:
+            _refuse_envelope(text)
+            raise
+
+
+def _with_usable_details(event: AlertEvent) -> AlertEvent:
+    """The event with details that everybody can read, repaired if need be."""
+    try:
+        _check_json(event.details)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        details = repaired(bytes(event.details))
+        _check_json(details)
+        return msgspec.structs.replace(event, details=msgspec.Raw(details))
+    return event
+
+
+def _refuse_envelope(value: bytes) -> None:
+    """Raise BadEvent for an event that Kafka Connect wrapped."""
+    try:
+        _decode_envelope(value)
+    except msgspec.MsgspecError:
+        return
+    raise BadEvent(
+        "is in the envelope (schema and payload) of Kafka Connect's JsonConverter: "
+        "set value.converter.schemas.enable=false",
+        "connect_envelope",
+    )
+
+
+def _check_time(name: str, value: float | str | None) -> None:
+    try:
+        milliseconds(value)
+    except ValueError as error:
+        raise BadEvent(f"{name}: {error}") from None
 
 
 def encode_json(event: AlertEvent) -> bytes:
@@ -100,18 +181,25 @@ def encode_avro(event: AlertEvent) -> bytes:
     return out.getvalue()
 
 
-def milliseconds(value: int | str | None) -> int:
-    """A time as milliseconds, 0 for none. Raises ValueError for text that is no RFC 3339 time."""
+def milliseconds(value: float | str | None) -> int:
+    """A time as milliseconds UTC, 0 for none. Raises ValueError for what is no time.
+
+    A text is RFC 3339 with an offset. A number is Unix time: seconds below 100,000,000,000, else milliseconds.
+    Programs write "no time" as a time before 1970 (Go's zero time is 0001-01-01T00:00:00Z), which is none here too.
+
+    >>> milliseconds(1793966880), milliseconds(1793966880000), milliseconds("0001-01-01T00:00:00Z")
+    (1793966880000, 1793966880000, 0)
+    """
     if value is None:
         return 0
-    if isinstance(value, int):
-        if not 0 <= value < 253_402_300_800_000:
-            raise ValueError(f"{value} is no time in milliseconds")
-        return value
-    at = datetime.fromisoformat(value)
-    if at.tzinfo is None:
-        raise ValueError(f"{value!r} has no time zone")
-    return int(at.timestamp() * 1000)
+    if isinstance(value, str):
+        at = datetime.fromisoformat(value)
+        if at.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        return max(int(at.timestamp() * 1000), 0) if at.year > 1 else 0
+    if not value < _END_MS:
+        raise ValueError(f"{value} is no Unix time in seconds or milliseconds")
+    return max(int(value if value >= _FIRST_MS else value * 1000), 0)
 
 
 def _decode_avro(value: bytes) -> AlertEvent:

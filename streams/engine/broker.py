@@ -21,9 +21,10 @@ from streams.engine.topic_ids import topic_ids
 
 log = logging.getLogger(__name__)
 
-#: Size at which a batch is closed, bytes; one record may be larger, up to MAX_REQUEST.
+#: Size at which a batch is closed, bytes; one record may be larger, up to MAX_REQUEST, which is
+#: more than the topics take.
 MAX_BATCH = 900_000
-MAX_REQUEST = 8_000_000
+MAX_REQUEST = 8_500_000
 #: A record batch's header (61 bytes) and one record's own lengths, generously.
 OVERHEAD = 256
 

@@ -69,10 +69,15 @@ UNKNOWN_ENCODING = _refused(
 )
 DISABLED = _refused(403, "disabled", "the integration is disabled")
 NO_SCOPE = _refused(403, "scope", "the API key lacks the scope events:write")
+UNKNOWN_REQUEST = _refused(404, "request", "no such request")
 UNKNOWN_SERVICE = _refused(404, "service", "no such service", field="service_id")
 UNAVAILABLE = _refused(
     503, "unavailable", "the alert could not be stored, send it again", [("retry-after", str(RETRY_AFTER_S))]
 )
+BUSY = _refused(
+    503, "busy", "too many large bodies at once, send it again",
+    [("retry-after", str(RETRY_AFTER_S)), ("connection", "close")],
+)  # fmt: skip
 FAILED = _refused(500, "failed", "internal error")
 
 
@@ -121,6 +126,22 @@ def will_be_processed(request_id: str, took: float) -> Answer:
     """202 as Opsgenie's Alert API answers it (https://docs.opsgenie.com/docs/alert-api); `took` in seconds."""
     value = {"result": "Request will be processed", "took": round(took, 3), "requestId": request_id}
     return Answer(202, orjson.dumps(value))
+
+
+def request_status(request_id: str, action: str, status: str, dedup_key: str, took: float) -> Answer:
+    """200 as Opsgenie tells what became of a request; by `alertId` its clients name the alert.
+
+    https://docs.opsgenie.com/docs/alert-api#get-request-status
+    """
+    data = {
+        "success": True,
+        "isSuccess": True,
+        "action": action,
+        "status": status,
+        "alertId": dedup_key or request_id,
+        "alias": dedup_key,
+    }
+    return Answer(200, orjson.dumps({"data": data, "took": round(took, 3), "requestId": request_id}))
 
 
 def as_pagerduty(answer: Answer) -> Answer:

@@ -15,7 +15,6 @@ from granian._granian import RSGIProtocolClosed, RSGIProtocolError  # granian.rs
 
 from schemas.control import Integration
 from schemas.fingerprint import digest
-from schemas.wire.alert import RawEvent
 from schemas.wire.codec import encode
 from streams.control.state import Control
 from streams.gateway import answers, auth, changes
@@ -27,7 +26,7 @@ from streams.gateway.limits import Buckets, claims_of
 from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.rejections import Rejections
 from streams.gateway.replays import Replays
-from streams.gateway.routes import Request, Route, Routes
+from streams.gateway.routes import CATALOGUE, Request, Route, Routes, trimmed
 from streams.gateway.rsgi import Exchange, Scope
 from streams.gateway.senders import Sender
 from streams.gateway.sns import Sns
@@ -36,8 +35,6 @@ from streams.policy.signature import SignedMessage
 from streams.providers import BadBody, NoAlert
 
 log = structlog.get_logger(__name__)
-
-CATALOGUE = "/integrations/catalog"
 
 
 class Gateway:
@@ -91,10 +88,11 @@ class Gateway:
             except Exception:
                 log.exception("a request failed", route="none" if route is None else route.provider.slug)
                 answer = answers.FAILED
-            if answer.reason and route is not None:
+            if answer.reason:
                 answer = self._refuse(route, request, answer)
             exchange.response_bytes(answer.status, answer.headers, answer.body)
         finally:
+            self._reader.release(request.size)
             self._busy -= 1
             if self._draining and not self._busy:
                 self._idle.set()
@@ -116,22 +114,23 @@ class Gateway:
 
     def _page(self, scope: Scope) -> Answer:
         """What is there to be read: the catalogue of providers."""
-        if scope.path != CATALOGUE:
+        if trimmed(scope.path) != CATALOGUE:
             return answers.NOT_FOUND
         return self._catalogue if scope.method in ("GET", "HEAD") else answers.wrong_method(("GET", "HEAD"))
 
     async def _accept(self, route: Route, request: Request, exchange: Exchange) -> Answer:
         """The checks, one after the other, and Kafka. Raises Refusal, UnavailableError and TooLargeError."""
         method = request.scope.method
-        if method not in route.provider.methods:
+        if method not in route.methods:
             return route.wrong_method
         request.sent = await self._reader.read(request.header, exchange)
+        request.size = len(request.sent)
         if self._draining:
             return answers.UNAVAILABLE
         sender = request.sender = route.identify(request)
         if not sender.enabled:
             return answers.DISABLED
-        claims = claims_of(sender, self._control.tenants.get(sender.tenant))
+        claims = claims_of(sender, self._control.tenants.get(sender.tenant)) if route.limited else ()
         if claims and (wait := self._buckets.wait(claims, time.monotonic())):
             return answers.rate_limited(wait)
         if method == "OPTIONS":
@@ -148,12 +147,12 @@ class Gateway:
         if claims:  # only now: who cannot sign must not use up what belongs to who can
             self._buckets.take(claims, time.monotonic())
         try:
-            decoded = route.decode(request)
+            order_key = route.provider.order_key(route.decode(request), request.context)
         except NoAlert as silence:
             return await self._silent(route, request, silence, message)
         except BadBody as error:
+            self._rejections.keep(request, route, error, self._control.integrations)
             return answers.bad_body(error.path, error.reason)
-        order_key = route.provider.order_key(decoded, request.context)
         asked = preference(request.header("prefer"))
         seconds = route.wait if asked is None else asked
         if seconds:
@@ -180,10 +179,14 @@ class Gateway:
         answer = route.accepted(request, order_key)
         return answer if verdict is None else route.judged(answer, verdict)
 
-    def _refuse(self, route: Route, request: Request, answer: Answer) -> Answer:
+    def _refuse(self, route: Route | None, request: Request, answer: Answer) -> Answer:
         """Note a refusal, and give it as the route's clients read it."""
-        self._rejections.note(request.sender, route.provider.slug, route.address, answer)
-        return route.refused(request, answer)
+        if route is not None:
+            self._rejections.note(request.sender, route.provider.slug, route.address, answer)
+            return route.refused(request, answer)
+        if shape := self.routes.shape(request.scope.path):
+            self._rejections.note(None, "", shape, answer)
+        return answer
 
     def _remember(self, request: Request, stored: asyncio.Future[None]) -> None:
         if request.mark:
@@ -193,20 +196,11 @@ class Gateway:
         self, route: Route, request: Request, order_key: str, headers: Headers = NO_HEADERS
     ) -> asyncio.Future[None]:
         """Done once Kafka has the request; everything of a sender with one order key is in one partition."""
-        sender, event_id = request.sender, request.event_id
-        assert sender is not None
-        at = int.from_bytes(event_id[:6], "big")  # a UUIDv7 begins with its milliseconds
-        event = RawEvent(
-            sender.tenant,
-            sender.service,
-            sender.id,
-            route.provider.slug,
-            event_id,
-            at,
-            request.body,
-            request.headers,
-        )
-        stored = self._lanes.put(digest(sender.id, order_key), encode(event), at, headers)
+        assert request.sender is not None
+        at = int.from_bytes(request.event_id[:6], "big")  # a UUIDv7 begins with its milliseconds
+        event = request.raw(route.provider.slug, at)
+        key = digest(request.sender.id, order_key)
+        stored = self._lanes.put(key, encode(event), at, headers)
         self._remember(request, stored)
         return stored
 

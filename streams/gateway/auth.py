@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from hashlib import sha256
-from urllib.parse import parse_qs
+from urllib.parse import unquote
 
 import msgspec
 
@@ -15,6 +15,9 @@ from streams.gateway.senders import ApiSender
 from streams.policy.signature import Header, Signature, mark, verify
 
 SCOPE = "events:write"
+#: The parameter of a URL that is a credential, and how many characters it has.
+INTEGRATION_ID = "integrationId"
+KEY_LENGTH = 32
 
 #: How a request may prove itself: a scheme and its secret.
 Proof = tuple[Signature, str]
@@ -113,10 +116,30 @@ def token(header: Header) -> str | None:
 
 def integration_id(query: str) -> str | None:
     """The parameter `integrationId` of a query string."""
+    return key_and_rest(query)[0]
+
+
+def key_and_rest(query: str) -> tuple[str | None, str]:
+    """The key in a query string, None without one, and the query without it.
+
+    A key has 32 characters. What follows is not its: UptimeRobot puts its own parameters right behind the URL it is
+    given, others a slash.
+
+    >>> key_and_rest("integrationId=0123456789abcdef0123456789abcdefmonitorID=5&b=2")
+    ('0123456789abcdef0123456789abcdef', 'monitorID=5&b=2')
+    """
     if query.startswith("integrationId=") and len(query) == 46:  # the URL as we hand it out
-        return query[14:]
-    found = parse_qs(query).get("integrationId")
-    return found[0] if found else None
+        return query[14:], ""
+    key, rest = None, []
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if unquote(name) != INTEGRATION_ID:
+            rest.append(part)
+            continue
+        key = key or unquote(value[:KEY_LENGTH])
+        if behind := value[KEY_LENGTH:].lstrip("?/"):
+            rest.append(behind)
+    return key or None, "&".join(rest)
 
 
 def key_in(body: bytes) -> str | None:

@@ -4,13 +4,18 @@ import asyncio
 import zlib
 from time import monotonic
 
+from schemas.text import charset
 from streams.gateway import answers
 from streams.gateway.answers import Refusal
 from streams.gateway.rsgi import Exchange
 from streams.policy.signature import Header
 
-#: How long a body may take to arrive: 100 kB a second for the largest of the default setting.
+#: How long a body may take to arrive: 420 kB a second for the largest of the default setting.
 READ_S = 10.0
+#: Larger bodies may take this much memory in all, from their first byte until they are answered. The number of
+#: requests bounds what smaller ones take: to keep those out, somebody would have to send all the bytes of this.
+SMALL_BYTES = 65_536
+LARGE_BYTES = 64 * 1024 * 1024
 #: Senders compress a body in one member. What comes in more than these is made to cost time.
 MAX_MEMBERS = 16
 _SWEEP_S = 0.5
@@ -18,10 +23,14 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class Reader:
-    """Reads bodies of at most `limit` bytes. One task watches over all of them: a timer for each costs too much."""
+    """Reads bodies of at most `limit` bytes, and of LARGE_BYTES together; `release` each when it was answered.
+
+    One task watches over all of them: a timer for each costs too much.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self._large = 0
         #: Since when each task reads, the oldest first.
         self._since: dict[asyncio.Task[object], float] = {}
         self._watch: asyncio.Task[None] | None = None
@@ -37,16 +46,18 @@ class Reader:
             await asyncio.gather(self._watch, return_exceptions=True)
 
     async def read(self, header: Header, exchange: Exchange) -> bytes:
-        """The body as it was sent. Refuses with 413 as soon as it is known to be too large, with 408 if it is slow."""
+        """The body as it was sent. Refuses with 413 as soon as it is known to be too large, with 408 if it is slow,
+        and with 503 if too many are large.
+        """
         length = header("content-length")
-        known = length is not None and length.isdecimal()
-        if known and int(length or 0) > self.limit:
+        size = int(length) if length is not None and length.isdecimal() else None
+        if size is not None and size > self.limit:
             raise Refusal(answers.too_large(self.limit))
         task = asyncio.current_task()
         assert task is not None
         self._since[task] = monotonic()
         try:
-            return await (exchange() if known else self._pieces(exchange))
+            return await (exchange() if size is not None and size <= SMALL_BYTES else self._pieces(exchange))
         except asyncio.CancelledError:
             if task in self._since:
                 raise
@@ -55,14 +66,29 @@ class Reader:
         finally:
             self._since.pop(task, None)
 
+    def release(self, size: int) -> None:
+        """Give back the memory of a body of so many bytes."""
+        if size > SMALL_BYTES:
+            self._large -= size
+
     async def _pieces(self, exchange: Exchange) -> bytes:
-        """A body of unknown length."""
+        """A body that is large or of unknown length."""
         size, pieces = 0, []
-        async for piece in exchange:
-            size += len(piece)
-            if size > self.limit:
-                raise Refusal(answers.too_large(self.limit))
-            pieces.append(piece)
+        try:
+            async for piece in exchange:
+                self.release(size)
+                size += len(piece)
+                if size > self.limit:
+                    size = 0
+                    raise Refusal(answers.too_large(self.limit))
+                if size > SMALL_BYTES:
+                    self._large += size
+                    if self._large > LARGE_BYTES:
+                        raise Refusal(answers.BUSY)
+                pieces.append(piece)
+        except BaseException:
+            self.release(size)
+            raise
         return b"".join(pieces)
 
     async def _cut_slow(self) -> None:
@@ -80,8 +106,9 @@ class Reader:
 def decoded(body: bytes, encoding: str | None, limit: int) -> bytes:
     """The body without its content encoding, gzip or deflate (RFC 9110, section 8.4.1).
 
-    Inflating ends at `limit` bytes. Refuses with 413 beyond that, with 415 for another encoding or several, and
-    with 400 for what is not of its encoding, or not all of it.
+    The name of a charset, which Java clients send there, is no encoding. Inflating ends at `limit` bytes. Refuses
+    with 413 beyond that, with 415 for another encoding or several, and with 400 for what is not of its encoding, or
+    not all of it.
     """
     if encoding is None:
         return body
@@ -92,7 +119,7 @@ def decoded(body: bytes, encoding: str | None, limit: int) -> bytes:
         # Some send the bare stream, without the header that belongs to it.
         headed = body[:1] != b"" and body[0] & 0x0F == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0
         found = _inflated(body, zlib.MAX_WBITS if headed else -zlib.MAX_WBITS, limit)
-    elif name in ("", "identity"):
+    elif name in ("", "identity") or charset(name):
         return body
     else:
         raise Refusal(answers.UNKNOWN_ENCODING)

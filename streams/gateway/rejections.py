@@ -1,8 +1,11 @@
-"""What was refused and why, on the topic `rejections`: counted, bounded, and never in a request's way."""
+"""What was refused and why, on the topic `rejections`: counted, bounded, and never in a request's way.
+
+Bodies that nobody could read go to `rejected.bodies` beside it (streams.gateway.kept).
+"""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import NamedTuple
 
 import structlog
@@ -11,12 +14,15 @@ from aiokafka.errors import KafkaError
 from prometheus_client import Counter
 
 from schemas.control import shown_sender
-from schemas.topics import REJECTIONS
+from schemas.topics import REJECTED_BODIES, REJECTIONS
 from schemas.wire.codec import encode
 from schemas.wire.rejection import Rejection
 from streams.gateway.answers import Answer
+from streams.gateway.kept import Keeper
+from streams.gateway.routes import Request, Route
 from streams.gateway.senders import Sender
 from streams.process.kafka import Kafka
+from streams.providers import BadBody
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +79,7 @@ class Rejections:
         self._kafka = kafka
         self._clock = clock
         self._tally = Tally()
+        self._keeper = Keeper()
         self._producer: AIOKafkaProducer | None = None
         self._pump: asyncio.Task[None] | None = None
 
@@ -82,6 +89,10 @@ class Rejections:
         field = answer.field[:MAX_FIELD]
         alike = RejectionKey(tenant, integration, provider, route, answer.reason, answer.status, field)
         self._tally.note(alike, int(self._clock() * 1000))
+
+    def keep(self, request: Request, route: Route, error: BadBody, keys: Container[str]) -> None:
+        """Keep the body of an authenticated request that its provider could not read, within bounds."""
+        self._keeper.keep(request, route, error, keys)
 
     def start(self) -> None:
         """Begin to send."""
@@ -102,10 +113,10 @@ class Rejections:
 
     async def _flush(self, timeout: float) -> None:
         """Send what was noted; meanwhile more is noted, within the same bounds."""
-        found = self._tally.take()
+        found, bodies = self._tally.take(), self._keeper.take()
         _LOST.inc(self._tally.lost)
         self._tally.lost = 0
-        if not found:
+        if not found and not bodies:
             return
         try:
             async with asyncio.timeout(timeout):
@@ -113,6 +124,10 @@ class Rejections:
                 topic = self._kafka.name(REJECTIONS.name)
                 sent = [
                     await producer.send(topic, encode(rejection), rejection.integration.encode()) for rejection in found
+                ]
+                sent += [
+                    await producer.send(self._kafka.name(REJECTED_BODIES.name), encode(body), body.integration.encode())
+                    for body in bodies
                 ]
                 await asyncio.gather(*sent)
         except (KafkaError, OSError, TimeoutError) as error:

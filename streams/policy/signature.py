@@ -6,6 +6,7 @@ is compressed need not be inflated for somebody who cannot sign. Comparisons tak
 
 import binascii
 import hmac
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,6 +19,9 @@ Header = Callable[[str], str | None]
 Reason = Literal["missing_header", "bad_signature", "stale_timestamp"]
 #: How far a signed time may be from ours, either way, in seconds.
 TIMESTAMP_WINDOW_S = 300
+#: How what is signed with a time begins (the layouts below). A body that begins so counts only with its time: or
+#: who has seen a signature over `<seconds>.<body>` could send those bytes as a body without a time, again and again.
+_TIMED = re.compile(rb"\s*(?:v0:)?[0-9]+[.:]")
 #: A rotation needs two; more are not read.
 MAX_SIGNATURES = 8
 
@@ -45,7 +49,8 @@ class HmacBase64:
 class TimestampedHmac:
     """HMAC-SHA256 in hexadecimal, bare or after `prefix`, of a time and the body, else of the body alone.
 
-    The time, in Unix seconds, is in a header of its own; `layout` is what is signed, of its text and the body.
+    The time, in Unix seconds, is in a header of its own; `layout` is what is signed, of its text and the body. What
+    was signed with a time never counts without it.
     Where it is `required`, a request without that header is refused.
     """
 
@@ -137,6 +142,8 @@ def verify(scheme: Signature, secret: str, header: Header, body: bytes, now: flo
             given = header(name)
             if given is None:
                 return "missing_header"
+            if _TIMED.match(body):
+                return "bad_signature"
             wanted = binascii.b2a_base64(_mac(secret, body), newline=False)
             return None if _same(given.strip(), wanted) else "bad_signature"
         case PlainToken(names):
@@ -149,12 +156,14 @@ def verify(scheme: Signature, secret: str, header: Header, body: bytes, now: flo
             if given is None:
                 return "missing_header"
             given = given.strip()
-            if strict and not given.startswith(prefix):
+            if (strict and not given.startswith(prefix)) or _TIMED.match(body):
                 return "bad_signature"
             return _hex_reason(given.lower().removeprefix(prefix), secret, body)
         case TimestampedHmac(names, timestamp_header, layout, prefix, required):
             given, stamp = _first(header, names), header(timestamp_header)
             if given is None or (required and stamp is None):
+                return "missing_header"
+            if stamp is None and _TIMED.match(body):
                 return "missing_header"
             signed = body if stamp is None else layout % (_bytes(stamp), body)
             reason = _hex_reason(given.strip().lower().removeprefix(prefix), secret, signed)

@@ -13,8 +13,9 @@ from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
 
 _SOURCES = {table.changelog.name: table.source.name for table in (DEDUP, CORRELATION, *WRITER_TABLES)}
-#: Requests of up to 1 MiB travel whole through every stage, and history goes out in blocks.
-_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+#: Requests of up to 4 MiB (Settings.max_body) travel whole, and one alert may have all of it in its details and a
+#: part of it in its labels again; history goes out in blocks.
+_MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 #: Long enough for every follower to have read a deletion before it is compacted away.
 _COMPACTION_LAG_MS = 3_600_000
 _COMPACT_SEGMENT_BYTES = 64 * 1024 * 1024

@@ -10,6 +10,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 from streams.providers._contract import PATH, QUERY, BadBody, Change, Context, Draft, Example, NoAlert, Provider
+from streams.providers._forms import is_form
 
 __all__ = [
     "PATH",
@@ -23,6 +24,7 @@ __all__ = [
     "NoAlert",
     "Provider",
     "find",
+    "is_form",
 ]
 
 

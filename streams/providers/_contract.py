@@ -9,6 +9,7 @@ import msgspec
 
 from schemas.control import FieldMapping
 from schemas.fingerprint import digest
+from schemas.text import LENIENT
 from schemas.wire.alert import Action, RawEvent, Severity
 from schemas.wire.severity import SEVERITY_NAMES, severity_of
 from streams.policy.signature import Signature
@@ -123,9 +124,9 @@ class Context(NamedTuple):
     def query(self) -> Mapping[str, str]:
         """The parameters of the query, decoded, if the provider lists QUERY; the last of a name wins."""
         try:
-            return dict(parse_qsl(self.headers.get(QUERY, ""), errors="strict", max_num_fields=MAX_FIELDS))
+            return dict(parse_qsl(self.headers.get(QUERY, ""), errors=LENIENT, max_num_fields=MAX_FIELDS))
         except ValueError:
-            raise BadBody("query", f"is not UTF-8 or has more than {MAX_FIELDS} parameters") from None
+            raise BadBody("query", f"has more than {MAX_FIELDS} parameters") from None
 
     def severity(self, word: str) -> Severity:
         """The severity of a vendor's word; the integration's default for none and for an unknown one."""

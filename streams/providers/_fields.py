@@ -8,16 +8,13 @@ import msgspec
 
 from streams.providers._contract import BadBody, Context
 from streams.providers._forms import form
-from streams.providers._json import decode, encode
+from streams.providers._json import decode_with_text, encode
 
 #: A template variable that its tool left as it was: Datadog, Nagios, New Relic, Kibana, AppDynamics,
 #: Dynatrace and Zabbix, UptimeRobot; and Datadog's word for no value.
 _UNEXPANDED = re.compile(
     r"\s*(?:\$[A-Z][A-Z0-9_]*\$?|\$\{[^{}]*\}|\{\{.*\}\}|\{[A-Za-z][\w.:\[\]]*\}|\*[A-Za-z]\w*\*|null)\s*", re.DOTALL
 )
-#: A string, closed or not: a pattern that could fail would be tried again at every quotation mark.
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_CONTROL = re.compile(rb"[\x00-\x1f]")
 
 _any = msgspec.json.Decoder(Any)
 _NOTHING: dict[str, Any] = {}
@@ -114,14 +111,8 @@ def nested_json(value: object) -> Any:
 
 
 def read_json(body: bytes) -> tuple[Any, bytes]:
-    """The value of a JSON body, and its text. Raw line breaks inside strings, which templates make, are accepted."""
-    try:
-        return decode(_any, body), body
-    except BadBody:
-        if _CONTROL.search(body) is None:
-            raise
-        repaired = _STRING.sub(_escaped, body)
-        return decode(_any, repaired), repaired
+    """The value of a JSON body, and its text, repaired where it is nearly JSON. Raises BadBody."""
+    return decode_with_text(_any, body)
 
 
 def read(body: bytes, context: Context) -> tuple[Fields, bytes]:
@@ -141,7 +132,3 @@ def as_object(value: object, path: str = "body") -> Fields:
     if not isinstance(value, dict):
         raise BadBody(path, "is not an object")
     return Fields(value)
-
-
-def _escaped(string: re.Match[bytes]) -> bytes:
-    return _CONTROL.sub(lambda control: b"\\u%04x" % control[0][0], string[0])

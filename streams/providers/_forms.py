@@ -4,38 +4,52 @@ import re
 from email.message import Message
 from urllib.parse import parse_qsl
 
+from schemas.text import LENIENT, foreign_charset, in_utf8
 from streams.providers._contract import MAX_FIELDS, BadBody
 
+_KINDS = {"application/x-www-form-urlencoded", "multipart/form-data"}
 MAX_FORM = 1_048_576
 _HEAD_LIMIT = 4096
 _NAME = re.compile(rb';\s*name="((?:[^"\\\r\n]|\\.)*)"|;\s*name=([^;\s"]+)', re.IGNORECASE)
 
 
+def is_form(content_type: str) -> bool:
+    """Whether this content type is that of a form."""
+    return content_type.partition(";")[0].strip().lower() in _KINDS
+
+
 def form(body: bytes, content_type: str) -> dict[str, str] | None:
     """The fields of a form, the last of a name wins; None if the content type is no form's. Raises BadBody.
 
-    At most 1 MiB and 100 fields; names and values are UTF-8.
+    JSON is no form whatever its content type: curl and Python's urllib call all that they send a form. A form has
+    at most 1 MiB and 100 fields. Names and values are in the declared charset, else UTF-8, else Latin-1.
     """
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind not in {"application/x-www-form-urlencoded", "multipart/form-data"}:
+    if not is_form(content_type) or body.lstrip()[:1] in (b"{", b"["):
         return None
     if len(body) > MAX_FORM:
         raise BadBody("body", f"is a form of more than {MAX_FORM} bytes")
+    declared = foreign_charset(content_type)
+    if content_type.lstrip()[:9].lower() == "multipart":
+        return _multipart(body, content_type, declared)
+    return pairs(in_utf8(body, declared).decode(), "body", declared) if b"=" in body else None
+
+
+def pairs(text: str, path: str, declared: str | None = None) -> dict[str, str]:
+    """The decoded pairs of a form or a query, the last of a name wins; `declared` is the charset of their escapes.
+
+    Raises BadBody at `path` for more than 100.
+    """
+    errors = LENIENT if declared is None else "replace"
     try:
-        if kind == "multipart/form-data":
-            return _multipart(body, content_type)
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise BadBody("body", "is not UTF-8") from None
-    try:
-        return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS))
-    except UnicodeDecodeError:
-        raise BadBody("body", "is not UTF-8") from None
+        found = parse_qsl(
+            text, keep_blank_values=True, encoding=declared or "utf-8", errors=errors, max_num_fields=MAX_FIELDS
+        )
     except ValueError:
-        raise BadBody("body", f"has more than {MAX_FIELDS} fields") from None
+        raise BadBody(path, f"has more than {MAX_FIELDS} fields") from None
+    return dict(found)
 
 
-def _multipart(body: bytes, content_type: str) -> dict[str, str]:
+def _multipart(body: bytes, content_type: str, declared: str | None) -> dict[str, str]:
     """RFC 7578, as far as senders of alerts use it: no nesting, no transfer encodings."""
     header = Message()
     header["content-type"] = content_type.replace("\r", " ").replace("\n", " ")
@@ -54,5 +68,6 @@ def _multipart(body: bytes, content_type: str) -> dict[str, str]:
         name = _NAME.search(head) if found and len(head) <= _HEAD_LIMIT else None
         if name is None:
             raise BadBody("body", "has a part without a name")
-        fields[(name[1] if name[1] is not None else name[2]).decode()] = value.decode()
+        title = name[1] if name[1] is not None else name[2]
+        fields[in_utf8(title, declared).decode()] = in_utf8(value, declared).decode()
     return fields

@@ -8,12 +8,15 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 
+from schemas.text import repaired
 from streams.providers._contract import BadBody
 
 T = TypeVar("T")
 
 #: Levels of lists and objects. Vendors use ten; everything that reads the body later must take what we took.
 MAX_DEPTH = 100
+#: Bodies in which unescaped quotation marks are looked for, bytes: it takes several passes over the text.
+MAX_REQUOTED = 262_144
 
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 _BRACKETS = bytes.maketrans(b"[]", b"{}")
@@ -26,35 +29,56 @@ _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]*)`$")
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """The body as the decoder's type. Raises BadBody for anything else, whatever is wrong with it."""
+    """The body as the decoder's type, repaired if it is nearly JSON. Raises BadBody, whatever is wrong with it."""
+    return decode_with_text(decoder, body)[0]
+
+
+def decode_with_text(decoder: msgspec.json.Decoder[T], body: bytes) -> tuple[T, bytes]:
+    """The same, and the JSON text it was read from: the body itself, or what it was repaired to."""
     if _too_deep(body):
         raise BadBody("body", _TOO_DEEP)
-    return decode_flat(decoder, body)
+    return _decoded(decoder, body, measured=True)
 
 
 def decode_flat(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """The same for a type that keeps nothing of any depth (`Any`, `Raw`), so that it is not measured.
+    """`decode` for a type that keeps nothing of any depth (`Any`, `Raw`), so that it is not measured.
 
     The rest of such a body is skipped over, and may be as deep as the decoder can go.
     """
+    return _decoded(decoder, body, measured=False)[0]
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes, *, measured: bool) -> tuple[T, bytes]:
+    """The value and its text. What is no JSON is repaired, first within its grammar, then in its quotation marks."""
     try:
         if not body.isascii():
             body.decode()  # msgspec skips over fields it does not need without checking their encoding
-        return decoder.decode(body)
+        return decoder.decode(body), body
     except msgspec.ValidationError as error:
         raise _located(str(error)) from None
     except msgspec.DecodeError as error:
-        raise BadBody("body", str(error)) from None
+        wrong = BadBody("body", str(error))
     except UnicodeDecodeError:
-        raise BadBody("body", "is not UTF-8") from None
+        wrong = BadBody("body", "is not UTF-8")
     except RecursionError:
         raise BadBody("body", _TOO_DEEP) from None
     except (ValueError, OverflowError):
         raise BadBody("body", "holds a number that is too large") from None
+    for quotes in (False, True) if len(body) <= MAX_REQUOTED else (False,):
+        text = repaired(body, quotes=quotes)
+        if measured and _too_deep(text):
+            raise BadBody("body", _TOO_DEEP)
+        try:
+            return decoder.decode(text), text
+        except msgspec.ValidationError as error:
+            raise _located(str(error)) from None
+        except (ValueError, RecursionError, OverflowError):
+            continue
+    raise wrong
 
 
 def raw_text(raw: msgspec.Raw, path: str) -> bytes:
-    """The JSON text of a field that was not decoded, empty for null. Raises BadBody for a lone surrogate."""
+    """The JSON text of a field that was not decoded, empty for null. Raises BadBody for what others cannot read."""
     text = bytes(raw)
     if b"\\u" in text:
         try:

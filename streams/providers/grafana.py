@@ -22,7 +22,7 @@ from streams.providers._contract import (
     make_draft,
 )
 from streams.providers._fields import labels_of, link, text
-from streams.providers._json import decode
+from streams.providers._json import decode, decode_with_text
 
 _STATES = {"alerting": Action.TRIGGER, "no_data": Action.TRIGGER, "ok": Action.RESOLVE}
 _QUIET = {"pending", "paused"}
@@ -67,8 +67,8 @@ _any = msgspec.json.Decoder(Any)
 def _decode(body: bytes, context: Context) -> Group:
     value = decode(_decoder, body)
     if value.alerts is None:
-        decode(_any, body)  # the details are the whole body, so all of it must be right
-        draft = _legacy(value, body, context)
+        _, details = decode_with_text(_any, body)  # the details are the whole body, so all of it must be right
+        draft = _legacy(value, details, context)
         return Group(draft.dedup_key, [draft])
     prometheus.check(value.alerts)
     group_key = text(value.group_key)

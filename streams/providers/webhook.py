@@ -1,9 +1,10 @@
-"""Any tool that posts JSON: the integration's field mapping says where things are.
+"""Any tool that posts JSON or a form, or sends a GET with a query: the integration's mapping says where things are.
 
 Fallbacks, in this order: no action is a trigger, while an action in none of the value lists is no alert (it is
 ignored, and the answer says so); no or an unknown severity is the mapping's default; no summary is one that names
 the key or source; no dedup key is a hash of summary and source, so a resolve with the same words finds its alert,
-and without those two the event id.
+and without those two the event id. A GET, which browsers and link previews send too, is an alert only if it has one
+of the mapping's summary and dedup key.
 """
 
 from functools import lru_cache
@@ -16,12 +17,23 @@ from schemas.fingerprint import digest
 from schemas.wire.alert import Action, Severity
 from schemas.wire.severity import SEVERITY_NAMES
 from streams.policy.signature import GENERAL
-from streams.providers._contract import Context, Draft, Example, NoAlert, Provider, short_key, short_summary
-from streams.providers._json import decode, encode
+from streams.providers._contract import (
+    QUERY,
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    NoAlert,
+    Provider,
+    short_key,
+    short_summary,
+)
+from streams.providers._forms import form
+from streams.providers._json import decode_with_text, encode
 
 
 class Body(NamedTuple):
-    """A JSON object, the text it was read from, which becomes the alert's details, and what it says to do."""
+    """A JSON object or a form's fields, JSON text of it, which becomes the alert's details, and what it says to do."""
 
     values: dict[str, Any]
     text: bytes
@@ -32,13 +44,27 @@ _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 def _decode(body: bytes, context: Context) -> Body:
-    values = decode(_decoder, body)
+    values, text = _read(body, context)
     word = _text(values, context.mapping.action).strip().lower()
     action = _action(word, context.mapping)
     if action is None:
         reason = f"the value of {context.mapping.action} neither triggers, acknowledges nor resolves"
         raise NoAlert("ignored", encode({"status": "ignored", "reason": reason}))
-    return Body(values, body, action)
+    return Body(values, text, action)
+
+
+def _read(body: bytes, context: Context) -> tuple[dict[str, Any], bytes]:
+    """The fields of a JSON object, of a form, or of the query if there is no body; and JSON text of them."""
+    values: dict[str, Any] | None
+    if body:
+        values = form(body, context.content_type) if body[:1] != b"{" else None
+        return decode_with_text(_decoder, body) if values is None else (values, encode(values))
+    values = dict(context.query)
+    if not _text(values, context.mapping.summary) and not _text(values, context.mapping.dedup_key):
+        raise BadBody(
+            "body", f"is empty, and the query has neither {context.mapping.summary} nor {context.mapping.dedup_key}"
+        )
+    return values, encode(values)
 
 
 @lru_cache(maxsize=4096)
@@ -47,9 +73,12 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 def _text(values: dict[str, Any], path: str) -> str:
-    """The value at a dotted path as text, "" for none or no scalar; so 991 and "991" are one key."""
+    """The value at a dotted path as text, "" for none or no scalar; so 991 and "991" are one key.
+
+    A name that has the dots itself comes first.
+    """
     value: Any = values
-    for part in _parts(path):
+    for part in (path,) if path in values else _parts(path):
         if isinstance(value, dict):
             value = value.get(part)
         elif isinstance(value, list) and part.isdecimal() and len(part) < 7 and int(part) < len(value):
@@ -118,10 +147,11 @@ PROVIDER = Provider(
     decode=_decode,
     parse=_parse,
     order_key=_key,
-    methods=("POST", "PUT"),
+    headers=("content-type", QUERY),
+    methods=("POST", "PUT", "GET"),
     signature=GENERAL,
     setup=(
-        "In the tool, add a webhook that posts JSON to the integration's URL.",
+        "In the tool, add a webhook that posts JSON or a form to the integration's URL, or a GET with a query.",
         "Set the integration's mapping, in stormweir.yaml or with --mapping <file>: the dotted paths of summary, "
         "severity, dedup_key, action and source, and the values that trigger, acknowledge and resolve.",
         "If the tool can sign, set signature_secret here and the same secret there: HMAC-SHA256 of the body in "
@@ -142,5 +172,11 @@ PROVIDER = Provider(
         ),
         Example(b'{"summary":"Batch job late","dedup_key":"991","action":"OK"}', ((Action.RESOLVE, "991"),)),
         Example(b'{"summary":"Batch job late","dedup_key":"991","action":"unresolved"}', (), silence="ignored"),
+        Example(
+            b"summary=Till+is+down&dedup_key=till&action=firing",
+            ((Action.TRIGGER, "till"),),
+            {"content-type": "application/x-www-form-urlencoded"},
+        ),
+        Example(b"", ((Action.RESOLVE, "till"),), {QUERY: "summary=Till+is+up&dedup_key=till&action=ok"}),
     ),
 )

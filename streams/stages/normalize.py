@@ -2,12 +2,15 @@
 
 Takes `alerts.raw` (a request as it came) and `alerts.events` (Avro or JSON); gives one record per alert
 on `alerts.normalized`, keyed by fingerprint, naming its origin. What cannot be read is a dead letter with
-its reason. Stateless and deterministic: a replay gives the same records, which dedup knows by origin.
+its reason. Stateless and deterministic: a replay gives the same records, which dedup knows by origin. A request is
+read by the field mapping that came with it, whatever has become of its integration since.
 """
 
 from collections.abc import Iterator, Sequence
 
-from schemas.control import FieldMapping, shown_sender
+from pydantic import ValidationError
+
+from schemas.control import FieldMapping, describe, mapping_of, shown_sender
 from schemas.fingerprint import derived_uuid, fingerprint
 from schemas.records import Output, Record
 from schemas.topics import ALERTS_NORMALIZED, DEADLETTERS
@@ -16,81 +19,78 @@ from schemas.wire.codec import DecodeError, decode_raw, encode
 from schemas.wire.deadletter import DeadLetter
 from schemas.wire.events import BadEvent, milliseconds
 from schemas.wire.events import decode as decode_event
-from streams.control.state import Control
 from streams.providers import BadBody, Draft, find
 from streams.stages.replies import readdress
 
 #: A sender's clock may be ahead of ours by this much; what is later is set to the time of arrival.
 CLOCK_SKEW_MS = 300_000
 SEVERITIES = {severity.name.lower(): severity for severity in Severity}
-NO_MAPPING = FieldMapping()
 ACTIONS = {action.name.lower(): action for action in Action}
 
 
-class Normalize:
-    """The two stages, sharing the followed control state."""
+def requests(state: object, records: Sequence[Record], now: int) -> Iterator[Output]:
+    """`alerts.raw` -> alerts."""
+    for record in records:
+        try:
+            raw = decode_raw(record.value or b"")
+            provider = find(raw.provider)
+            if provider is None:
+                raise BadBody("provider", f"unknown provider {raw.provider[:50]!r}")
+            drafts = provider.drafts(raw, _mapping(raw))
+        except (DecodeError, BadBody) as error:
+            yield dead_letter("normalize", "bad_body", error, record, now)
+            continue
+        installation = raw.integration if provider.key_scope == "installation" else ""
+        for index, draft in enumerate(drafts):
+            alert = _from_draft(raw, draft, record, index, installation)
+            headers = record.headers and readdress(record.headers, index, len(drafts), alert.dedup_key)
+            yield Output(ALERTS_NORMALIZED.name, alert.fingerprint, encode(alert), None, headers)
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
 
-    def requests(self, state: object, records: Sequence[Record], now: int) -> Iterator[Output]:
-        """`alerts.raw` -> alerts."""
-        for record in records:
-            try:
-                raw = decode_raw(record.value or b"")
-                provider = find(raw.provider)
-                if provider is None:
-                    raise BadBody("provider", f"unknown provider {raw.provider[:50]!r}")
-                integration = self._control.integrations.get(raw.integration)
-                drafts = provider.drafts(raw, integration.mapping if integration is not None else NO_MAPPING)
-            except (DecodeError, BadBody) as error:
-                yield dead_letter("normalize", "bad_body", error, record, now)
-                continue
-            installation = raw.integration if provider.key_scope == "installation" else ""
-            for index, draft in enumerate(drafts):
-                alert = _from_draft(raw, draft, record, index, installation)
-                headers = record.headers and readdress(record.headers, index, len(drafts), alert.dedup_key)
-                yield Output(ALERTS_NORMALIZED.name, alert.fingerprint, encode(alert), None, headers)
+def events(state: object, records: Sequence[Record], now: int) -> Iterator[Output]:
+    """`alerts.events` -> alerts. The time of arrival is the record's, the event id derives from its place.
 
-    def events(self, state: object, records: Sequence[Record], now: int) -> Iterator[Output]:
-        """`alerts.events` -> alerts. The time of arrival is the record's, the event id derives from its place."""
-        for record in records:
-            try:
-                event = decode_event(record.value or b"")
-            except BadEvent as error:
-                yield dead_letter("normalize", "bad_event", error, record, now)
-                continue
-            received = record.timestamp
-            began, ended = milliseconds(event.starts_at), milliseconds(event.ends_at)
-            print_id = fingerprint(event.tenant, event.service, event.dedup_key)
-            alert = Alert(
-                tenant=event.tenant,
-                service=event.service,
-                integration="",
-                provider="kafka",
-                event_id=_event_id(record),
-                dedup_key=event.dedup_key,
-                fingerprint=print_id,
-                action=ACTIONS[event.action],
-                severity=SEVERITIES[event.severity],
-                summary=event.summary,
-                source=event.source,
-                component=event.component,
-                group=event.group,
-                class_=event.class_,
-                labels=event.labels,
-                details=bytes(event.details),
-                starts_at=_clamped(began, received),
-                ends_at=_clamped(ended, received),
-                sent_at=ended if event.action == "resolve" else began,
-                began_at=began,
-                ended_at=ended,
-                received_at=received,
-                origin_topic=record.topic,
-                origin_partition=record.partition,
-                origin_offset=record.offset,
-            )
-            yield Output(ALERTS_NORMALIZED.name, print_id, encode(alert))
+    A record without a value is no event: producers delete keys of compacted topics that way.
+    """
+    for record in records:
+        if record.value is None:
+            continue
+        try:
+            event = decode_event(record.value)
+        except BadEvent as error:
+            yield dead_letter("normalize", error.code, error, record, now)
+            continue
+        received = record.timestamp
+        began, ended = milliseconds(event.starts_at), milliseconds(event.ends_at)
+        print_id = fingerprint(event.tenant, event.service, event.dedup_key)
+        alert = Alert(
+            tenant=event.tenant,
+            service=event.service,
+            integration="",
+            provider="kafka",
+            event_id=_event_id(record),
+            dedup_key=event.dedup_key,
+            fingerprint=print_id,
+            action=ACTIONS[event.action],
+            severity=SEVERITIES[event.severity],
+            summary=event.summary,
+            source=event.source,
+            component=event.component,
+            group=event.group,
+            class_=event.class_,
+            labels=event.labels,
+            details=bytes(event.details),
+            starts_at=_clamped(began, received),
+            ends_at=_clamped(ended, received),
+            sent_at=ended if event.action == "resolve" else began,
+            began_at=began,
+            ended_at=ended,
+            received_at=received,
+            origin_topic=record.topic,
+            origin_partition=record.partition,
+            origin_offset=record.offset,
+        )
+        yield Output(ALERTS_NORMALIZED.name, print_id, encode(alert))
 
 
 def dead_letter(
@@ -142,6 +142,13 @@ def _from_draft(raw: RawEvent, draft: Draft, record: Record, index: int, install
         origin_offset=record.offset,
         origin_index=index,
     )
+
+
+def _mapping(raw: RawEvent) -> FieldMapping:
+    try:
+        return mapping_of(raw.mapping)
+    except ValidationError as error:
+        raise BadBody("mapping", describe(error)) from None
 
 
 def _clamped(at: int, received: int) -> int:

@@ -13,7 +13,7 @@ PAGE = read("docs/errors.md")
 #: What the answers that say more than a constant are asked with here, by the names of their parameters.
 GIVEN: Mapping[str, Any] = {
     "methods": ("POST",),
-    "limit": 1_048_576,
+    "limit": 4_194_304,
     "seconds": 7,
     "path": "payload.summary",
     "reason": "is required",

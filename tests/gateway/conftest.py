@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.control import ApiKey, FieldMapping, Integration, Service
 from schemas.settings import Settings
-from schemas.topics import ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REPLIES
+from schemas.topics import ALERTS_RAW, CHANGES, CONTROL, REJECTED_BODIES, REJECTIONS, REPLIES
 from schemas.wire.alert import RawEvent
 from schemas.wire.codec import decode_raw
 from streams.control.follow import publish
@@ -35,6 +35,7 @@ SIGNED_KEY = "5" * 32
 DISABLED_KEY = "d" * 32
 PROMETHEUS_KEY = "a" * 32
 WEBHOOK_KEY = "b" * 32
+FORM_KEY = "f" * 32
 SIGNATURE_SECRET = "a secret for signing"
 API_KEY = "an API key that may write"
 READ_ONLY_KEY = "an API key that may not"
@@ -59,6 +60,16 @@ RECORDS = [
         type="webhook",
         service="gateway-test",
         signature_secret=SIGNATURE_SECRET,
+        rate_limit="unlimited",
+    ),
+    Integration(
+        id=FORM_KEY,
+        name="statuscake",
+        type="webhook",
+        service="gateway-test",
+        mapping=FieldMapping(
+            summary="Name", dedup_key="URL", action="Status", trigger_values=("Down",), resolve_values=("Up",)
+        ),
         rate_limit="unlimited",
     ),
     Integration(id=DISABLED_KEY, name="off", type="webhook", service="gateway-test", enabled=False),
@@ -136,7 +147,9 @@ def prepared(broker: str) -> str:
 
 async def prepare(bootstrap: str) -> None:
     """Create the gateway's topics and publish RECORDS."""
-    await create_topics(Kafka(bootstrap), PARTITIONS, 1, [ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REPLIES])
+    await create_topics(
+        Kafka(bootstrap), PARTITIONS, 1, [ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REJECTED_BODIES, REPLIES]
+    )
     await publish(Kafka(bootstrap), RECORDS)
 
 

@@ -139,7 +139,7 @@ REFUSALS = {
     "key before JSON": (V2, token(UNKNOWN_KEY), b"{", 401, None),
     "key before compression": (V2, {**token(UNKNOWN_KEY), "Content-Encoding": "gzip"}, b"{", 401, None),
     "compression before JSON": (V2, {**token(EVENTS_KEY), "Content-Encoding": "gzip"}, b"{", 400, "body"),
-    "no key and no JSON": (V2, {}, b"{", 401, None),
+    "no key and no JSON": (V2, {}, b"{", 400, "body"),
     "key in broken JSON": (V2, {}, b'{"routing_key": "%b", "eve' % EVENTS_KEY.encode(), 400, "body"),
     "no key, events": (EVENTS, {}, body(), 401, None),
     "body key, events": (EVENTS, {}, body(routing_key=EVENTS_KEY), 401, None),
@@ -208,7 +208,7 @@ async def test_a_missing_and_an_unknown_key_look_alike(http: aiohttp.ClientSessi
 
 @pytest.mark.parametrize(
     ("path", "allowed"),
-    [(V2, "POST"), (EVENTS, "POST"), (WEBHOOK, "POST, PUT"), ("/api/integrations/uptimerobot", "POST, GET")],
+    [(V2, "POST"), (EVENTS, "POST"), (WEBHOOK, "POST, PUT, GET"), ("/api/integrations/uptimerobot", "POST, GET")],
 )
 async def test_other_methods_are_refused(http: aiohttp.ClientSession, path: str, allowed: str) -> None:
     """405 names the methods that are answered."""

@@ -38,9 +38,12 @@ async def post(http: aiohttp.ClientSession, way: Way, tenant: str, credential: s
 @pytest.mark.usefixtures("before")
 @pytest.mark.parametrize("way", WAYS, ids=_ids)
 async def test_a_refusal_comes_in_its_turn_on_every_way_in(http: aiohttp.ClientSession, way: Way) -> None:
-    """No key and a wrong key are 401, a disabled integration 403, all before the body; then a bad body 400."""
+    """No key and a wrong key are 401, a disabled integration 403, all before the body; then a bad body 400.
+
+    Where the key may be in the body, one that cannot be read is 400 at once, as PagerDuty answers it.
+    """
     own = way.credential(ACME)
-    assert await post(http, way, ACME, None, NO_JSON) == 401
+    assert await post(http, way, ACME, None, NO_JSON) == (400 if way.name.endswith("/enqueue") else 401)
     assert await post(http, way, ACME, UNKNOWN_KEY, NO_JSON) == 401
     assert await post(http, way, PAUSED, way.credential(PAUSED), NO_JSON) == 403
     assert await post(http, way, PAUSED, way.credential(PAUSED), way.body) == 403

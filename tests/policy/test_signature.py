@@ -133,3 +133,22 @@ def test_what_we_sign_holds(scheme: Signature, now: float | None) -> None:
         assert len(headers) == (1 if now is None else 2)
         if now is not None:
             assert verify(scheme, SECRET, headers.get, BODY, now + 3600) == "stale_timestamp"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "header", "layout"),
+    [
+        (GENERAL, "x-signature", b"%d.%b"),
+        (TIMED, "x-sig", b"%d:%b"),
+        (HEX, "x-signature", b"%d.%b"),
+    ],
+)
+def test_what_was_signed_with_a_time_never_counts_without_it(scheme: Signature, header: str, layout: bytes) -> None:
+    """A captured signature over time and body does not verify those same bytes as a body, under any scheme."""
+    for body in (b"a=1&b=2", b'{"a":1}', b""):
+        signed = layout % (NOW, body)
+        assert reason(scheme, {header: mac(signed)}, signed) in ("missing_header", "bad_signature")
+        assert reason(scheme, {header: mac(b" " + signed)}, b" " + signed) in ("missing_header", "bad_signature")
+    assert reason(scheme, {header: mac(BODY)}) is None
+    base64_mac = base64.b64encode(hmac.digest(SECRET.encode(), b"%d.a=1" % NOW, sha256)).decode()
+    assert reason(HmacBase64("x-sig"), {"x-sig": base64_mac}, b"%d.a=1" % NOW) == "bad_signature"

@@ -25,10 +25,9 @@ from schemas.wire.notification import Notification
 from schemas.wire.rows import ALERT_VALUES, AlertOutcome, AlertRow
 from schemas.wire.verdict import REPLY, ReplyTo, Verdict
 from streams.control.state import Control
-from streams.stages import correlate_table, dedup_entry
+from streams.stages import correlate_table, dedup_entry, normalize
 from streams.stages.correlate import Correlate
 from streams.stages.dedup import Dedup
-from streams.stages.normalize import Normalize
 from tests.stages.table import TableState
 
 START = 1_750_000_000_000
@@ -57,7 +56,6 @@ class Path:
         self.logs: dict[str, list[Rec]] = defaultdict(list)
         self.dedup_state = TableState(dedup_entry.due)
         self.correlation_state = TableState(correlate_table.due)
-        self._normalize = Normalize(self.control)
         self._dedup = Dedup(self.control)
         self._correlate = Correlate(self.control, RETENTION_MS)
         self._read: dict[str, int] = defaultdict(int)
@@ -94,8 +92,8 @@ class Path:
 
     def run(self) -> None:
         """Let every stage take what is new."""
-        self._emit(self._normalize.requests(None, self._new(topics.ALERTS_RAW.name), self.now))
-        self._emit(self._normalize.events(None, self._new(topics.ALERTS_EVENTS.name), self.now))
+        self._emit(normalize.requests(None, self._new(topics.ALERTS_RAW.name), self.now))
+        self._emit(normalize.events(None, self._new(topics.ALERTS_EVENTS.name), self.now))
         self.stage(self.dedup_state, self._dedup, self._new(topics.ALERTS_NORMALIZED.name))
         self.stage(self.correlation_state, self._correlate, self._new(topics.ALERTS_UNIQUE.name))
 

@@ -8,16 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import topics
-from schemas.wire.alert import Severity
-from schemas.wire.codec import decode_unique
+from schemas.control import FieldMapping
+from schemas.fingerprint import uuid7
+from schemas.wire.alert import Action, RawEvent, Severity
+from schemas.wire.codec import decode_alert, decode_unique, encode
 from schemas.wire.deadletter import DeadLetter
 from schemas.wire.incident import Status
 from schemas.wire.notification import Transition
 from streams.engine import Loss
 from streams.engine.losses import OutputTooLargeError
 from streams.pipeline import lost, poison
+from streams.stages import normalize
 from streams.stages.dedup_entry import REMEMBER_CLOSED_MS
-from tests.stages.path import RETENTION_MS, Path, control
+from tests.stages.path import RETENTION_MS, Path, Rec, control
 
 PAGE = ("rule/default/page", {"id": "page", "match": ['severity=~"critical|error"'], "route": ["ops"]})
 GROUPED = (
@@ -381,5 +384,30 @@ def test_what_the_engine_lost_is_a_dead_letter_by_reference() -> None:
     output = lost(loss, 77)
     assert (output.topic, output.key, output.value) == (topics.DEADLETTERS.name, b"key", b"")
     letter = DeadLetter.read(output.key, output.value, list(output.headers))
-    assert letter == DeadLetter("dedup", "output_too_large", "too much", loss.topic, 2, 5, 77, b"key", b"", 9)
+    assert letter == DeadLetter(
+        "dedup", "output_too_large", "too much", loss.topic, 2, 5, 77, b"key", b"", last_offset=9
+    )
     assert lost(loss._replace(key=b""), 77).key == b"5"
+
+
+def test_a_request_is_read_by_the_mapping_it_was_accepted_under() -> None:
+    """The stage knows no integration: a resolve in the sender's own words stays one when its integration is gone."""
+    mapping = FieldMapping(summary="Name", dedup_key="URL", action="Status", resolve_values=("Up",))
+    body = b'{"Name":"Till","URL":"till","Status":"Up"}'
+    raw = RawEvent("default", "web", "0" * 32, "webhook", uuid7(), 1, body, {}, mapping.wire)
+    default = RawEvent("default", "web", "0" * 32, "webhook", uuid7(), 1, body, {}, FieldMapping().wire)
+    older = msgspec.msgpack.encode(list(msgspec.structs.astuple(default))[:-1])
+    broken = RawEvent("default", "web", "0" * 32, "webhook", uuid7(), 1, body, {}, b'{"sumary":"x"}')
+    records = [
+        Rec(topics.ALERTS_RAW.name, 0, offset, 1, None, value)
+        for offset, value in enumerate([encode(raw), encode(default), older, encode(broken)])
+    ]
+    outputs = list(normalize.requests(None, records, 1))
+    alerts = [decode_alert(out.value or b"") for out in outputs if out.topic == topics.ALERTS_NORMALIZED.name]
+    assert [(alert.action, alert.dedup_key, alert.summary) for alert in alerts[:1]] == [
+        (Action.RESOLVE, "till", "Till")
+    ]
+    assert [alert.action for alert in alerts[1:]] == [Action.TRIGGER, Action.TRIGGER]
+    (letter,) = [out for out in outputs if out.topic == topics.DEADLETTERS.name]
+    assert "mapping: sumary" in DeadLetter.read(letter.key, letter.value, list(letter.headers)).error
+    assert default.mapping == b""

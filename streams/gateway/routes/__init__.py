@@ -8,28 +8,40 @@ import re
 
 from streams.gateway.auth import Directory
 from streams.gateway.routes.events import Enqueue, Events
-from streams.gateway.routes.opsgenie import OpsgenieAlerts
+from streams.gateway.routes.opsgenie import OpsgenieAlerts, OpsgenieRequests
 from streams.gateway.routes.route import Request, Route
 from streams.gateway.routes.webhooks import TENANTS, IntegrationWebhook, TenantWebhook
 from streams.providers import PROVIDERS
 
-__all__ = ["Request", "Route", "Routes"]
+__all__ = ["CATALOGUE", "Request", "Route", "Routes", "trimmed"]
+
+CATALOGUE = "/integrations/catalog"
 
 _ALERTS = "/v2/alerts"
+_REQUESTS = f"{_ALERTS}/requests"
+#: An id is no verb: there is something in it besides small letters.
+_REQUEST = re.compile(f"{_REQUESTS}/[^/]*[^/a-z][^/]*", re.DOTALL)
 #: What is done to an alert, whose identifier may have slashes.
-_ABOUT_ALERT = re.compile(f"{_ALERTS}/.+/[a-z]+/?", re.DOTALL)
+_ABOUT_ALERT = re.compile(f"{_ALERTS}/.+/[a-z]+/*", re.DOTALL)
+_SLASHES = re.compile("/{2,}")
+#: How many segments of an unknown path are shown as places.
+_PLACES = 3
+_PLACE = "{}"
 
 
 class Routes:
     """Finds the route of a path. `fixed` has those without a variable part."""
 
     def __init__(self, directory: Directory) -> None:
+        alerts = OpsgenieAlerts(PROVIDERS["opsgenie"], directory)
         self.fixed: dict[str, Route] = {
             "/v2/enqueue": Enqueue(PROVIDERS["events_v2"], directory),
             "/api/events": Events(PROVIDERS["events_v2"], directory),
             "/v2/change/enqueue": Enqueue(PROVIDERS["change_events"], directory),
-            _ALERTS: OpsgenieAlerts(PROVIDERS["opsgenie"], directory),
+            _ALERTS: alerts,
         }
+        self._requests = OpsgenieRequests(alerts, directory)
+        self._requests.address = f"{_REQUESTS}/{{id}}"
         self._tenants: dict[str, Route] = {}
         for slug, provider in PROVIDERS.items():
             self.fixed[f"/api/integrations/{slug}"] = IntegrationWebhook(provider, directory)
@@ -37,13 +49,47 @@ class Routes:
             self._tenants[slug].address = f"{TENANTS}{{tenant}}/{slug}"
         for path, route in self.fixed.items():
             route.address = path
+        #: Every beginning of an address, without what a sender chooses in it.
+        self._known = {
+            tuple(segments[: length + 1])
+            for segments in (path.split("/")[1:] for path in (*self.fixed, TENANTS.rstrip("/"), _REQUESTS, CATALOGUE))
+            for length in range(len(segments))
+        }
 
     def find(self, path: str) -> Route | None:
-        """The route of a percent-decoded path, None for none."""
-        found = self.fixed.get(path)
-        if found is not None:
+        """The route of a percent-decoded path, None for none. A slash too many changes no address."""
+        return self.fixed.get(path) or self._variable(path) or self._variable(trimmed(path))
+
+    def shape(self, path: str) -> str:
+        """What an unknown path looks like, without anything that its sender chose; "" if it begins as none of ours.
+
+        The segments it shares with an address are shown, what follows is places.
+        """
+        segments = trimmed(path).split("/")[1:]
+        known = next((n for n in range(len(segments)) if tuple(segments[: n + 1]) not in self._known), len(segments))
+        if not known:
+            return ""
+        places = len(segments) - known
+        more = "/..." if places > _PLACES else ""
+        return "/" + "/".join([*segments[:known], *[_PLACE] * min(places, _PLACES)]) + more
+
+    def _variable(self, path: str) -> Route | None:
+        if found := self.fixed.get(path):
             return found
         if path.startswith(TENANTS):
             tenant, _, slug = path[len(TENANTS) :].partition("/")
             return self._tenants.get(slug) if tenant else None
+        if _REQUEST.fullmatch(path):
+            return self._requests
         return self.fixed[_ALERTS] if _ABOUT_ALERT.fullmatch(path) else None
+
+
+def trimmed(path: str) -> str:
+    """The path with one slash for several and none at its end.
+
+    The identifier of an Opsgenie alert keeps its own, which tell it from others.
+    """
+    path = "/" + path.lstrip("/")
+    if _ABOUT_ALERT.fullmatch(path):
+        return path
+    return _SLASHES.sub("/", path).rstrip("/")

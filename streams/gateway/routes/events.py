@@ -17,7 +17,10 @@ class Enqueue(Route):
     """
 
     def identify(self, request: Request) -> Sender:
-        """The integration of the key. The body is read for it only where the header has none."""
+        """The integration of the key. The body is read for it only where the header has none.
+
+        A body that is no JSON has no key to be right or wrong: it is refused with 400, as the vendor does.
+        """
         key = token(request.header)
         if key is None:
             try:
@@ -26,6 +29,8 @@ class Enqueue(Route):
             except (BadBody, NoAlert) as nothing:
                 request.decoded = nothing
                 key = key_in(request.body)
+                if key is None and isinstance(nothing, BadBody) and nothing.path == "body":
+                    raise Refusal(answers.bad_body(nothing.path, nothing.reason)) from None
         return self._directory.integration(key)
 
     def decode(self, request: Request) -> Any:

@@ -1,20 +1,58 @@
-"""Opsgenie's Alert API (https://docs.opsgenie.com/docs/alert-api): create, and what has the alert in its path."""
+"""Opsgenie's Alert API (https://docs.opsgenie.com/docs/alert-api): create, what has the alert in its path, and the
+status of a request.
+"""
 
+import re
+from typing import Any, NoReturn
 from urllib.parse import quote
+from uuid import UUID
 
+from schemas.fingerprint import digest
 from streams.gateway import answers
-from streams.gateway.answers import UNAUTHORIZED, WRONG_TYPE, Answer, Refusal
-from streams.gateway.auth import authorization
+from streams.gateway.answers import UNAUTHORIZED, UNKNOWN_REQUEST, WRONG_TYPE, Answer, Refusal
+from streams.gateway.auth import Directory, authorization
 from streams.gateway.routes.route import Request, Route
 from streams.gateway.senders import Sender
-from streams.providers import NoAlert
+from streams.providers import NoAlert, Provider
+
+#: What is said of a request by the verb in its path; any other verb changes no alert here.
+_ACTIONS = {
+    "": ("Create", "Created alert"),
+    "acknowledge": ("Acknowledge", "Acknowledged alert"),
+    "close": ("Close", "Closed alert"),
+}
+_OTHER = ("Update", "Updated alert")
+_ABOUT_ALERT = re.compile("/+v2/+alerts/(.+)/([a-z]+)/*", re.DOTALL)
+#: Of so many requests this process knows which alert they were about.
+_REMEMBERED = 10_000
+_SEAL = 4
 
 
 class OpsgenieAlerts(Route):
-    """`Authorization: GenieKey <key>`: the key of an Opsgenie integration, or an API key."""
+    """`Authorization: GenieKey <key>`: the key of an Opsgenie integration, or an API key.
+
+    The last bytes of a request's id are a seal over its sender and its action, so that every gateway knows an id
+    that was given, also after a restart, and keeps nothing.
+    """
+
+    def __init__(self, provider: Provider[Any], directory: Directory) -> None:
+        super().__init__(provider, directory)
+        self._keys: dict[str, str] = {}
 
     def identify(self, request: Request) -> Sender:
-        """The integration of the key, or the API key's sender of this provider."""
+        """The integration of the key, or the API key's sender of this provider. Seals the request's id."""
+        sender = self.sender(request)
+        about = _ABOUT_ALERT.fullmatch(request.scope.path)
+        action, _ = _ACTIONS.get(about[2] if about else "", _OTHER)
+        request.event_id = _sealed(request.event_id, sender, action)
+        return sender
+
+    def key_of(self, request_id: str) -> str:
+        """The dedup key of the alert that this request was about, "" if this process does not know it any more."""
+        return self._keys.get(request_id, "")
+
+    def sender(self, request: Request) -> Sender:
+        """The integration of the key, or the API key's sender of this provider. Refuses with 401 or 403."""
         key = authorization(request.header, "geniekey ")
         if not key:
             raise Refusal(UNAUTHORIZED)
@@ -27,6 +65,9 @@ class OpsgenieAlerts(Route):
 
     def accepted(self, request: Request, order_key: str) -> Answer:
         """202 with the request's id, by which the vendor's clients ask how it went."""
+        if len(self._keys) >= _REMEMBERED:
+            del self._keys[next(iter(self._keys))]
+        self._keys[request.id] = order_key
         return answers.will_be_processed(request.id, request.took)
 
     def silent(self, request: Request, silence: NoAlert) -> Answer:
@@ -39,7 +80,54 @@ class OpsgenieAlerts(Route):
 
     def path(self, request: Request) -> str:
         """The path with the alert's identifier encoded again: an alias may have slashes."""
-        _, version, alerts, *rest = request.scope.path.removesuffix("/").split("/")
-        if not rest:
-            return request.scope.path
-        return f"/{version}/{alerts}/{quote('/'.join(rest[:-1]), safe='')}/{rest[-1]}"
+        about = _ABOUT_ALERT.fullmatch(request.scope.path)
+        return request.scope.path if about is None else f"/v2/alerts/{quote(about[1], safe='')}/{about[2]}"
+
+
+class OpsgenieRequests(Route):
+    """`GET /v2/alerts/requests/<id>`: what was answered 202 is done. An id that was never given is unknown."""
+
+    limited = False
+
+    def __init__(self, alerts: OpsgenieAlerts, directory: Directory) -> None:
+        super().__init__(alerts.provider, directory)
+        self.methods = ("GET",)
+        self._alerts = alerts
+
+    def identify(self, request: Request) -> Sender:
+        """As for alerts."""
+        return self._alerts.sender(request)
+
+    def decode(self, request: Request) -> NoReturn:
+        """There is no alert in it: raises NoAlert with the answer. Refuses with 404 for an unknown id."""
+        assert request.sender is not None
+        asked = request.scope.path.rstrip("/").rpartition("/")[2]
+        try:
+            event_id = UUID(asked).bytes
+        except ValueError:
+            event_id = b""
+        found = _action(event_id, request.sender)
+        if found is None:
+            raise Refusal(UNKNOWN_REQUEST, request.sender)
+        key = self._alerts.key_of(asked)
+        raise NoAlert("ignored", answers.request_status(asked, *found, key, request.took).body)
+
+    def silent(self, request: Request, silence: NoAlert) -> Answer:
+        """200 with the status."""
+        return answers.document(silence.answer)
+
+    def refused(self, request: Request, answer: Answer) -> Answer:
+        """With `message`, `took` and `requestId`."""
+        return answers.as_opsgenie(answer, request.id, request.took)
+
+
+def _sealed(event_id: bytes, sender: Sender, action: str) -> bytes:
+    """The id with its last bytes made of the rest, its sender and what it does."""
+    head = event_id[:-_SEAL]
+    return head + digest(sender.id, head.hex(), action)[:_SEAL]
+
+
+def _action(event_id: bytes, sender: Sender) -> tuple[str, str] | None:
+    """What the sealed id of this sender's request did, in Opsgenie's words; None for an id that it was not given."""
+    every = (*_ACTIONS.values(), _OTHER)
+    return next((found for found in every if event_id and _sealed(event_id, sender, found[0]) == event_id), None)

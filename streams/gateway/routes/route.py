@@ -4,29 +4,29 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote
 
 from schemas.control import SignaturePolicy
 from schemas.fingerprint import uuid7, uuid_text
+from schemas.text import foreign_charset, in_utf8
+from schemas.wire.alert import RawEvent
 from schemas.wire.verdict import Verdict
 from streams.gateway import answers
 from streams.gateway.answers import Answer
-from streams.gateway.auth import Directory, Proof
+from streams.gateway.auth import Directory, Proof, key_and_rest
 from streams.gateway.body import decoded
 from streams.gateway.rsgi import Scope
 from streams.gateway.senders import NO_MAPPING, Sender
 from streams.policy.signature import GENERAL, Header, SnsCertificate
-from streams.providers import PATH, QUERY, Context, NoAlert, Provider
+from streams.providers import PATH, QUERY, Context, NoAlert, Provider, is_form
 
-#: The parameter of a URL that is a credential.
-INTEGRATION_ID = "integrationId"
 NO_HEADERS: dict[str, str] = {}
 
 
 class Request:
     """What is known of a request so far: its body once it was read, its sender once it has identified itself.
 
-    `sent` is the body as it was sent, `body` what it says; `mark` what copies of a request with a signed time share.
+    `sent` is the body as it was sent, of `size` bytes, `body` what it says; `mark` what copies of a request with a
+    signed time share.
     `headers` are what its provider wants to know besides the body, and `context` has them for it; `decoded` is
     what a route that finds the key in the body has of it already, or the exception.
     """
@@ -43,6 +43,7 @@ class Request:
         "scope",
         "sender",
         "sent",
+        "size",
         "started",
     )
 
@@ -54,6 +55,7 @@ class Request:
         self.headers = NO_HEADERS
         self.context = Context(self.event_id, NO_HEADERS, NO_MAPPING)
         self.sent = b""
+        self.size = 0
         self.mark = b""
         self._body: bytes | None = None
         self._limit = limit
@@ -62,10 +64,41 @@ class Request:
 
     @property
     def body(self) -> bytes:
-        """The body without the encoding it was sent in. Only who asks pays for it. Refuses as `body.decoded`."""
+        """The body without the encoding it was sent in, a declared charset undone. Only who asks pays for it.
+
+        Refuses as `body.decoded`.
+        """
         if self._body is None:
-            self._body = decoded(self.sent, self.header("content-encoding"), self._limit)
+            body = decoded(self.sent, self.header("content-encoding"), self._limit)
+            # ASCII is the same in every charset, but for those that write it with zeros.
+            self._body = body if body.isascii() and b"\0" not in body else self._in_utf8(body)
         return self._body
+
+    def _in_utf8(self, body: bytes) -> bytes:
+        """The body as its declared charset says; a form has its own escapes, which its reader knows."""
+        content_type = self.header("content-type")
+        if content_type is None or is_form(content_type):
+            return body
+        charset = foreign_charset(content_type)
+        return body if charset is None else in_utf8(body, charset)
+
+    def raw(self, provider: str, at: int) -> RawEvent:
+        """The request as it goes to Kafka, received `at` (ms). It lets go of its body: it may wait for a verdict."""
+        sender = self.sender
+        assert sender is not None
+        event = RawEvent(
+            sender.tenant,
+            sender.service,
+            sender.id,
+            provider,
+            self.event_id,
+            at,
+            self.body,
+            self.headers,
+            sender.mapping.wire,
+        )
+        self.sent, self._body, self.decoded = b"", None, None
+        return event
 
     @property
     def id(self) -> str:
@@ -83,10 +116,11 @@ class Route(ABC):
 
     `address` is its path without what a sender chooses in it; `policy` says when requests must be signed, unless
     their integration says otherwise; `wait` how many seconds they wait for the stream's verdict, unless they say
-    how long (`Prefer: wait=N`).
+    how long (`Prefer: wait=N`). Requests that are not `limited` are free of rate limits.
     """
 
     address = ""
+    limited = True
     policy: SignaturePolicy = "if_secret_set"
     wait = 0
     #: How a message proves itself that has its signature inside; `proofs` are not asked for then.
@@ -94,9 +128,14 @@ class Route(ABC):
 
     def __init__(self, provider: Provider[Any], directory: Directory) -> None:
         self.provider = provider
-        self.wrong_method = answers.wrong_method(provider.methods)
+        self.methods = provider.methods
         self._directory = directory
         self._scheme = provider.signature or GENERAL
+
+    @property
+    def wrong_method(self) -> Answer:
+        """405 with the methods that are answered here."""
+        return answers.wrong_method(self.methods)
 
     @abstractmethod
     def identify(self, request: Request) -> Sender:
@@ -141,19 +180,10 @@ class Route(ABC):
         found: dict[str, str] = {}
         for name in self.provider.headers:
             if name == QUERY:
-                found[name] = without_key(request.scope.query_string)
+                if query := key_and_rest(request.scope.query_string)[1]:
+                    found[name] = query
             elif name == PATH:
                 found[name] = self.path(request)
             elif (value := request.header(name)) is not None:
                 found[name] = value
         return found
-
-
-def without_key(query: str) -> str:
-    """A query string without the integration's key.
-
-    >>> without_key("a=1&integrationId=5&b=2")
-    'a=1&b=2'
-    """
-    parts = query.split("&")
-    return "&".join([part for part in parts if unquote(part.partition("=")[0]) != INTEGRATION_ID])
