@@ -112,6 +112,10 @@ PROVIDER = Provider(
     ),
     severity_note="The end of the event's type: CRITICAL and UPGRADED are critical, WARNING and DOWNGRADED are "
     "warning; else ERROR is critical, WARN is warning and INFO is info.",
+    key_scope="installation",
+    key_reason="applications, health rules and entities are names inside one controller",
+    retries=(),
+    retries_note="AppDynamics documents no second try of an HTTP request action",
     examples=(
         Example(
             b'{"event":{"eventType":"POLICY_OPEN_WARNING","id":"71","summaryMessage":"Heap is\nabove 80%",'

@@ -206,6 +206,10 @@ PROVIDER = Provider(
     ),
     severity_note="Sev0 is critical, Sev1 error, Sev2 warning, Sev3 and Sev4 info; without one the integration's "
     "default.",
+    key_scope="global",
+    key_reason="Azure resource ids and alert ids are unique in all of Azure",
+    retries=(429, 503),
+    retries_note="Azure Monitor tries 408, 429, 503 and 504 again, up to five times (action groups, webhook actions)",
     examples=(
         Example(
             b'{"schemaId":"azureMonitorCommonAlertSchema","data":{"essentials":{"alertId":"/subscriptions/1/providers/'

@@ -78,6 +78,10 @@ PROVIDER = Provider(
         ("ends_at", "`resolved_at`"),
     ),
     severity_note="Better Stack sends none: every incident is critical. A rule may lower it.",
+    key_scope="installation",
+    key_reason="incident ids count inside one account",
+    retries=(),
+    retries_note="Better Stack documents no second try",
     examples=(
         Example(
             b'{"event":"started","data":{"id":"5501","type":"incident","attributes":{"name":"Till","url":'

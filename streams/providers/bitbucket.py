@@ -97,6 +97,11 @@ PROVIDER = Provider(
         ("ends_at", "`commit_status.updated_on`"),
     ),
     severity_note="Failed builds are error.",
+    key_scope="global",
+    key_reason="a repository has one full name in all of Bitbucket Cloud",
+    retries=(),
+    retries_note="Bitbucket sends again after 5xx only, twice and at once (support.atlassian.com, Troubleshoot "
+    "webhooks)",
     examples=(
         Example(
             b'{"repository":{"full_name":"acme/till"},"commit_status":{"key":"unit","name":"Unit tests",'

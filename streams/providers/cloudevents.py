@@ -176,6 +176,10 @@ PROVIDER = Provider(
     ),
     severity_note="data.severity, then severitytext, in the words everyone knows; then severitynumber: 21 to 24 "
     "critical, 17 to 20 error, 13 to 16 warning, 1 to 12 info; else the integration's default.",
+    key_scope="installation",
+    key_reason="a source may be the name of a product (https://falco.org) that every cluster has",
+    retries=(),
+    retries_note="CloudEvents leaves it to the sender: Knative sends again after 429 and 503, Falcosidekick does not",
     examples=(
         Example(
             b'{"specversion":"1.0","id":"e-1","source":"/lab/thermo","type":"lab.freezer.triggered",'

@@ -139,6 +139,11 @@ PROVIDER = Provider(
         ("ends_at", "`StateChangeTime` of an end"),
     ),
     severity_note="ALARM is critical, INSUFFICIENT_DATA is warning; other messages get the integration's default.",
+    key_scope="global",
+    key_reason="region, account and name are those of the alarm's ARN",
+    retries=(429, 503),
+    retries_note="Amazon SNS sends again after 429 and 5xx by its delivery policy, EventBridge API destinations for a "
+    "day",
     examples=(
         Example(
             b'{"AlarmName":"disk-full","AWSAccountId":"210987654321","NewStateValue":"ALARM","NewStateReason":'

@@ -145,6 +145,10 @@ PROVIDER = Provider(
     ),
     severity_note="alert_priority, priority or the title's, P1 to P5; else alert_type: error is critical, warning "
     "is warning, info and success are info; else a Warn transition is warning, all others the integration's default.",
+    key_scope="installation",
+    key_reason="monitor ids and titles count inside one organisation",
+    retries=(503,),
+    retries_note="Datadog sends again after 5xx, five times, and never after 4xx (docs.datadoghq.com, Webhooks)",
     examples=(
         Example(
             b'{"title":"[Triggered on {host:cache-2}] Memory low","alert_id":"5501","alert_transition":"Triggered",'

@@ -126,6 +126,10 @@ PROVIDER = Provider(
     ),
     severity_note="AVAILABILITY and MONITORING_UNAVAILABLE are critical, ERROR is error, PERFORMANCE and RESOURCE "
     "are warning, CUSTOM is info.",
+    key_scope="installation",
+    key_reason="problem ids count inside one environment",
+    retries=(),
+    retries_note="Dynatrace documents no second try",
     examples=(
         Example(
             b'{"State":"OPEN","PID":"811_1793954578315V2","ProblemID":"P-77","ProblemTitle":"Failure rate increase",'

@@ -171,6 +171,10 @@ PROVIDER = Provider(
     ),
     severity_note="The field severity, the tag severity:<word>, Watcher's metadata.severity or kibana.alert.severity "
     "in the words everyone knows; without one the integration's default.",
+    key_scope="installation",
+    key_reason="rule ids are copied with saved objects, and watches have names that people choose",
+    retries=(),
+    retries_note="Kibana's connector tries 429 and 5xx again three times, Watcher does not",
     examples=(
         Example(
             b'{"rule":{"id":"r-17","name":"Memory above 90%","tags":"[&quot;severity:high&quot;,&quot;blue&quot;]"},'

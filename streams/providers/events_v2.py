@@ -150,6 +150,10 @@ PROVIDER = Provider(
         ("starts_at", "`payload.timestamp`"),
     ),
     severity_note="critical, error, warning and info as they are; error for a trigger that names none.",
+    key_scope="global",
+    key_reason="the sender chooses dedup_key on purpose, and PagerDuty joins by it",
+    retries=(429, 503),
+    retries_note="PagerDuty tells clients of its Events API to send again after 429 and 5xx",
     examples=(
         Example(
             b'{"event_action":"trigger","dedup_key":"web-01/cpu","payload":{"summary":"High CPU on web-01",'

@@ -104,6 +104,10 @@ PROVIDER = Provider(
     ),
     severity_note="Critical, Error and Warning as they are; without one the policy's label severity, then the "
     "integration's default.",
+    key_scope="global",
+    key_reason="an incident id is unique in all of Google Cloud",
+    retries=(),
+    retries_note="Pub/Sub sends again until it is acknowledged; the webhook channel documents no second try",
     examples=(
         Example(
             b'{"version":"1.2","incident":{"incident_id":"0.p4q","state":"open","severity":"Error","summary":"Queue '

@@ -196,6 +196,11 @@ PROVIDER = Provider(
     ),
     severity_note="Broken builds are error, leaked secrets critical. Vulnerabilities: critical, high is error, "
     "medium is warning, low is info; code scanning without a security severity: error, warning, note is info.",
+    key_scope="global",
+    key_reason="a repository has one full name on github.com, and Enterprise Server tells its host, which is in the "
+    "key",
+    retries=(),
+    retries_note="GitHub never sends again by itself (docs.github.com, Handling failed webhook deliveries)",
     examples=(
         Example(
             b'{"action":"completed","workflow_run":{"id":71,"name":"deploy","head_branch":"main","workflow_id":3300,'

@@ -204,6 +204,10 @@ PROVIDER = Provider(
     ),
     severity_note="Failed pipelines and jobs are error, jobs that may fail warning. Alerts: critical, high is error, "
     "medium and unknown are warning, low is info.",
+    key_scope="installation",
+    key_reason="project ids are small numbers of one GitLab, and fingerprints are its users'",
+    retries=(),
+    retries_note="GitLab does not send again, and disables a webhook that fails four times (docs.gitlab.com, Webhooks)",
     examples=(
         Example(
             b'{"object_kind":"pipeline","object_attributes":{"id":88,"ref":"main","tag":false,"status":"failed",'

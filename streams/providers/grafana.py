@@ -172,6 +172,11 @@ PROVIDER = Provider(
     ),
     severity_note="The label severity (legacy: the tag severity) in the words everyone knows; without it the "
     "integration's default.",
+    key_scope="installation",
+    key_reason="a fingerprint covers the uid of the rule, which provisioned Grafanas share, and ruleId is a small "
+    "number",
+    retries=(),
+    retries_note="Grafana does not send a webhook again before its group is notified anew, minutes later",
     examples=(
         Example(
             b'{"version":"1","groupKey":"{}:{alertname=\\"Disk\\"}","state":"alerting","orgId":1,"alerts":[{'

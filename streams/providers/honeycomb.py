@@ -75,6 +75,10 @@ PROVIDER = Provider(
         ("links", "`result_url`, `trigger_url`"),
     ),
     severity_note="Honeycomb sends none: the integration's default, or a field severity of your own template.",
+    key_scope="installation",
+    key_reason="trigger ids count inside one environment",
+    retries=(),
+    retries_note="Honeycomb documents no second try",
     examples=(
         Example(
             b'{"version":"v0.1.0","id":"qZ81","name":"Checkout slow","status":"TRIGGERED","description":'

@@ -77,6 +77,10 @@ PROVIDER = Provider(
         ("ends_at", "`check_result.execution_end` of an end"),
     ),
     severity_note="CRITICAL and DOWN are critical, UNREACHABLE error, WARNING and UNKNOWN are warning, OK and UP info.",
+    key_scope="installation",
+    key_reason="hosts and services are names inside one Icinga",
+    retries=(),
+    retries_note="Icinga runs a notification command once",
     examples=(
         Example(
             b'{"notification_type":"PROBLEM","host":{"name":"db-2","address":"192.0.2.7"},"service":{"name":"db-2!disk",'

@@ -105,6 +105,10 @@ PROVIDER = Provider(
         ("ends_at", "`timestamp` of an end"),
     ),
     severity_note="CRITICAL and DOWN are critical, UNREACHABLE error, WARNING and UNKNOWN are warning, OK and UP info.",
+    key_scope="installation",
+    key_reason="hosts and services are names inside one Nagios",
+    retries=(),
+    retries_note="Nagios runs a notification command once",
     examples=(
         Example(
             b"notification_type=PROBLEM&host_name=db-2&service_desc=Disk+%2Fvar&state=WARNING&output=8%25+%7C+free%3D8"

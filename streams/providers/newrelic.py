@@ -135,6 +135,10 @@ PROVIDER = Provider(
     ),
     severity_note="CRITICAL is critical, HIGH and MEDIUM are warning, LOW is info, as in New Relic's own templates; "
     "severity of the legacy shape in the words everyone knows.",
+    key_scope="installation",
+    key_reason="incident ids count inside one account, which old payloads do not always name",
+    retries=(),
+    retries_note="New Relic documents no second try that lasts for a minute",
     examples=(
         Example(
             b'{"id":"0b5d2c9e-9f3e-4a47-8d3c-2f8a37b6f001","title":"Apdex of search below 0.7","priority":"HIGH",'

@@ -100,6 +100,10 @@ PROVIDER = Provider(
         ("labels", "`tags`, `details`"),
     ),
     severity_note="P1 is critical, P2 error, P3 warning, P4 and P5 info; P3 for an alert that names none.",
+    key_scope="global",
+    key_reason="the sender chooses alias on purpose, and Opsgenie joins by it",
+    retries=(429, 503),
+    retries_note="Opsgenie tells clients of its API to send again after 429 and 5xx; Alertmanager's receiver does",
     examples=(
         Example(
             b'{"message":"Backup of mail-1 failed","alias":"backup mail-1","entity":"mail-1","priority":"P2",'

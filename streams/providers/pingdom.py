@@ -89,6 +89,10 @@ PROVIDER = Provider(
         ("ends_at", "the same, of an end"),
     ),
     severity_note="Importance HIGH is critical, LOW is warning; without one the integration's default.",
+    key_scope="installation",
+    key_reason="check ids count inside one account",
+    retries=(),
+    retries_note="Pingdom documents no second try",
     examples=(
         Example(
             b'{"check_id":5501,"check_name":"Till","check_type":"HTTP","check_params":{"hostname":"till.example.com",'

@@ -121,6 +121,11 @@ PROVIDER = Provider(
         ("ends_at", "`endsAt` of a resolved alert"),
     ),
     severity_note="The label severity in the words everyone knows; without it the integration's default.",
+    key_scope="global",
+    key_reason="a fingerprint is a hash of the labels, and a pair of Alertmanagers sends it twice",
+    retries=(503,),
+    retries_note="Alertmanager's webhook tries 5xx again at once; after 429 it gives the notification up until its "
+    "group is notified anew",
     examples=(
         Example(
             b'{"version":"4","status":"firing","receiver":"stream","groupKey":"{}:{alertname=\\"HighLatency\\"}",'

@@ -146,6 +146,10 @@ PROVIDER = Provider(
     ),
     severity_note="The level: fatal is critical, error, warning, info and debug are what they say; a metric alert's "
     "is its action, critical or warning.",
+    key_scope="installation",
+    key_reason="issue ids are small numbers of one Sentry, which may be self-hosted",
+    retries=(),
+    retries_note="Sentry documents no second try",
     examples=(
         Example(
             b'{"action":"triggered","data":{"event":{"issue_id":"8120","title":"KeyError: sku","level":"fatal",'

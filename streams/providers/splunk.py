@@ -97,6 +97,10 @@ PROVIDER = Provider(
         ("ends_at", "`timestamp` of an end"),
     ),
     severity_note="Critical is critical, Major is error, Minor and Warning are warning, Info is info.",
+    key_scope="installation",
+    key_reason="incident ids count inside one organisation, and searches are names inside one Splunk",
+    retries=(),
+    retries_note="Splunk Observability sends again for a day until it sees 200; Splunk Enterprise sends once",
     examples=(
         Example(
             b'{"severity":"Minor","rule":"Latency","detector":"Edge","incidentId":"Fx77","statusExtended":"anomalous",'

@@ -144,6 +144,10 @@ PROVIDER = Provider(
         ("ends_at", "`heartbeat.time` of an end"),
     ),
     severity_note="Down is critical, an expiring certificate or domain is warning.",
+    key_scope="installation",
+    key_reason="monitor ids are small counters of one Uptime Kuma",
+    retries=(),
+    retries_note="Uptime Kuma sends once",
     examples=(
         Example(
             b'{"heartbeat":{"monitorID":7,"status":0,"time":"2026-11-02 08:15:00.123","msg":"timeout","ping":null},'

@@ -110,6 +110,10 @@ PROVIDER = Provider(
         ("ends_at", "`alertDateTime` of an end"),
     ),
     severity_note="Down is critical, the expiry of a certificate or domain is warning.",
+    key_scope="installation",
+    key_reason="monitor ids count inside one account",
+    retries=(),
+    retries_note="UptimeRobot documents no second try",
     examples=(
         Example(
             b'{"monitorID":"5501","monitorURL":"https://till.example.com","monitorFriendlyName":"Till","alertType":"1",'

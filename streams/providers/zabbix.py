@@ -117,6 +117,10 @@ PROVIDER = Provider(
         ("links", "`url` with `triggerid` and `eventid`"),
     ),
     severity_note="Disaster is critical, High error, Average and Warning are warning, the others info.",
+    key_scope="installation",
+    key_reason="event ids are counters of one Zabbix",
+    retries=(),
+    retries_note="Zabbix tries a media type three times, ten seconds apart, which is less than a minute",
     examples=(
         Example(
             b'{"event_source":"0","eventid":"5501","eventname":"Disk full","eventvalue":"1","eventupdate":"0",'
