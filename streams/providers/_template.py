@@ -20,7 +20,10 @@ _BARE = re.compile(rb'\\["\\/bfnrt]|\\u[0-9a-fA-F]{4}|["\\\x00-\x1f]')
 
 
 def read_template(read: Callable[[bytes], T], body: bytes, names: Iterable[str]) -> T:
-    """What `read` makes of a body, or of the body with the values of these names escaped. Raises BadBody of the first."""
+    """What `read` makes of a body, else of the body with the values of these names escaped.
+
+    Raises the BadBody of the body as it is.
+    """
     try:
         return read(body)
     except BadBody as error:
@@ -36,7 +39,10 @@ def _mended(body: bytes, names: Iterable[str]) -> bytes:
     if not found:
         return body
     ends = [*(match.start() for match in found[1:]), len(body)]
-    pieces = (body[match.start() : match.end()] + _escaped(body[match.end() : end]) for match, end in zip(found, ends))
+    pieces = (
+        body[match.start() : match.end()] + _escaped(body[match.end() : end])
+        for match, end in zip(found, ends, strict=True)
+    )
     return body[: found[0].start()] + b"".join(pieces)
 
 

@@ -224,7 +224,7 @@ PROVIDER = Provider(
         (
             "dedup_key",
             "`essentials.alertId`, else rule and target; activity log: the tracking id of Service Health, the resource "
-            "of Resource Health, else operation and resource; older: `context.id` and `context.resourceId`; log alerts: "
+            "of Resource Health, else operation and resource; older: `context.id` and `context.resourceId`; log: "
             "rule and resource; budgets: subscription, name and threshold",
         ),
         (

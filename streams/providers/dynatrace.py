@@ -1,8 +1,8 @@
 """Dynatrace problem notifications (https://docs.dynatrace.com/docs/analyze-explore-automate/notifications-and-alerting).
 
 A template of placeholders that the customer edits; parts that are JSON come as such or as text, and texts may not be
-escaped. The bare `{ProblemDetailsJSONv2}` is a body as well (`problemId`, `status`). A problem may be opened again under
-its id with the `startTime` it had, which its end carries too.
+escaped. The bare `{ProblemDetailsJSONv2}` is a body as well (`problemId`, `status`). A problem may be opened again
+under its id with the `startTime` it had, which its end carries too.
 """
 
 from schemas.wire.alert import Action, Severity

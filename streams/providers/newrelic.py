@@ -1,7 +1,8 @@
 """New Relic (https://docs.newrelic.com/docs/alerts/get-notified/notification-integrations/).
 
 Two shapes: the workflow webhook's (`state`, key: issue id) and the legacy policy channel's (`current_state`, key:
-account and incident), which also comes as the form field `alert`. Times are milliseconds.
+account and incident), which also comes as the form field `alert`. Times are milliseconds. `updatedAt` is when the issue
+came into this state (`closedAt` when it ended), `timestamp` when the incident did; `createdAt` is when it began.
 """
 
 from typing import Any
@@ -42,7 +43,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
 
 
 def _workflow(fields: Fields, details: bytes, context: Context) -> Draft:
-    key, state = fields.require("id", "issueId"), fields.require("state")
+    key, state = fields.require("id", "issueId", "issueUrl", "title"), fields.require("state")
     action = _STATES.get(state.lower())
     if action is None:
         raise BadBody("state", "is not CREATED, ACTIVATED, ACKNOWLEDGED or CLOSED")
@@ -61,11 +62,12 @@ def _workflow(fields: Fields, details: bytes, context: Context) -> Draft:
         links=link(fields.text("issueUrl"), "New Relic"),
         starts_at=epoch_ms(fields.get("createdAt")),
         ends_at=epoch_ms(fields.get("updatedAt")),
+        sent_at=epoch_ms(fields.get("closedAt")) or epoch_ms(fields.get("updatedAt")),
     )
 
 
 def _legacy(fields: Fields, details: bytes, context: Context) -> Draft:
-    incident = fields.require("incident_id")
+    incident, account = fields.text("incident_id"), fields.text("account_id")
     if incident == "0":
         raise NoAlert("test")
     action = _LEGACY_STATES.get(fields.text("current_state").lower())
@@ -74,8 +76,12 @@ def _legacy(fields: Fields, details: bytes, context: Context) -> Draft:
     targets = fields.objects("targets")
     names = [name for target in targets if (name := target.text("name"))]
     condition, said = fields.text("condition_name"), fields.text("details")
+    if not (incident or condition or names):
+        raise BadBody("incident_id", "is required without condition_name and targets")
+    # A template without ids leaves what is one and the same for an incident and its end.
+    about = ("incident", account, incident) if incident else ("condition", account, condition, *names)
     return make_draft(
-        dedup_key=joined_key("incident", fields.require("account_id"), incident),
+        dedup_key=joined_key(*about),
         action=action,
         severity=_severity(fields.text("severity"), context),
         summary=": ".join(part for part in (condition, said) if part) or f"New Relic incident {incident}",
@@ -88,6 +94,7 @@ def _legacy(fields: Fields, details: bytes, context: Context) -> Draft:
         links=link(fields.text("incident_url"), "New Relic") + link(fields.text("runbook_url"), "Runbook"),
         starts_at=epoch_ms(fields.get("timestamp")),
         ends_at=epoch_ms(fields.get("timestamp")),
+        sent_at=epoch_ms(fields.get("timestamp")),
     )
 
 
@@ -116,7 +123,11 @@ PROVIDER = Provider(
         "Tick activated, acknowledged and closed issues under the events to notify about.",
     ),
     fields=(
-        ("dedup_key", "`id`, `issueId`; legacy: `account_id` and `incident_id`"),
+        (
+            "dedup_key",
+            "`id`, `issueId`, else `issueUrl` or `title`; legacy: `account_id` and `incident_id`, else condition and "
+            "targets",
+        ),
         (
             "action",
             "`state`: CREATED and ACTIVATED trigger, ACKNOWLEDGED acknowledges, CLOSED resolves; legacy: "

@@ -106,7 +106,8 @@ PROVIDER = Provider(
         ("dedup_key", "`monitorID`, else `monitorURL`; the expiry of its certificate or domain has a key of its own"),
         (
             "action",
-            "`alertType` (else `alertTypeFriendlyName`): 1 (down) and 3 (expiry) trigger, 2 (up) resolves, 98 and 99 are answered and ignored",
+            "`alertType` (else `alertTypeFriendlyName`): 1 (down) and 3 (expiry) trigger, 2 (up) resolves, 98 and 99 "
+            "are answered and ignored",
         ),
         ("severity", "`alertType`"),
         ("summary", "`monitorFriendlyName` (else `monitorURL`), state and `alertDetails`"),
