@@ -214,11 +214,6 @@ def first_key(drafts: list[Draft], context: Context) -> str:
     return drafts[0].dedup_key
 
 
-def batch_key(drafts: list[Draft], context: Context) -> str:
-    """`order_key` of a provider whose requests have any alerts in them: all lists of a sender stay in order."""
-    return drafts[0].dedup_key if len(drafts) == 1 else "batch"
-
-
 def joined_key(*parts: str) -> str:
     r"""One dedup key of several parts: readable, and no two distinct tuples of parts share one.
 

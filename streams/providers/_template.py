@@ -49,9 +49,12 @@ def _mended(body: bytes, names: Iterable[str]) -> bytes:
 def _escaped(piece: bytes) -> bytes:
     """A value and what follows it, with the value escaped if it is a text."""
     value = piece.rstrip(_TAIL)
-    if len(value) < 2 or value[:1] != b'"' or value[-1:] != b'"':
+    text = value[1:-1]
+    backslashes = len(text) - len(text.rstrip(b"\\"))
+    # A quotation mark after a backslash ends no text: what ends so was cut.
+    if len(value) < 2 or value[:1] != b'"' or value[-1:] != b'"' or backslashes % 2:
         return piece
-    return b'"' + _BARE.sub(_escape, value[1:-1]) + b'"' + piece[len(value) :]
+    return b'"' + _BARE.sub(_escape, text) + b'"' + piece[len(value) :]
 
 
 def _escape(found: re.Match[bytes]) -> bytes:

@@ -3,8 +3,8 @@
 Issue alerts, metric alerts and issue hooks of the integration platform, told apart by `Sentry-Hook-Resource`, and
 the unsigned legacy webhooks plugin. An issue alert has no end of its own: the issue hook closes it by the issue id.
 
-`Sentry-Hook-Timestamp` is when Sentry told this very change. The body has no such time: `firstSeen` is that of the issue
-for ever, and `lastSeen` that of an event, which a resolve does not change and which is counted with a delay.
+`Sentry-Hook-Timestamp` is when Sentry told this very change. The body has no such time: `firstSeen` is that of the
+issue for ever, and `lastSeen` that of an event, which a resolve does not change and which is counted with a delay.
 """
 
 import re

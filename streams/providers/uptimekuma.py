@@ -145,7 +145,8 @@ PROVIDER = Provider(
     fields=(
         (
             "dedup_key",
-            "`monitor.id`, `heartbeat.monitorID`, else `monitor.name`; of a certificate's warning its text without the days",
+            "`monitor.id`, `heartbeat.monitorID`, else `monitor.name`; of a certificate's warning its text "
+            "without the days",
         ),
         (
             "action",

@@ -125,9 +125,9 @@ PROVIDER = Provider(
     setup=(
         "In Zabbix, open Alerts, Media types, and create one of type Webhook with these parameters: event_source "
         "{EVENT.SOURCE}, eventid {EVENT.ID}, eventname {EVENT.NAME}, eventvalue {EVENT.VALUE}, eventupdate "
-        "{EVENT.UPDATE.STATUS}, eventack {EVENT.ACK.STATUS}, eventdate {EVENT.DATE}, eventtime {EVENT.TIME}, severity {EVENT.NSEVERITY}, hostname {HOST.NAME}, hostip "
-        "{HOST.IP}, triggerid {TRIGGER.ID}, triggeropdata {EVENT.OPDATA}, eventtags {EVENT.TAGSJSON}, url {$ZABBIX.URL}, "
-        "and endpoint with the integration's URL.",
+        "{EVENT.UPDATE.STATUS}, eventack {EVENT.ACK.STATUS}, eventdate {EVENT.DATE}, eventtime {EVENT.TIME}, severity "
+        "{EVENT.NSEVERITY}, hostname {HOST.NAME}, hostip {HOST.IP}, triggerid {TRIGGER.ID}, triggeropdata "
+        "{EVENT.OPDATA}, eventtags {EVENT.TAGSJSON}, url {$ZABBIX.URL}, and endpoint with the integration's URL.",
         "As script: var p = JSON.parse(value), r = new HttpRequest(), u = p.endpoint; delete p.endpoint; "
         "r.addHeader('Content-Type: application/json'); var a = r.post(u, JSON.stringify(p)); "
         "if (r.getStatus() >= 300) throw a; return 'OK';",
@@ -138,8 +138,8 @@ PROVIDER = Provider(
         ("dedup_key", "`eventid`, `event_id`, else the trigger and the host"),
         (
             "action",
-            "`eventvalue` (1 triggers, 0 resolves; else the status PROBLEM or RESOLVED), and `eventack` of an update acknowledges; other updates are "
-            "answered and ignored",
+            "`eventvalue` (1 triggers, 0 resolves; else the status PROBLEM or RESOLVED), and `eventack` of an update "
+            "acknowledges; other updates are answered and ignored",
         ),
         ("severity", "`severity`, `event_nseverity`, `event_severity`"),
         ("summary", "`eventname`, `event_name`, `alert_subject`, `trigger_name`"),
