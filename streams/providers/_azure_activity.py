@@ -7,7 +7,7 @@ outage, whose entries share a tracking id (https://learn.microsoft.com/azure/ser
 """
 
 from schemas.wire.alert import Action
-from streams.providers._contract import BadBody, NoAlert, joined_key
+from streams.providers._contract import NoAlert, joined_key
 from streams.providers._fields import Fields
 
 _OVER = {"resolved", "complete", "completed", "canceled", "cancelled"}
@@ -25,14 +25,19 @@ def action_of(entry: Fields) -> Action:
 def key_of(entry: Fields, subscription: str, resource: str) -> str:
     """The dedup key: the outage, or the resource whose health changed, else operation and resource.
 
-    The operation of an end may be another one than that of the beginning, so it is no part of the first two.
-    Raises BadBody when nothing says what the entry is about.
+    The operation of an end may be another one than that of the beginning, so it is no part of the first two. Empty
+    when nothing says what the entry is about.
     """
     operation, tracking = entry.text("operationName").lower(), entry.text("properties.trackingId")
     if tracking:
         return joined_key("azure", "service-health", tracking)
     if resource and (entry.text("properties.currentHealthStatus") or "resourcehealth" in operation):
         return joined_key("azure", "resource-health", resource)
-    if not (operation or resource):
-        raise BadBody("data.context.activityLog.operationName", "is required without resourceId")
-    return joined_key("azure", "activity", subscription, resource, operation)
+    return joined_key("azure", "activity", subscription, resource, operation) if operation or resource else ""
+
+
+def is_entry(signal: str, context: Fields) -> bool:
+    """Whether the context of an alert in the common schema is such an entry."""
+    return signal.lower() == "activity log" or bool(
+        context.text("properties.trackingId", "properties.currentHealthStatus")
+    )

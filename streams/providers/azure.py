@@ -79,18 +79,20 @@ def _common(essentials: Fields, data: Fields, details: bytes, context: Context) 
     entry, targets = data.object("alertContext"), essentials.get("alertTargetIDs")
     rule, target = essentials.text("alertRule"), _first(targets).lower()
     key = _common_key(essentials, rule, target)
-    if essentials.text("signalType").lower() == "activity log" and entry.values:
-        key = _azure_activity.key_of(entry, essentials.text("alertId").split("/providers/")[0].lower(), target)
+    if _azure_activity.is_entry(essentials.text("signalType"), entry):
+        subscription = essentials.text("alertId").lower().split("/providers/")[0].rpartition("/")[2]
+        key = _azure_activity.key_of(entry, subscription, target) or key
         action = _azure_activity.action_of(entry) if action is Action.TRIGGER else action
     fired, resolved = epoch_ms(essentials.get("firedDateTime")), epoch_ms(essentials.get("resolvedDateTime"))
     at = epoch_ms(entry.get("eventTimestamp")) or (resolved if action is Action.RESOLVE else fired)
-    title = rule or entry.text("AlertData.BudgetName") or entry.text("properties.title") or "Azure Monitor alert"
+    budget = entry.text("AlertData.BudgetName")
+    title = rule or budget or entry.text("properties.title") or "Azure Monitor alert"
     return make_draft(
         dedup_key=key,
         action=action,
         severity=_severity(essentials.text("severity"), context),
         summary=_titled(title, essentials.text("description") or entry.text("properties.title")),
-        source=_first(essentials.get("configurationItems")) or _name(_first(targets)) or title,
+        source=budget or _first(essentials.get("configurationItems")) or _name(_first(targets)) or title,
         component=essentials.text("monitoringService"),
         class_=essentials.text("signalType"),
         labels=labels_of(data.get("customProperties")),
@@ -155,9 +157,12 @@ def _log(alert: Fields, details: bytes, context: Context) -> Draft:
 def _activity(entry: Fields, details: bytes, context: Context) -> Draft:
     operation, resource = entry.text("operationName"), entry.text("resourceId").lower()
     at, action = epoch_ms(entry.get("eventTimestamp")), _azure_activity.action_of(entry)
+    key = _azure_activity.key_of(entry, entry.text("subscriptionId").lower(), resource)
+    if not key:
+        raise BadBody("data.context.activityLog.operationName", "is required without resourceId")
     title = entry.text("properties.title") or operation or _name(resource) or entry.text("properties.trackingId")
     return make_draft(
-        dedup_key=_azure_activity.key_of(entry, entry.text("subscriptionId").lower(), resource),
+        dedup_key=key,
         action=action,
         severity=context.severity(entry.text("level")),
         summary=_titled(title, entry.text("status")),

@@ -62,7 +62,8 @@ def _workflow(fields: Fields, details: bytes, context: Context) -> Draft:
         links=link(fields.text("issueUrl"), "New Relic"),
         starts_at=epoch_ms(fields.get("createdAt")),
         ends_at=epoch_ms(fields.get("updatedAt")),
-        sent_at=epoch_ms(fields.get("closedAt")) or epoch_ms(fields.get("updatedAt")),
+        sent_at=(epoch_ms(fields.get("closedAt")) if action is Action.RESOLVE else 0)
+        or epoch_ms(fields.get("updatedAt")),
     )
 
 
