@@ -82,7 +82,7 @@ The command prints the URL with its key. In the tool:
 {_stored(provider) if entry["test_request"].startswith("curl") else ""}
 ## What becomes what
 
-The first that is there counts. What is not named here is kept in the alert's details.
+The first that is there counts. What is not named here is kept in the alert's details.{_order(provider)}
 
 | Alert | {provider.title} |
 |---|---|
@@ -97,6 +97,12 @@ Severity: {_escaped(provider.severity_note)}
 Ask `stormweir integrations show <key>` for the URL, send the request above, and read its answer:
 [my alerts do not arrive](../not-arriving.md), [every error](../errors.md).
 """
+
+
+def _order(provider: Provider[Any]) -> str:
+    """What the times are for that nobody is shown, where the provider has one of them."""
+    named = [f"`{ours}`" for ours, _ in provider.fields if ours in {"sent_at", "began_at"}]
+    return f"\nEvents of one alert are put in order by {' and '.join(named)}, the tool's own clock." if named else ""
 
 
 def _stored(provider: Provider[Any]) -> str:

@@ -130,6 +130,7 @@ PROVIDER = Provider(
         ("links", "`deepLink`"),
         ("starts_at", "`eventTime`"),
         ("ends_at", "`eventTime` of an end"),
+        ("sent_at", "`eventTime`"),
     ),
     severity_note="The end of the event's type: CRITICAL and UPGRADED are critical, WARNING and DOWNGRADED are "
     "warning; else ERROR is critical, WARN is warning and INFO is info.",

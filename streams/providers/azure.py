@@ -255,6 +255,11 @@ PROVIDER = Provider(
         ("links", "`essentials.investigationLink`; older: `portalLink`, `LinkToSearchResults`"),
         ("starts_at", "`essentials.firedDateTime`; older: `timestamp`, `SearchIntervalEndtimeUtc`, `eventTimestamp`"),
         ("ends_at", "`essentials.resolvedDateTime`; older: `timestamp` of an end"),
+        (
+            "sent_at",
+            "`eventTimestamp`, `essentials.firedDateTime` or, of an end, `essentials.resolvedDateTime`; older: "
+            "`timestamp`",
+        ),
     ),
     severity_note="Sev0 is critical, Sev1 error, Sev2 warning, Sev3 and Sev4 info; without one the integration's "
     "default.",

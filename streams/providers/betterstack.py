@@ -83,6 +83,7 @@ PROVIDER = Provider(
         ("links", "`url`, `screenshot_url`"),
         ("starts_at", "`started_at`"),
         ("ends_at", "`resolved_at`"),
+        ("began_at", "`started_at`"),
     ),
     severity_note="Better Stack sends none: every incident is critical. A rule may lower it.",
     key_scope="installation",

@@ -100,6 +100,7 @@ PROVIDER = Provider(
         ("links", "`commit_status.url`"),
         ("starts_at", "`commit_status.created_on`"),
         ("ends_at", "`commit_status.updated_on`"),
+        ("sent_at", "`commit_status.updated_on`"),
     ),
     severity_note="Failed builds are error.",
     key_scope="global",

@@ -213,6 +213,7 @@ PROVIDER = Provider(
         ("links", "`data.url`, `data.link`"),
         ("starts_at", "`time`"),
         ("ends_at", "`time` of an end"),
+        ("sent_at", "`time`"),
     ),
     severity_note="data.severity, data.priority, severitytext, then priority, in the words everyone knows; then the "
     "number: 21 to 24 critical, 17 to 20 error, 13 to 16 warning, 1 to 12 info; else the integration's default.",

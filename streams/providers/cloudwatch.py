@@ -206,6 +206,7 @@ PROVIDER = Provider(
         ("labels", "`Trigger.Dimensions`, region, account; of other messages `TopicArn` as `topic`"),
         ("starts_at", "`StateChangeTime`, `Timestamp`"),
         ("ends_at", "`StateChangeTime` of an end"),
+        ("sent_at", "`StateChangeTime`, `detail.state.timestamp`"),
     ),
     severity_note="ALARM is critical, INSUFFICIENT_DATA is warning; other messages get the integration's default.",
     key_scope="global",

@@ -146,6 +146,7 @@ PROVIDER = Provider(
         ("links", "`link`, `url`"),
         ("starts_at", "`date`"),
         ("ends_at", "`last_updated`"),
+        ("sent_at", "`last_updated`, `date`"),
     ),
     severity_note="alert_priority, priority or the title's, P1 to P5; else alert_type: error is critical, warning "
     "is warning, info and success are info; else a Warn transition is warning, all others the integration's default.",

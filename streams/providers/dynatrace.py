@@ -133,6 +133,7 @@ PROVIDER = Provider(
         ("links", "`ProblemURL`"),
         ("starts_at", "`startTime`"),
         ("ends_at", "`endTime`"),
+        ("began_at", "`startTime`"),
     ),
     severity_note="AVAILABILITY and MONITORING_UNAVAILABLE are critical, ERROR is error, PERFORMANCE and RESOURCE "
     "are warning, CUSTOM is info.",

@@ -215,6 +215,8 @@ PROVIDER = Provider(
         ("links", "`context.alertDetailsUrl`, `context.link`, `rule.url`; `kibana.alert.url`"),
         ("starts_at", "`context.timestamp`, `date`; `execution_time`; `kibana.alert.start`, `@timestamp`"),
         ("ends_at", "`date`; `execution_time`; `kibana.alert.end`"),
+        ("sent_at", "`date`; `execution_time`"),
+        ("began_at", "`kibana.alert.start`"),
     ),
     severity_note="The field severity, the tag severity:<word>, Watcher's metadata.severity or kibana.alert.severity "
     "in the words everyone knows; without one the integration's default.",

@@ -109,6 +109,7 @@ PROVIDER = Provider(
         ("links", "`incident.url`"),
         ("starts_at", "`incident.started_at`"),
         ("ends_at", "`incident.ended_at`"),
+        ("sent_at", "`incident.started_at` or, of an end, `incident.ended_at`"),
     ),
     severity_note="Critical, Error and Warning as they are; without one the policy's label severity, then the "
     "integration's default.",

@@ -230,6 +230,7 @@ PROVIDER = Provider(
         ("links", "`html_url`"),
         ("starts_at", "`run_started_at`, `created_at`"),
         ("ends_at", "`updated_at`; `fixed_at`, `dismissed_at`, `resolved_at`"),
+        ("sent_at", "`updated_at`"),
     ),
     severity_note="Broken builds are error, leaked secrets critical. Vulnerabilities: critical, high is error, "
     "medium is warning, low is info; code scanning without a security severity: error, warning, note is info.",

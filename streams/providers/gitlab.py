@@ -223,6 +223,8 @@ PROVIDER = Provider(
         ("links", "`object_attributes.url`, the job's page"),
         ("starts_at", "`created_at`, `build_started_at`, `started_at`, `start_time`"),
         ("ends_at", "`finished_at`, `build_finished_at`, `ended_at`, `end_time`"),
+        ("sent_at", "`finished_at`, `build_finished_at`"),
+        ("began_at", "of alerts `started_at`, `start_time`"),
     ),
     severity_note="Failed pipelines and jobs are error, jobs that may fail warning. Alerts: critical, high is error, "
     "medium and unknown are warning, low is info.",

@@ -170,6 +170,7 @@ PROVIDER = Provider(
         ("links", "`generatorURL`, `dashboardURL`, `panelURL`; legacy: `ruleUrl`"),
         ("starts_at", "`startsAt`"),
         ("ends_at", "`endsAt` of a resolved alert"),
+        ("began_at", "`startsAt`"),
     ),
     severity_note="The label severity (legacy: the tag severity) in the words everyone knows; without it the "
     "integration's default.",

@@ -115,6 +115,7 @@ PROVIDER = Provider(
         ("labels", "`host_address` as `address`"),
         ("starts_at", "`timestamp`"),
         ("ends_at", "`timestamp` of an end"),
+        ("sent_at", "`timestamp`"),
     ),
     severity_note="CRITICAL and DOWN are critical, UNREACHABLE error, WARNING and UNKNOWN are warning, OK and UP info.",
     key_scope="installation",

@@ -144,6 +144,7 @@ PROVIDER = Provider(
         ("links", "`issueUrl`; legacy: `incident_url`, `runbook_url`"),
         ("starts_at", "`createdAt`; legacy: `timestamp`"),
         ("ends_at", "`updatedAt`; legacy: `timestamp` of an end"),
+        ("sent_at", "`closedAt` of an end, `updatedAt`; legacy: `timestamp`"),
     ),
     severity_note="CRITICAL is critical, HIGH and MEDIUM are warning, LOW is info, as in New Relic's own templates; "
     "severity of the legacy shape in the words everyone knows.",

@@ -90,6 +90,7 @@ PROVIDER = Provider(
         ("links", "`check_params.full_url`, `check_params.url`"),
         ("starts_at", "`state_changed_timestamp`, `state_changed_utc_time`"),
         ("ends_at", "the same, of an end"),
+        ("sent_at", "`state_changed_timestamp`, `state_changed_utc_time`"),
     ),
     severity_note="Importance HIGH is critical, LOW is warning; without one the integration's default.",
     key_scope="installation",

@@ -153,6 +153,7 @@ PROVIDER = Provider(
         ("links", "`generatorURL`"),
         ("starts_at", "`startsAt`"),
         ("ends_at", "`endsAt` of a resolved alert"),
+        ("began_at", "`startsAt`"),
     ),
     severity_note="The label severity in the words everyone knows; without it the integration's default.",
     key_scope="global",

@@ -174,6 +174,7 @@ PROVIDER = Provider(
         ("links", "`web_url`, `url`, `permalink`"),
         ("starts_at", "`firstSeen`, `datetime`, `received`; `date_started`"),
         ("ends_at", "`lastSeen`; `date_closed`"),
+        ("sent_at", "the header `Sentry-Hook-Timestamp`"),
     ),
     severity_note="The level: fatal is critical, error, warning, info and debug are what they say; a metric alert's "
     "is its action, critical or warning.",

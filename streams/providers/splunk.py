@@ -118,6 +118,7 @@ PROVIDER = Provider(
         ("links", "`detectorUrl`, `runbookUrl`"),
         ("starts_at", "`timestamp`"),
         ("ends_at", "`timestamp` of an end"),
+        ("sent_at", "`timestamp`"),
     ),
     severity_note="Critical is critical, Major is error, Minor and Warning are warning, Info is info.",
     key_scope="installation",

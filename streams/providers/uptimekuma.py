@@ -161,6 +161,7 @@ PROVIDER = Provider(
         ("links", "`monitor.url`"),
         ("starts_at", "`heartbeat.time`"),
         ("ends_at", "`heartbeat.time` of an end"),
+        ("sent_at", "`heartbeat.time`"),
     ),
     severity_note="Down is critical, an expiring certificate or domain is warning.",
     key_scope="installation",

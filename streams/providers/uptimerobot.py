@@ -117,6 +117,7 @@ PROVIDER = Provider(
         ("links", "`monitorURL`"),
         ("starts_at", "`alertDateTime`"),
         ("ends_at", "`alertDateTime` of an end"),
+        ("sent_at", "`alertDateTime`"),
     ),
     severity_note="Down is critical, the expiry of a certificate or domain is warning.",
     key_scope="installation",

@@ -147,6 +147,7 @@ PROVIDER = Provider(
         ("class", "Discovery, Autoregistration or Internal event"),
         ("labels", "`eventtags`, `event_tags`, as JSON or as text"),
         ("links", "`url` with `triggerid` and `eventid`"),
+        ("began_at", "`eventdate` and `eventtime`"),
     ),
     severity_note="Disaster is critical, High error, Average and Warning are warning, the others info.",
     key_scope="installation",
