@@ -86,6 +86,8 @@ def _alarm_in(body: Fields) -> Fields | None:
         return body
     if not body.text("detail.alarmName"):
         return None
+    if body.text("detail.operation"):
+        raise NoAlert("ignored")  # the alarm was made, changed or deleted
     arns = body.get("resources")
     metrics = body.objects("detail.configuration.metrics")
     return Fields(

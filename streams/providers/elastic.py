@@ -26,6 +26,7 @@ from streams.providers._contract import (
 )
 from streams.providers._fields import Fields, as_object, labels_of, link, nested_json, read_json
 from streams.providers._json import encode
+from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 
 _RECOVERED = {"recovered", "resolved", "closed", "ok"}
@@ -33,12 +34,17 @@ _RECOVERED = {"recovered", "resolved", "closed", "ok"}
 _UNGROUPED = {"query matched", "*"}
 #: The lists of a summary, and what their alerts do.
 _SUMMARY = (("new", Action.TRIGGER), ("ongoing", Action.TRIGGER), ("recovered", Action.RESOLVE))
+#: The names of the bodies in `setup`, for texts in three braces, which mustache does not escape.
+_NAMES = (
+    *("rule", "alert", "context", "id", "name", "tags", "actionGroup", "reason", "message", "title", "date"),
+    *("watch_id", "status", "metadata", "severity"),
+)
 #: What a document of a security alert has one of.
 _DOCUMENT = ("kibana.alert.rule.uuid", "kibana.alert.uuid", "kibana.alert.instance.id", "kibana.alert.rule.name")
 
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
-    value, details = read_json(body)
+    value, details = read_template(read_json, body, _NAMES)
     value = _plain(value)
     if isinstance(value, list):
         return _documents(value, None, context)

@@ -21,6 +21,7 @@ from streams.providers._contract import (
     make_draft,
 )
 from streams.providers._fields import Fields, as_object, labels_of, link, read, read_json, text
+from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 
 _STATES = {
@@ -31,9 +32,27 @@ _STATES = {
 }
 _LEGACY_STATES = {"open": Action.TRIGGER, "acknowledged": Action.ACKNOWLEDGE, "closed": Action.RESOLVE}
 
+#: Of both shapes; a template that writes {{title}} instead of {{json title}} does not escape it.
+_NAMES = (
+    *(
+        "id",
+        "issueId",
+        "issueUrl",
+        "title",
+        "priority",
+        "state",
+        "impactedEntities",
+        "createdAt",
+        "updatedAt",
+        "closedAt",
+    ),
+    *("alertPolicyNames", "alertConditionNames", "account_id", "incident_id", "current_state", "condition_name"),
+    *("details", "severity", "policy_name", "timestamp", "incident_url", "runbook_url", "targets"),
+)
+
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
-    fields, details = read(body, context)
+    fields, details = read_template(lambda text: read(text, context), body, _NAMES)
     nested = fields.get("alert")
     if isinstance(nested, str):
         value, details = read_json(nested.encode())

@@ -23,6 +23,7 @@ from streams.providers._contract import (
 )
 from streams.providers._fields import Fields, labels_of, link, nested_json, read, text
 from streams.providers._json import encode
+from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 
 #: Zabbix's own numbers; its words (Average, High, Disaster) are known to everyone.
@@ -39,12 +40,17 @@ _WORDS = {"not classified": Severity.INFO}
 _STATUSES = {"PROBLEM": "1", "RESOLVED": "0", "OK": "0"}
 _TRIGGER_ONLY = {"1": "Discovery", "2": "Autoregistration", "3": "Internal event"}
 _TAGS = ("eventtags", "event_tags", "eventtagsjson", "event_tags_json")
+#: The parameters in `setup`, for a media type whose script does not escape them.
+_NAMES = (
+    *("event_source", "eventid", "eventname", "eventvalue", "eventupdate", "eventack", "eventdate", "eventtime"),
+    *("severity", "hostname", "hostip", "triggerid", "triggeropdata", "eventtags", "url"),
+)
 #: Parameters of the media type that are keys of the receiver.
 _SECRETS = ("token", "api_token")
 
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
-    fields, details = read(body, context)
+    fields, details = read_template(lambda text: read(text, context), body, _NAMES)
     if any(name in fields.values for name in _SECRETS):
         details = encode({name: value for name, value in fields.values.items() if name not in _SECRETS})
     # Without its event a problem is known by its trigger, or by host and name, which recovery repeats.

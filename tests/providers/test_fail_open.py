@@ -200,6 +200,9 @@ BROKEN = {
         '"/var"',
     ),
     "nagios": (b'{"host_name":"db-2","state":"DOWN","output":"said "no route", twice"}', '"no route", twice'),
+    "newrelic": (b'{"id":"1","state":"CREATED","title":"Apdex of "search" is low","priority":"HIGH"}', '"search"'),
+    "zabbix": (b'{"eventid":"1","eventvalue":"1","eventname":"Free space on "C:" is low"}', '"C:"'),
+    "elastic": (b'{"rule":{"id":"r","name":"CPU"},"alert":{"id":"a"},"context":{"reason":"95% on "web""}}', '"web"'),
     "uptimerobot": (b'{"monitorID":"1","alertType":"1","alertDetails":"said "502" once"}', '"502"'),
 }
 

@@ -160,6 +160,13 @@ def test_cloudwatch_and_eventbridge_speak_of_one_alarm() -> None:
     assert second.sent_at == 1_793_952_900_000
 
 
+def test_a_changed_definition_of_an_alarm_is_no_change_of_its_state() -> None:
+    """EventBridge tells both with the alarm's state, and only one of them is an alert."""
+    body = eventbridge("ALARM", **{"detail-type": "CloudWatch Alarm Configuration Change"})
+    body["detail"]["operation"] = "update"
+    assert silence("cloudwatch", json.dumps(body).encode()) == "ignored"
+
+
 def test_other_events_of_eventbridge_are_known_by_what_they_are_about() -> None:
     """Their text has ids and times, so it is no key; an event of AWS Health ends by its status."""
     base = {"detail-type": "EC2 Instance State-change Notification", "source": "aws.ec2", "resources": ["arn:i-1"]}
