@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from schemas.control.record import DEFAULT_RATE_LIMIT, DEFAULT_TENANT, Name, RateLimit, Record, SeverityName
+from schemas.control.record import DEFAULT_TENANT, Name, RateLimit, Record, SeverityName
 
 SignaturePolicy = Literal["required", "if_secret_set", "off"]
 
@@ -49,7 +49,8 @@ class Integration(Record):
     """A sender. `id` is its key: 32 hex characters, in the URL, the Token header or `routing_key`.
 
     `signature` says when a request must be signed; None is the default of the route it comes in by.
-    `rate_limit` counts requests a minute. `topic_arns` are the SNS topics it may be subscribed to; empty: any.
+    `rate_limit` counts requests a minute; None is the default of its type. `topic_arns` are the SNS topics it may be
+    subscribed to; empty: any.
     """
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
@@ -60,7 +61,7 @@ class Integration(Record):
     enabled: bool = True
     signature: SignaturePolicy | None = None
     signature_secret: str | None = Field(default=None, min_length=6, repr=False)
-    rate_limit: RateLimit = DEFAULT_RATE_LIMIT
+    rate_limit: RateLimit | None = None
     topic_arns: tuple[str, ...] = Field(default=(), max_length=50)
     mapping: FieldMapping = FieldMapping()
 

@@ -19,9 +19,14 @@ _EVENT_ID = bytes(range(16))
 _JSON_PART = re.compile(r'(\{".*\})', re.DOTALL)
 _MARKUP = re.compile(r"([\\`*<>$|])")
 _STORED = """
-202 says that it is stored. If it has a time in it and is sent again within an hour after its incident was resolved,
-it is older than that, and opens nothing.
+202 says that it is stored.
 """
+_ORDERED = """
+202 says that it is stored. It has the time at which it was sent in it: sent again after a resolve with a later time, it
+is older than that, and opens nothing.
+"""
+#: Who shares an alert with whom, by Provider.key_scope.
+_SCOPES = {"global": "for all integrations of a service", "installation": "for each integration"}
 #: What is no header among `Example.headers`, as its line is called.
 _PARTS = {QUERY: "query", PATH: "path"}
 
@@ -44,6 +49,9 @@ def page(provider: Provider[Any], base_url: str) -> str:
     rows += [("or", f"`{address.replace(' with ', '` with `')}`") for address in entry["addresses"]]
     rows += [
         ("Signature", _escaped(catalogue.signature_text(provider.signature))),
+        ("Rate limit", f"`{provider.rate_limit}` where the integration sets none"),
+        ("Sends again", _escaped(catalogue.sends_again(provider))),
+        ("One alert", f"{_SCOPES[provider.key_scope]}: {_escaped(provider.key_reason)}"),
         ("With an API key", f"`{entry['tenant_webhook_url']}` with {_api_key_headers(provider)}"),
     ]
     steps = "\n".join(f"{number}. {_step(step)}" for number, step in enumerate(provider.setup, 1))
@@ -71,10 +79,10 @@ The command prints the URL with its key. In the tool:
 ```
 {entry["test_request"]}
 ```
-{_STORED if entry["test_request"].startswith("curl") else ""}
+{_stored(provider) if entry["test_request"].startswith("curl") else ""}
 ## What becomes what
 
-The first that is there counts. What is not named here is kept in the alert's details.
+The first that is there counts. What is not named here is kept in the alert's details.{_order(provider)}
 
 | Alert | {provider.title} |
 |---|---|
@@ -91,17 +99,34 @@ Ask `stormweir integrations show <key>` for the URL, send the request above, and
 """
 
 
+def _order(provider: Provider[Any]) -> str:
+    """What the times are for that nobody is shown, where the provider has one of them."""
+    named = [f"`{ours}`" for ours, _ in provider.fields if ours in {"sent_at", "began_at"}]
+    return f"\nEvents of one alert are put in order by {' and '.join(named)}, the tool's own clock." if named else ""
+
+
+def _stored(provider: Provider[Any]) -> str:
+    """What the answer to the test request says, which is the provider's first example."""
+    return _ORDERED if any("sent_at" in outcome for outcome in _outcome(provider, provider.examples[0])) else _STORED
+
+
 def _api_key_headers(provider: Provider[Any]) -> str:
     signed = " and `X-Webhook-Signature`" if provider.can_sign else "; it cannot sign, so no signature is asked for"
     return f"`X-API-Key`{signed}"
 
 
 def _table(providers: Iterable[Provider[Any]]) -> str:
+    listed = sorted(providers, key=lambda provider: provider.title.lower())
     general = _escaped(catalogue.signature_text(None))
     rows = "\n".join(
         f"| [{provider.title}]({provider.slug}.md) | `{provider.slug}` | {', '.join(provider.methods)} "
         f"| {'in general' if provider.signature is None else _escaped(catalogue.signature_text(provider.signature))} |"
-        for provider in sorted(providers, key=lambda provider: provider.title.lower())
+        for provider in listed
+    )
+    keys = "\n".join(
+        f"| [{provider.title}]({provider.slug}.md) | {_SCOPES[provider.key_scope]} | {_escaped(provider.key_reason)} "
+        f"| {' and '.join(map(str, provider.retries)) or 'never'} | `{provider.rate_limit}` |"
+        for provider in listed
     )
     return f"""\
 <!-- Written by `stormweir catalog --docs docs/providers`: change streams/cli/_pages.py instead. -->
@@ -118,6 +143,18 @@ A signature is asked for when the integration has a secret. In general it goes i
 | Tool | Type | Methods | Signature |
 |---|---|---|---|
 {rows}
+
+## Keys and limits
+
+An alert is known by its dedup key. Two integrations of one service that send the same key mean one alert where the key
+is the same thing everywhere, and two alerts where the tool's ids count inside one installation only.
+
+A tool that does not send again what was answered 429 would lose alerts by a rate limit, so its integrations have none
+unless they set one; 503 means that Kafka was away.
+
+| Tool | One alert | Because | Sends again after | Default rate limit |
+|---|---|---|---|---|
+{keys}
 """
 
 
@@ -170,7 +207,7 @@ def _plain(outcome: Any) -> dict[str, Any]:
         value = getattr(outcome, name)
         if name == "details" or not value:
             continue
-        if name in {"starts_at", "ends_at", "at"}:
+        if name in {"starts_at", "ends_at", "sent_at", "began_at", "at"}:
             value = datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         elif name in {"action", "severity"}:
             value = value.name.lower()

@@ -241,6 +241,7 @@ def _options(
 
 def _row(integration: Integration) -> dict[str, object]:
     from schemas.control import masked_key
+    from streams.control import catalogue
 
     return {
         "key": masked_key(integration.id),
@@ -249,7 +250,7 @@ def _row(integration: Integration) -> dict[str, object]:
         "tenant": integration.tenant,
         "service": integration.service,
         "enabled": integration.enabled,
-        "rate_limit": integration.rate_limit,
+        "rate_limit": catalogue.rate_limit(integration),
         "signed": integration.signature_secret is not None,
     }
 
@@ -281,6 +282,7 @@ def _show(integration: Integration, *, json: bool, secret: bool = False) -> None
     print(f"{'webhook url':<17}{setup.webhook_url}")
     for header in setup.headers:
         print(f"{'header':<17}{header}")
+    print(f"{'sends again':<17}{setup.sends_again}")
     print("\nSet-up:", *(f"  {number}. {step}" for number, step in enumerate(setup.steps, 1)), sep="\n")
     if catalogue.could_sign(integration):
         update = f"stormweir integrations update {integration.id[:8]} --generate-secret"

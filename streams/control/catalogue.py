@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from schemas.control import Integration
+from schemas.control import DEFAULT_RATE_LIMIT, Integration, RateLimit
 from streams.policy.signature import (
     GENERAL,
     FirstSent,
@@ -29,13 +29,17 @@ _JSON = "application/json"
 
 
 class Setup(NamedTuple):
-    """How a sender is connected. `headers` are what it sends besides the URL, `addresses` other ways in."""
+    """How a sender is connected. `headers` are what it sends besides the URL, `addresses` other ways in.
+
+    `sends_again` says after which refusals the tool tries again, and so what the default rate limit is.
+    """
 
     webhook_url: str
     methods: tuple[str, ...]
     headers: tuple[str, ...]
     addresses: tuple[str, ...]
     steps: tuple[str, ...]
+    sends_again: str
     test_request: str
 
 
@@ -52,6 +56,14 @@ def setup(integration: Integration, base_url: str) -> Setup:
     provider, secret = PROVIDERS[integration.type], integration.signature_secret
     headers = () if secret is None else _signature_headers(provider)
     return _setup(provider, base_url, integration.id, secret)._replace(headers=headers)
+
+
+def rate_limit(integration: Integration) -> RateLimit:
+    """Requests a minute that an integration may send: its own limit, else its type's."""
+    if integration.rate_limit is not None:
+        return integration.rate_limit
+    provider = find(integration.type)
+    return DEFAULT_RATE_LIMIT if provider is None else provider.rate_limit
 
 
 def could_sign(integration: Integration) -> bool:
@@ -74,6 +86,8 @@ def entry(provider: Provider[Any], base_url: str) -> dict[str, Any]:
         **_setup(provider, base_url, KEY, None)._asdict(),
         "tenant_webhook_url": f"{base_url}/v1/webhooks/<tenant>/{provider.slug}",
         "severity": provider.severity_note,
+        "keys": provider.key_scope,
+        "rate_limit": provider.rate_limit,
         "fields": {ours: theirs.replace("`", "") for ours, theirs in provider.fields},
     }
 
@@ -100,6 +114,16 @@ def request(
     if secret is not None:
         headers |= sign(provider.signature or GENERAL, secret, example.body, now)
     return Request(url, headers, example.body)
+
+
+def sends_again(provider: Provider[Any]) -> str:
+    """Whether the tool sends again what was refused for now, in a sentence without a full stop.
+
+    >>> sends_again(PROVIDERS["github"])[:36]
+    'not after 429, not after 503: GitHub'
+    """
+    told = (f"{'' if status in provider.retries else 'not '}after {status}" for status in (429, 503))
+    return f"{', '.join(told)}: {provider.retries_note}"
 
 
 def signature_text(scheme: Signature | None) -> str:
@@ -130,6 +154,7 @@ def _setup(provider: Provider[Any], base_url: str, key: str, secret: str | None)
         tuple(f"{text} (if a secret is set)" for text in _signature_headers(provider)),
         tuple(f"{base_url}{path} with {header}{key}" for path, header in provider.addresses),
         provider.setup,
+        sends_again(provider),
         _test_request(provider, base_url, key, secret),
     )
 

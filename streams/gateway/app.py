@@ -28,7 +28,7 @@ from streams.gateway.rejections import Rejections
 from streams.gateway.replays import Replays
 from streams.gateway.routes import CATALOGUE, Request, Route, Routes, trimmed
 from streams.gateway.rsgi import Exchange, Scope
-from streams.gateway.senders import Sender
+from streams.gateway.senders import Sender, rate_limit
 from streams.gateway.sns import Sns
 from streams.gateway.verdicts import Verdicts, preference
 from streams.policy.signature import SignedMessage
@@ -210,4 +210,5 @@ def _invited(request: Request, sender: Sender) -> Answer:
     origin = request.header("webhook-request-origin")
     if origin is None:
         return answers.bad_body("WebHook-Request-Origin", "is required")
-    return answers.allowed_origin(origin, "*" if sender.rate_limit == "unlimited" else str(sender.rate_limit))
+    rate = rate_limit(sender)
+    return answers.allowed_origin(origin, "*" if rate == "unlimited" else str(rate))

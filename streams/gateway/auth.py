@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import msgspec
 
 from schemas.control import Integration
-from streams.control.catalogue import could_sign
+from streams.control.catalogue import could_sign, rate_limit
 from streams.control.state import Control
 from streams.gateway.answers import MISSING_SECRET, NO_SCOPE, UNAUTHORIZED, UNVERIFIED, Refusal
 from streams.gateway.senders import ApiSender
@@ -73,7 +73,7 @@ class Directory:
             mapping=found.mapping,
             signature=found.signature,
             signature_secret=found.signature_secret,
-            rate_limit=found.rate_limit,
+            rate_limit=rate_limit(found),
         )
 
     def has_service(self, tenant: str, service_id: str) -> bool:

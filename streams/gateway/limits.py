@@ -7,7 +7,7 @@ full again (the generic cell rate algorithm, https://en.wikipedia.org/wiki/Gener
 from math import ceil
 
 from schemas.control import Tenant
-from streams.gateway.senders import Sender
+from streams.gateway.senders import Sender, rate_limit
 
 #: Keys of buckets, and the requests a minute that each has.
 Claims = tuple[tuple[str, int], ...]
@@ -49,7 +49,7 @@ class Buckets:
 
 def claims_of(sender: Sender, tenant: Tenant | None) -> Claims:
     """What limits a sender: its own rate, and its tenant's over all of its senders; nothing where all is unlimited."""
-    rate = sender.rate_limit
+    rate = rate_limit(sender)
     if tenant is None or tenant.rate_limit == "unlimited":
         return () if rate == "unlimited" else ((sender.id, rate),)
     quota = (f"tenant/{tenant.id}", tenant.rate_limit)

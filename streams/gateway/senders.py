@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from schemas.control import DEFAULT_RATE_LIMIT, ApiKey, FieldMapping, Integration, RateLimit, SignaturePolicy
+from streams.control import catalogue
 
 NO_MAPPING = FieldMapping()
 
@@ -28,3 +29,8 @@ class ApiSender(NamedTuple):
 
 #: For whom an accepted request counts; `id` is what its record names as integration.
 Sender = Integration | ApiSender
+
+
+def rate_limit(sender: Sender) -> RateLimit:
+    """Requests a minute that a sender may send."""
+    return catalogue.rate_limit(sender) if isinstance(sender, Integration) else sender.rate_limit

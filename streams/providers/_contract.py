@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from schemas.control import FieldMapping
+from schemas.control import DEFAULT_RATE_LIMIT, FieldMapping, RateLimit
 from schemas.fingerprint import digest
 from schemas.text import LENIENT
 from schemas.wire.alert import Action, RawEvent, Severity
@@ -39,6 +39,8 @@ class BadBody(ValueError):  # noqa: N818 - it is the body that is bad
 Silence = Literal["test", "ignored", "handshake", "change"]
 #: See Provider.key_scope.
 KeyScope = Literal["global", "installation"]
+#: See Provider.retries.
+Retried = Literal[429, 503]
 
 
 class Change(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -163,8 +165,9 @@ class Provider(Generic[T]):
     `setup` is what to click in the tool, step by step; `fields` which of an alert's fields come from which of the
     vendor's (Markdown, the first that is there counts); `severity_note` how its severities become ours.
     `key_scope` says whether one dedup key from two integrations of a service means one alert ("global"), or whether
-    the vendor's ids count inside one installation only ("installation"). `retries_refused` says whether the tool
-    sends again what was answered 429 or 503.
+    the vendor's ids count inside one installation only ("installation"); `key_reason` says why, in a sentence without
+    a full stop. `retries` are those of 429 and 503 after which the tool sends a request again for at least the minute
+    that Retry-After may name; `retries_note` says what it does, and where that is from.
     """
 
     slug: str
@@ -182,9 +185,16 @@ class Provider(Generic[T]):
     setup: tuple[str, ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
     severity_note: str = ""
-    key_scope: KeyScope = "global"
-    retries_refused: bool = True
+    key_scope: KeyScope
+    key_reason: str
+    retries: tuple[Retried, ...]
+    retries_note: str
     examples: tuple[Example, ...] = ()
+
+    @property
+    def rate_limit(self) -> RateLimit:
+        """The limit of an integration that sets none: what a tool does not send again is never refused with 429."""
+        return DEFAULT_RATE_LIMIT if 429 in self.retries else "unlimited"
 
     def drafts(self, raw: RawEvent, mapping: FieldMapping) -> list[Draft]:
         """The alerts inside an accepted request, in the body's order. Raises BadBody, nothing else."""
@@ -203,11 +213,6 @@ def as_decoded(drafts: list[Draft], context: Context) -> list[Draft]:
 def first_key(drafts: list[Draft], context: Context) -> str:
     """`order_key` of a provider whose `decode` gives one draft."""
     return drafts[0].dedup_key
-
-
-def batch_key(drafts: list[Draft], context: Context) -> str:
-    """`order_key` of a provider whose requests have any alerts in them: all lists of a sender stay in order."""
-    return drafts[0].dedup_key if len(drafts) == 1 else "batch"
 
 
 def joined_key(*parts: str) -> str:

@@ -77,7 +77,8 @@ class Fields:
 
 
 def labels_of(tags: object) -> dict[str, str]:
-    """Labels of tags in any of their forms: `a:1,b` or a list of `a:1`, `a=1`, `["a", "1"]`; or an object.
+    """Labels of tags in any of their forms: `a:1,b`; a list of `a:1`, `a=1`, `["a", "1"]`, `{"tag": "a", "value": "1"}`
+    (or `key`, or `name`); or an object.
 
     A tag without a value is `true`.
     """
@@ -87,6 +88,8 @@ def labels_of(tags: object) -> dict[str, str]:
     for tag in tags.split(",") if isinstance(tags, str) else tags if isinstance(tags, list) else ():
         if isinstance(tag, list) and len(tag) == 2:
             name, value = text(tag[0]), text(tag[1])
+        elif isinstance(tag, dict):
+            name, value = Fields(tag).text("tag", "key", "name"), Fields(tag).text("value") or "true"
         else:
             name, sign, value = (found := text(tag)).partition("=" if ":" not in found else ":")
             value = value.strip() if sign else "true"

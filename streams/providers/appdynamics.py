@@ -2,17 +2,34 @@
 
 The action follows from the event's type; the event's own severity falls to INFO when a violation ends. Ids are
 new on every event, so the key is application, health rule and affected entity. One request may carry a list.
+`eventTime` is when the controller raised this very event, so it orders events.
 """
 
 import re
 
 from schemas.wire.alert import Action, Severity
-from streams.providers._contract import BadBody, Context, Draft, Example, Provider, as_decoded, joined_key, make_draft
+from streams.providers._contract import (
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    NoAlert,
+    Provider,
+    as_decoded,
+    joined_key,
+    make_draft,
+)
 from streams.providers._fields import Fields, as_object, link, read_json
 from streams.providers._json import encode
+from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 
 _RESOLVED = re.compile(r"POLICY_(?:CLOSE|CANCELED)(?:_\w+)?")
+#: The names of the payload in `setup`, whose texts the controller does not escape.
+_NAMES = (
+    *("event", "eventType", "summaryMessage", "displayName", "severity", "application", "tier", "node", "healthRule"),
+    *("name", "deepLink", "eventTime", "eventMessage"),
+)
 _SUFFIXES = (
     ("_CRITICAL", Severity.CRITICAL),
     ("_WARNING", Severity.WARNING),
@@ -23,11 +40,11 @@ _SEVERITIES = {"ERROR": Severity.CRITICAL, "WARN": Severity.WARNING, "INFO": Sev
 
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
-    value, details = read_json(body)
+    value, details = read_template(read_json, body, _NAMES)
     root = value if isinstance(value, list) else as_object(value).get("events")
     if isinstance(root, list):
         if not root:
-            raise BadBody("events", "is empty")
+            raise NoAlert("ignored")
         events = [as_object(item, f"events.{index}") for index, item in enumerate(root)]
         return [_draft(event, encode(event.values), context) for event in events]
     return [_draft(as_object(value), details, context)]
@@ -35,12 +52,15 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
 
 def _draft(fields: Fields, details: bytes, context: Context) -> Draft:
     event = next((found for name in ("event", "latestEvent") if (found := fields.object(name)).values), fields)
-    kind = event.require("eventType", "eventTypeKey").upper()
+    kind = event.text("eventType", "eventTypeKey").upper()
     application, rule = event.text("application.name", "application"), event.text("healthRule.name", "healthRule")
     entity = next((name for item in event.objects("affectedEntities") if (name := item.text("name"))), "")
     node, tier = event.text("node.name", "node"), event.text("tier.name", "tier")
     entity = entity or node or tier or application
     summary = event.text("summaryMessage", "displayName") or rule or kind
+    if not kind and not rule:
+        raise BadBody("eventType", "is required without healthRule")
+    at = epoch_ms(event.get("eventTime"))
     return make_draft(
         # Events of no health rule have no end; what they are called is all that tells them apart.
         dedup_key=joined_key("rule", application, rule, entity)
@@ -55,8 +75,9 @@ def _draft(fields: Fields, details: bytes, context: Context) -> Draft:
         class_=rule or kind,
         details=details,
         links=link(event.text("deepLink"), "AppDynamics"),
-        starts_at=epoch_ms(event.get("eventTime")),
-        ends_at=epoch_ms(event.get("eventTime")),
+        starts_at=at,
+        ends_at=at,
+        sent_at=at,
     )
 
 
@@ -109,9 +130,14 @@ PROVIDER = Provider(
         ("links", "`deepLink`"),
         ("starts_at", "`eventTime`"),
         ("ends_at", "`eventTime` of an end"),
+        ("sent_at", "`eventTime`"),
     ),
     severity_note="The end of the event's type: CRITICAL and UPGRADED are critical, WARNING and DOWNGRADED are "
     "warning; else ERROR is critical, WARN is warning and INFO is info.",
+    key_scope="installation",
+    key_reason="applications, health rules and entities are names inside one controller",
+    retries=(),
+    retries_note="AppDynamics documents no second try of an HTTP request action",
     examples=(
         Example(
             b'{"event":{"eventType":"POLICY_OPEN_WARNING","id":"71","summaryMessage":"Heap is\nabove 80%",'

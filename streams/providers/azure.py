@@ -1,12 +1,16 @@
 """Azure Monitor (https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-common-schema).
 
 The common alert schema, and the older ones that rules may still send: metric (with `schemaId`, or the classic one
-without), log search and activity log. Only the common and the metric schema ever tell of an end.
+without), log search, activity log, budgets, and others that name what they are about.
+
+`sent_at`: `firedDateTime` is when this instance of the alert fired, `resolvedDateTime` when it ended, and an instance
+never fires again under its id; `timestamp` and `eventTimestamp` are those of the very change or entry.
 """
 
 from typing import NoReturn
 
 from schemas.wire.alert import Action, Severity
+from streams.providers import _azure_activity
 from streams.providers._contract import (
     BadBody,
     Context,
@@ -31,7 +35,8 @@ _SEVERITIES = {
     "3": Severity.INFO,
     "4": Severity.INFO,
 }
-_CONDITIONS = {"fired": Action.TRIGGER, "resolved": Action.RESOLVE}
+#: Alerts without a condition (budgets have none) have no end.
+_CONDITIONS = {"fired": Action.TRIGGER, "": Action.TRIGGER, "resolved": Action.RESOLVE}
 _STATUSES = {"activated": Action.TRIGGER, "deactivated": Action.RESOLVE}
 _VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
@@ -50,7 +55,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
         return [_metric(data.object("context"), data, details, context)]
     if data.text("AlertRuleName"):
         return [_log(data, details, context)]
-    raise BadBody("schemaId", "is not a schema of Azure Monitor")
+    return [_other(fields.text("schemaId"), data, details, context)]
 
 
 def _event_grid(events: list[object]) -> NoReturn:
@@ -68,33 +73,53 @@ def _severity(word: str, context: Context) -> Severity:
 
 
 def _common(essentials: Fields, data: Fields, details: bytes, context: Context) -> Draft:
-    key = data.require("essentials.alertId").lower()  # the same id comes in several cases
-    action = _CONDITIONS.get(data.require("essentials.monitorCondition").lower())
+    action = _CONDITIONS.get(essentials.text("monitorCondition").lower())
     if action is None:
         raise BadBody("data.essentials.monitorCondition", "is not Fired or Resolved")
-    rule = essentials.text("alertRule") or "Azure Monitor alert"
+    entry, targets = data.object("alertContext"), essentials.get("alertTargetIDs")
+    rule, target = essentials.text("alertRule"), _first(targets).lower()
+    key = _common_key(essentials, rule, target)
+    if _azure_activity.is_entry(essentials.text("signalType"), entry):
+        subscription = essentials.text("alertId").lower().split("/providers/")[0].rpartition("/")[2]
+        key = _azure_activity.key_of(entry, subscription, target) or key
+        action = _azure_activity.action_of(entry) if action is Action.TRIGGER else action
+    fired, resolved = epoch_ms(essentials.get("firedDateTime")), epoch_ms(essentials.get("resolvedDateTime"))
+    at = epoch_ms(entry.get("eventTimestamp")) or (resolved if action is Action.RESOLVE else fired)
+    budget = entry.text("AlertData.BudgetName")
+    title = rule or budget or entry.text("properties.title") or "Azure Monitor alert"
     return make_draft(
-        dedup_key=joined_key("azure", key),
+        dedup_key=key,
         action=action,
         severity=_severity(essentials.text("severity"), context),
-        summary=_titled(rule, essentials.text("description")),
-        source=_first(essentials.get("configurationItems")) or _name(_first(essentials.get("alertTargetIDs"))) or rule,
+        summary=_titled(title, essentials.text("description") or entry.text("properties.title")),
+        source=budget or _first(essentials.get("configurationItems")) or _name(_first(targets)) or title,
         component=essentials.text("monitoringService"),
         class_=essentials.text("signalType"),
         labels=labels_of(data.get("customProperties")),
         details=details,
         links=link(essentials.text("investigationLink"), "Azure"),
-        starts_at=epoch_ms(essentials.get("firedDateTime")),
-        ends_at=epoch_ms(essentials.get("resolvedDateTime")),
+        starts_at=fired,
+        ends_at=resolved or at,
+        sent_at=at,
     )
 
 
+def _common_key(essentials: Fields, rule: str, target: str) -> str:
+    """The alert's id, which comes in several cases; without it rule and target."""
+    alert = essentials.text("alertId", "originAlertId").lower()
+    if not (alert or rule or target):
+        raise BadBody("data.essentials.alertId", "is required without alertRule and alertTargetIDs")
+    return joined_key("azure", alert) if alert else joined_key("azure", "rule", rule, target)
+
+
 def _metric(rule: Fields, data: Fields, details: bytes, context: Context) -> Draft:
-    key, resource = data.require("context.id").lower(), rule.text("resourceId").lower()
+    key, resource = rule.text("id", "name").lower(), rule.text("resourceId").lower()
+    if not (key or resource):
+        raise BadBody("context.id", "is required without name and resourceId")
     action = _STATUSES.get(data.require("status").lower())
     if action is None:
         raise BadBody("status", "is not Activated or Deactivated")
-    name = rule.text("name") or _name(key)
+    name = rule.text("name") or _name(key or resource)
     at = epoch_ms(rule.get("timestamp"))
     return make_draft(
         dedup_key=joined_key("azure", key, resource),
@@ -110,6 +135,7 @@ def _metric(rule: Fields, data: Fields, details: bytes, context: Context) -> Dra
         links=link(rule.text("portalLink"), "Azure"),
         starts_at=at if action is Action.TRIGGER else 0,
         ends_at=at,
+        sent_at=at,
     )
 
 
@@ -130,21 +156,45 @@ def _log(alert: Fields, details: bytes, context: Context) -> Draft:
 
 def _activity(entry: Fields, details: bytes, context: Context) -> Draft:
     operation, resource = entry.text("operationName"), entry.text("resourceId").lower()
-    # Service Health has neither operation nor resource of its own: its tracking id is what stays.
-    tracking = entry.text("properties.trackingId")
-    if not (operation or tracking):
-        raise BadBody("data.context.activityLog.operationName", "is required")
+    at, action = epoch_ms(entry.get("eventTimestamp")), _azure_activity.action_of(entry)
+    key = _azure_activity.key_of(entry, entry.text("subscriptionId").lower(), resource)
+    if not key:
+        raise BadBody("data.context.activityLog.operationName", "is required without resourceId")
+    title = entry.text("properties.title") or operation or _name(resource) or entry.text("properties.trackingId")
     return make_draft(
-        dedup_key=joined_key("azure", "activity", entry.text("subscriptionId"), resource, operation, tracking),
-        action=Action.TRIGGER,
+        dedup_key=key,
+        action=action,
         severity=context.severity(entry.text("level")),
-        summary=_titled(entry.text("properties.title") or operation or tracking, entry.text("status")),
+        summary=_titled(title, entry.text("status")),
         source=_name(resource) or entry.text("properties.service", "resourceGroupName") or "azure",
         component=entry.text("resourceType", "resourceProviderName"),
         group=entry.text("resourceGroupName"),
         class_=entry.text("eventSource"),
         details=details,
-        starts_at=epoch_ms(entry.get("eventTimestamp")),
+        starts_at=at if action is Action.TRIGGER else 0,
+        ends_at=at,
+        sent_at=at,
+    )
+
+
+def _other(schema: str, data: Fields, details: bytes, context: Context) -> Draft:
+    """A body of another schema ("AIP Budget Notification" is one) that names what it is about."""
+    name = data.text("BudgetName", "alertRule", "ruleName", "alertName", "AlertName", "name", "title", "displayName")
+    if not name:
+        raise BadBody("schemaId", "is not a schema of Azure Monitor")
+    resource = data.text("ResourceId", "resourceId").lower()
+    threshold = data.text("NotificationThresholdAmount")
+    spent = f"{data.text('SpendingAmount')} of {data.text('Budget')} {data.text('Unit')} spent" if threshold else ""
+    word = data.text("monitorCondition", "status").lower()
+    return make_draft(
+        dedup_key=joined_key("azure", schema, data.text("SubscriptionId", "subscriptionId"), resource, name, threshold),
+        action=_CONDITIONS.get(word) or _STATUSES.get(word) or Action.TRIGGER,
+        severity=_severity(data.text("severity", "Severity"), context),
+        summary=_titled(name, spent or data.text("description", "Description")),
+        source=_name(resource) or data.text("ResourceGroup", "SubscriptionName") or name,
+        group=data.text("ResourceGroup"),
+        class_=schema,
+        details=details,
     )
 
 
@@ -178,13 +228,15 @@ PROVIDER = Provider(
     fields=(
         (
             "dedup_key",
-            "`essentials.alertId`; older: `context.id` and `context.resourceId`; log and activity alerts: rule or "
-            "operation and resource",
+            "`essentials.alertId`, else rule and target; activity log: the tracking id of Service Health, the resource "
+            "of Resource Health, else operation and resource; older: `context.id` and `context.resourceId`; log: "
+            "rule and resource; budgets: subscription, name and threshold",
         ),
         (
             "action",
-            "`essentials.monitorCondition` (Fired, Resolved); older: `status` (Activated, Deactivated); log and "
-            "activity alerts always trigger",
+            "`essentials.monitorCondition` (Fired, Resolved); older: `status` (Activated, Deactivated); activity log: "
+            "`currentHealthStatus` Available, `stage` Resolved, Complete or Canceled and `status` Resolved resolve, a "
+            "stage RCA is answered and ignored; log and budget alerts always trigger",
         ),
         ("severity", "`essentials.severity`; older: `context.severity`, `Severity`, `level`"),
         (
@@ -203,9 +255,18 @@ PROVIDER = Provider(
         ("links", "`essentials.investigationLink`; older: `portalLink`, `LinkToSearchResults`"),
         ("starts_at", "`essentials.firedDateTime`; older: `timestamp`, `SearchIntervalEndtimeUtc`, `eventTimestamp`"),
         ("ends_at", "`essentials.resolvedDateTime`; older: `timestamp` of an end"),
+        (
+            "sent_at",
+            "`eventTimestamp`, `essentials.firedDateTime` or, of an end, `essentials.resolvedDateTime`; older: "
+            "`timestamp`",
+        ),
     ),
     severity_note="Sev0 is critical, Sev1 error, Sev2 warning, Sev3 and Sev4 info; without one the integration's "
     "default.",
+    key_scope="global",
+    key_reason="Azure resource ids and alert ids are unique in all of Azure",
+    retries=(429, 503),
+    retries_note="Azure Monitor tries 408, 429, 503 and 504 again, up to five times (action groups, webhook actions)",
     examples=(
         Example(
             b'{"schemaId":"azureMonitorCommonAlertSchema","data":{"essentials":{"alertId":"/subscriptions/1/providers/'
@@ -227,7 +288,7 @@ PROVIDER = Provider(
         Example(
             b'{"schemaId":"Microsoft.Insights/activityLogs","data":{"status":"Activated","context":{"activityLog":{'
             b'"operationName":"vm/restart","resourceId":"/s/1/VM","level":"Warning","subscriptionId":"1"}}}}',
-            ((Action.TRIGGER, "azure|activity|1|/s/1/vm|vm/restart|"),),
+            ((Action.TRIGGER, "azure|activity|1|/s/1/vm|vm/restart"),),
         ),
         Example(
             b'[{"eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"19f7"}}]',

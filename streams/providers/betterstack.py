@@ -1,10 +1,12 @@
 """Better Stack, formerly Better Uptime (https://betterstack.com/docs/uptime/webhooks/): incidents, in JSON:API.
 
-Changes of monitors and on-call calendars may come to the same URL and are no alerts. There is no severity.
+Changes of monitors and on-call calendars may come to the same URL and are no alerts. There is no severity. All events
+of an incident carry its `started_at`.
 """
 
 from schemas.wire.alert import Action, Severity
 from streams.providers._contract import (
+    BadBody,
     Context,
     Draft,
     Example,
@@ -26,15 +28,19 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
     fields = as_object(value)
     data = as_object(fields.get("data"), "data")
     action = _EVENTS.get(fields.require("event").lower())
-    if fields.require("data.type") != "incident" or action is None:
+    if (fields.text("data.type") or "incident") != "incident" or action is None:
         raise NoAlert("ignored")
-    key, incident = fields.require("data.id"), data.object("attributes")
+    incident_id, incident = fields.text("data.id"), data.object("attributes")
     url = incident.text("url")
-    name = incident.text("name", "url") or f"Incident {key}"
+    if not (incident_id or incident.text("name") or url):
+        raise BadBody("data.id", "is required without attributes.name and attributes.url")
+    # Without its id an incident is known by the monitor it is of.
+    key = (incident_id,) if incident_id else ("monitor", incident.text("name"), url)
+    name = incident.text("name", "url") or f"Incident {incident_id}"
     cause, team = incident.text("cause"), incident.text("team_name")
     return [
         make_draft(
-            dedup_key=joined_key("betterstack", key),
+            dedup_key=joined_key("betterstack", *key),
             action=action,
             severity=Severity.CRITICAL,
             summary=f"{name}: {cause}" if cause else name,
@@ -47,6 +53,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             links=link(url, name) + link(incident.text("screenshot_url"), "Screenshot"),
             starts_at=epoch_ms(incident.get("started_at")),
             ends_at=epoch_ms(incident.get("resolved_at")),
+            began_at=epoch_ms(incident.get("started_at")),
         )
     ]
 
@@ -64,7 +71,7 @@ PROVIDER = Provider(
         "Tick incident started, acknowledged and resolved.",
     ),
     fields=(
-        ("dedup_key", "`data.id`"),
+        ("dedup_key", "`data.id`, else `name` and `url`"),
         ("action", "`event`: started triggers, acknowledged acknowledges, resolved resolves"),
         ("severity", "none is sent"),
         ("summary", "`name` (else `url`) and `cause` of `data.attributes`"),
@@ -76,8 +83,13 @@ PROVIDER = Provider(
         ("links", "`url`, `screenshot_url`"),
         ("starts_at", "`started_at`"),
         ("ends_at", "`resolved_at`"),
+        ("began_at", "`started_at`"),
     ),
     severity_note="Better Stack sends none: every incident is critical. A rule may lower it.",
+    key_scope="installation",
+    key_reason="incident ids count inside one account",
+    retries=(),
+    retries_note="Better Stack documents no second try",
     examples=(
         Example(
             b'{"event":"started","data":{"id":"5501","type":"incident","attributes":{"name":"Till","url":'

@@ -1,7 +1,8 @@
 """Bitbucket Cloud build statuses (https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/#Build-status-updated).
 
 Pipelines have no event of their own, they report a build status. A status is known by repository, branch and the
-key that its tool chose. Data Center's test request is answered as well.
+key that its tool chose. Data Center's test request is answered as well. `updated_on` is when the build got this very
+state, so of two builds that overlap the one that ended last counts; `created_on` is when it began.
 """
 
 import re
@@ -40,27 +41,31 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
     action = _STATES.get(fields.require("commit_status.state").upper())
     if action is None:
         raise NoAlert("ignored")
-    repository, key = fields.require("repository.full_name"), fields.require("commit_status.key")
+    repository = fields.require("repository.full_name", "repository.uuid", "repository.name")
+    key = fields.require("commit_status.key", "commit_status.name")
     name = status.text("name") or key
     if _UUID.fullmatch(key):
         key = _NUMBER.sub("", name).rstrip()  # the id of one run never comes again, its name without the number does
     branch = status.text("refname")
-    place = ("branch", branch) if branch else ("commit", fields.require("commit_status.commit.hash"))
+    # Neither is the same in all runs of a tag, say: then repository and key are what is known.
+    place = ("branch", branch) if branch else ("commit", status.text("commit.hash"))
+    where = f"{name} on {place[1]}" if place[1] else name
     reason = status.text("description") or status.text("state").lower()
     return [
         make_draft(
             dedup_key=joined_key("bitbucket", repository, *place, key),
             action=action,
             severity=Severity.ERROR if action is Action.TRIGGER else Severity.INFO,
-            summary=f"{name} on {place[1]} of {repository}: {reason}",
+            summary=f"{where} of {repository}: {reason}",
             source=repository,
             component=name,
             class_="build",
-            labels=dict([place]),
+            labels=dict([place]) if place[1] else {},
             details=details,
             links=link(status.text("url"), "Bitbucket"),
             starts_at=epoch_ms(status.get("created_on")),
             ends_at=epoch_ms(status.get("updated_on")),
+            sent_at=epoch_ms(status.get("updated_on")),
         )
     ]
 
@@ -95,8 +100,14 @@ PROVIDER = Provider(
         ("links", "`commit_status.url`"),
         ("starts_at", "`commit_status.created_on`"),
         ("ends_at", "`commit_status.updated_on`"),
+        ("sent_at", "`commit_status.updated_on`"),
     ),
     severity_note="Failed builds are error.",
+    key_scope="global",
+    key_reason="a repository has one full name in all of Bitbucket Cloud",
+    retries=(),
+    retries_note="Bitbucket sends again after 5xx only, twice and at once (support.atlassian.com, Troubleshoot "
+    "webhooks)",
     examples=(
         Example(
             b'{"repository":{"full_name":"acme/till"},"commit_status":{"key":"unit","name":"Unit tests",'

@@ -76,6 +76,10 @@ PROVIDER = Provider(
         ("at", "`payload.timestamp`"),
     ),
     severity_note="None: a change is not an alert.",
+    key_scope="global",
+    key_reason="a change has no dedup key",
+    retries=(429, 503),
+    retries_note="PagerDuty tells clients of its Events API to send again after 429 and 5xx",
     examples=(
         Example(
             b'{"routing_key":"0123456789abcdef0123456789abcdef","payload":{"summary":"shop 4.7.1 went live",'

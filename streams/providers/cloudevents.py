@@ -1,7 +1,12 @@
 """CloudEvents 1.0 over HTTP (https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md).
 
-Structured, batch and binary mode. `id` is new on every event: source and subject are the key, without a subject
-the type without its last word, which is the action. Severity: `data.severity`, then the severity extension.
+Structured, batch and binary mode. Source and subject are the key: without a subject nothing but the event's own fields
+says that two events are about one thing. Then the key is source, the type without its last word (which is the action)
+and what data and extensions name (`rule`, `hostname`, ...), as Falcosidekick's do
+(https://github.com/falcosecurity/falcosidekick/blob/master/outputs/cloudevents.go); the `id`, which is new on every
+event, if they name nothing and neither type nor data ever tells an end.
+
+`time` is by definition when this very occurrence happened. Severity: `data.severity`, `priority`, then the extension.
 """
 
 import base64
@@ -27,15 +32,28 @@ from streams.providers._fields import Fields, as_object, labels_of, link, nested
 from streams.providers._json import encode
 from streams.providers._time import epoch_ms
 
-_ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time", "severitytext", "severitynumber")
+_ATTRIBUTES = (
+    *("specversion", "id", "source", "type", "subject", "time", "severitytext", "severitynumber"),
+    *("rule", "priority", "hostname"),  # the extensions of Falcosidekick
+)
+#: What names a thing in data or extensions, one of each line; the same on an event and its end.
+_NAMES = (
+    ("rule", "rule_name", "ruleName", "alertname", "alert_name", "alertName", "check", "name"),
+    ("hostname", "host", "instance", "node", "resource", "device", "resource_id", "resourceId"),
+)
+_VERSION = re.compile(r"[._/-]v\d+(?:(?:alpha|beta)\d+)?$")
 #: The type of the binding, and what people send who paste an event into a command.
 _STRUCTURED = {"application/cloudevents+json", "application/json", ""}
 _WORDS = {
-    Action.TRIGGER: "triggered trigger firing fired fire alerting alert alarm open opened created active problem",
+    Action.TRIGGER: "triggered trigger firing fired fire alerting alert alarm open opened created active problem "
+    "failed failure error down unhealthy degraded",
     Action.ACKNOWLEDGE: "acknowledged acknowledge acked ack",
-    Action.RESOLVE: "resolved resolve ok closed close recovered recovery cleared inactive",
+    Action.RESOLVE: "resolved resolve ok closed close recovered recovery cleared inactive "
+    "succeeded successful success up healthy normal",
 }
 _ACTIONS = {word: action for action, words in _WORDS.items() for word in words.split()}
+#: The priority of Falco that is no severity elsewhere: above critical.
+_FALCO = {"alert": "critical"}
 #: The least severity number of each level (https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/severity.md).
 _NUMBERS = ((21, Severity.CRITICAL), (17, Severity.ERROR), (13, Severity.WARNING), (1, Severity.INFO))
 
@@ -80,23 +98,31 @@ def _draft(event: Fields, place: str, context: Context) -> Draft | None:
     """The alert of an event, None if its status is neither that of an alert nor of its end."""
     if not event.text("specversion").startswith("1."):
         raise BadBody(f"{place}specversion", "is not 1.0")
-    for name in ("id", "source", "type"):
+    for name in ("source", "type"):
         if not event.text(name):
             raise BadBody(f"{place}{name}", "is required")
     data, kind, source = _data(event, place), event.text("type"), event.text("source")
-    stem = kind.rstrip(ascii_letters)
-    last = _ACTIONS.get(kind[len(stem) :].lower())
+    plain = _VERSION.sub("", kind)
+    stem = plain.rstrip(ascii_letters)
+    last = _ACTIONS.get(plain[len(stem) :].lower())
     status = data.text("status", "state", "action").lower()
     action = _ACTIONS.get(status, last)
     if action is None and status:
         return None
     subject = event.text("subject")
     family = kind if last is None else stem.rstrip("._/-")
+    names = tuple(name for paths in _NAMES if (name := data.text(*paths) or event.text(*paths)))
+    # What tells no end is one alert for each event, if it names nothing.
+    single = () if names or action is not None else (event.text("id"),)
+    at = epoch_ms(event.text("time"))
     return make_draft(
-        dedup_key=joined_key(source, subject) if subject else joined_key(source, "", family),
+        dedup_key=joined_key(source, subject) if subject else joined_key(source, "", family, *names, *single),
         action=action or Action.TRIGGER,
         severity=_severity(event, data, context),
-        summary=data.text("summary", "title", "message", "description") or subject or kind,
+        summary=data.text("summary", "title", "message", "description")
+        or _ruled(data.text("rule") or event.text("rule"), data.text("output"))
+        or subject
+        or kind,
         source=data.text("host", "hostname", "instance", "source") or source,
         component=data.text("component", "service") or subject,
         group=data.text("group", "cluster"),
@@ -104,9 +130,15 @@ def _draft(event: Fields, place: str, context: Context) -> Draft | None:
         labels=labels_of(data.get("labels")),
         details=encode(event.values),
         links=link(data.text("url", "link"), "Source"),
-        starts_at=epoch_ms(event.text("time")),
-        ends_at=epoch_ms(event.text("time")),
+        starts_at=at,
+        ends_at=at,
+        sent_at=at,
     )
+
+
+def _ruled(rule: str, output: str) -> str:
+    """A rule and what it says; the rule alone where that repeats it."""
+    return output if rule in output else ": ".join(part for part in (rule, output) if part)
 
 
 def _data(event: Fields, place: str) -> Fields:
@@ -131,7 +163,8 @@ def _utf8(value: bytes, path: str) -> str:
 
 
 def _severity(event: Fields, data: Fields, context: Context) -> Severity:
-    word = data.text("severity") or event.text("severitytext")
+    word = data.text("severity", "priority") or event.text("severitytext", "priority")
+    word = _FALCO.get(word.lower(), word)
     number = event.text("severitynumber")
     if not word and number.isdecimal() and len(number) < 3:
         known = next((severity for least, severity in _NUMBERS if least <= int(number) <= 24), None)
@@ -161,10 +194,17 @@ PROVIDER = Provider(
         "is a trigger. data.summary, data.severity and data.host are used when they are there.",
     ),
     fields=(
-        ("dedup_key", "`source` and `subject`; without a subject `source` and `type` without its last word"),
+        (
+            "dedup_key",
+            "`source` and `subject`; without a subject `source`, `type` without its last word, and rule and host of "
+            "data or extensions; `id` where nothing of this is there and no end is told",
+        ),
         ("action", "`data.status`, `data.state`, `data.action`, else the last word of `type`, else trigger"),
-        ("severity", "`data.severity`, `severitytext`, `severitynumber`"),
-        ("summary", "`data.summary`, `data.title`, `data.message`, `data.description`, `subject`, `type`"),
+        ("severity", "`data.severity`, `data.priority`, `severitytext`, `priority`, `severitynumber`"),
+        (
+            "summary",
+            "`data.summary`, `data.title`, `data.message`, `data.description`, `data.output`, `subject`, `type`",
+        ),
         ("source", "`data.host`, `data.hostname`, `data.instance`, `data.source`, `source`"),
         ("component", "`data.component`, `data.service`, `subject`"),
         ("group", "`data.group`, `data.cluster`"),
@@ -173,9 +213,14 @@ PROVIDER = Provider(
         ("links", "`data.url`, `data.link`"),
         ("starts_at", "`time`"),
         ("ends_at", "`time` of an end"),
+        ("sent_at", "`time`"),
     ),
-    severity_note="data.severity, then severitytext, in the words everyone knows; then severitynumber: 21 to 24 "
-    "critical, 17 to 20 error, 13 to 16 warning, 1 to 12 info; else the integration's default.",
+    severity_note="data.severity, data.priority, severitytext, then priority, in the words everyone knows; then the "
+    "number: 21 to 24 critical, 17 to 20 error, 13 to 16 warning, 1 to 12 info; else the integration's default.",
+    key_scope="installation",
+    key_reason="a source may be the name of a product (https://falco.org) that every cluster has",
+    retries=(),
+    retries_note="CloudEvents leaves it to the sender: Knative sends again after 429 and 503, Falcosidekick does not",
     examples=(
         Example(
             b'{"specversion":"1.0","id":"e-1","source":"/lab/thermo","type":"lab.freezer.triggered",'

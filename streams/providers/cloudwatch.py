@@ -1,10 +1,14 @@
 """AWS CloudWatch alarms through SNS (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html).
 
 SNS posts JSON as text/plain, with the alarm as JSON text in `Message`; with raw delivery the alarm is the body
-and nothing is signed (the first example, which can be sent by hand). An alarm is known by region, account and
-name, which its ARN has and older payloads tell apart from it. What else arrives on the topic (Budgets, Health,
-plain text) triggers once per subject and has no end, because somebody subscribed us to it. An
-UnsubscribeConfirmation is never answered: that would re-subscribe.
+and nothing is signed (the first example, which can be sent by hand). EventBridge wraps the same change of state in an
+event (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html), which comes by
+way of SNS or is posted as it is. An alarm is known by region, account and name, which its ARN has and older payloads
+tell apart from it. `StateChangeTime` (of EventBridge `state.timestamp`) is when it came into this very state.
+
+What else arrives (Budgets, Health, plain text) triggers once per subject, or per resources of an event, and has no end
+but that of an event of AWS Health, because somebody subscribed us to it. An UnsubscribeConfirmation is never answered:
+that would re-subscribe.
 """
 
 from schemas.wire.alert import Action, Severity
@@ -43,19 +47,26 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             raise NoAlert("ignored")
         case "Notification":
             return [_notification(fields, context)]
-    if fields.text("AlarmName"):
-        return [_alarm(fields, details, "")]
+    alarm = _alarm_in(fields)
+    if alarm is not None:
+        return [_alarm(alarm, details, "")]
+    if fields.text("detail-type"):
+        return [_event(fields, details, context)]
     raise BadBody("Type", "is not that of an SNS message, and the body is no alarm")
 
 
 def _notification(envelope: Fields, context: Context) -> Draft:
-    topic, message = envelope.text("TopicArn"), envelope.require("Message")
+    topic, message = envelope.text("TopicArn"), envelope.require("Message", "Subject")
     try:
         value, details = read_json(message.encode())
     except BadBody:
         value, details = None, encode(message)
-    if isinstance(value, dict) and text(value.get("AlarmName")):
-        return _alarm(Fields(value), details, topic)
+    told = Fields(value if isinstance(value, dict) else {})
+    alarm = _alarm_in(told)
+    if alarm is not None:
+        return _alarm(alarm, details, topic)
+    if told.text("detail-type") and not envelope.text("Subject"):
+        return _event(told, details, context)
     subject = envelope.text("Subject") or message.splitlines()[0]
     return make_draft(
         dedup_key=joined_key("cloudwatch", "topic", topic, subject),
@@ -69,8 +80,63 @@ def _notification(envelope: Fields, context: Context) -> Draft:
     )
 
 
+def _alarm_in(body: Fields) -> Fields | None:
+    """The alarm in a message or event, with the names that its own notification has; None for anything else."""
+    if body.text("AlarmName"):
+        return body
+    if not body.text("detail.alarmName"):
+        return None
+    if body.text("detail.operation"):
+        raise NoAlert("ignored")  # the alarm was made, changed or deleted
+    arns = body.get("resources")
+    metrics = body.objects("detail.configuration.metrics")
+    return Fields(
+        {
+            "AlarmName": body.text("detail.alarmName"),
+            "AlarmArn": next((text(arn) for arn in arns if ":alarm:" in text(arn)), "")
+            if isinstance(arns, list)
+            else "",
+            "AWSAccountId": body.text("account"),
+            "Region": body.text("region"),
+            "NewStateValue": body.text("detail.state.value"),
+            "NewStateReason": body.text("detail.state.reason"),
+            "StateChangeTime": body.text("detail.state.timestamp", "time"),
+            "Trigger": {
+                "MetricName": next(filter(None, (one.text("metricStat.metric.name") for one in metrics)), ""),
+                "Namespace": next(filter(None, (one.text("metricStat.metric.namespace") for one in metrics)), ""),
+                "Dimensions": [
+                    {"name": name, "value": value}
+                    for one in metrics
+                    for name, value in one.object("metricStat.metric.dimensions").items()
+                ],
+            },
+        }
+    )
+
+
+def _event(event: Fields, details: bytes, context: Context) -> Draft:
+    """Any other event of EventBridge, about its resources; AWS Health alone says by which id something ends."""
+    kind, resources = event.text("detail-type"), event.get("resources")
+    about = ", ".join(filter(None, map(text, resources))) if isinstance(resources, list) else ""
+    said = event.text("detail.eventDescription", "detail.eventTypeCode", "detail.title", "detail.message")
+    place = event.text("detail.eventArn") or joined_key(event.text("account"), event.text("region"), about)
+    return make_draft(
+        dedup_key=joined_key("cloudwatch", "event", event.text("source"), kind, place),
+        action=Action.RESOLVE if event.text("detail.statusCode").lower() == "closed" else Action.TRIGGER,
+        severity=context.severity(event.text("detail.severity")),
+        summary=": ".join(part for part in (kind, said or about) if part),
+        source=about or event.text("source") or "cloudwatch",
+        group=event.text("account"),
+        class_=event.text("source"),
+        labels={name: value for name in ("region", "account") if (value := event.text(name))},
+        details=details,
+        starts_at=epoch_ms(event.get("time")),
+        ends_at=epoch_ms(event.get("time")),
+    )
+
+
 def _alarm(alarm: Fields, details: bytes, topic: str) -> Draft:
-    name, state = alarm.require("AlarmName"), alarm.require("NewStateValue")
+    name, state = alarm.text("AlarmName"), alarm.require("NewStateValue")
     if state not in _STATES:
         raise BadBody("NewStateValue", "is not ALARM, OK or INSUFFICIENT_DATA")
     action, severity = _STATES[state]
@@ -93,6 +159,7 @@ def _alarm(alarm: Fields, details: bytes, topic: str) -> Draft:
         details=details,
         starts_at=at if action is Action.TRIGGER else 0,
         ends_at=at,
+        sent_at=at,
     )
 
 
@@ -124,10 +191,14 @@ PROVIDER = Provider(
     fields=(
         (
             "dedup_key",
-            "region and account (`AlarmArn`, `AWSAccountId`, `TopicArn`) and `AlarmName`; of other messages "
-            "`TopicArn` and `Subject`",
+            "region and account (`AlarmArn`, `AWSAccountId`, `TopicArn`) and `AlarmName`, of EventBridge the same; of "
+            "other events `source`, `detail-type` and `resources`; of other messages `TopicArn` and `Subject`",
         ),
-        ("action", "`NewStateValue`: ALARM and INSUFFICIENT_DATA trigger, OK resolves; other messages trigger"),
+        (
+            "action",
+            "`NewStateValue`, `detail.state.value`: ALARM and INSUFFICIENT_DATA trigger, OK resolves; other messages "
+            "trigger, but an event of AWS Health whose `detail.statusCode` is closed resolves",
+        ),
         ("severity", "`NewStateValue`"),
         ("summary", "`AlarmName` and `NewStateReason`; of other messages `Subject`"),
         ("source", "the dimension `InstanceId`, the first dimension, `AlarmName`"),
@@ -137,8 +208,14 @@ PROVIDER = Provider(
         ("labels", "`Trigger.Dimensions`, region, account; of other messages `TopicArn` as `topic`"),
         ("starts_at", "`StateChangeTime`, `Timestamp`"),
         ("ends_at", "`StateChangeTime` of an end"),
+        ("sent_at", "`StateChangeTime`, `detail.state.timestamp`"),
     ),
     severity_note="ALARM is critical, INSUFFICIENT_DATA is warning; other messages get the integration's default.",
+    key_scope="global",
+    key_reason="region, account and name are those of the alarm's ARN",
+    retries=(429, 503),
+    retries_note="Amazon SNS sends again after 429 and 5xx by its delivery policy, EventBridge API destinations for a "
+    "day",
     examples=(
         Example(
             b'{"AlarmName":"disk-full","AWSAccountId":"210987654321","NewStateValue":"ALARM","NewStateReason":'

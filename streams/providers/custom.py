@@ -64,6 +64,10 @@ PROVIDER = Provider(
         ("labels", "`tags`"),
     ),
     severity_note="The words everyone knows, critical to info; without one the integration's default.",
+    key_scope="global",
+    key_reason="the sender chooses sourceAlertId, or title, service and environment, on purpose",
+    retries=(429, 503),
+    retries_note="the sender's author decides: docs/senders.md tells to send again after Retry-After",
     examples=(
         Example(
             b'{"title":"Till offline","description":"No sale for 10 minutes","sourceAlertId":5501,"severity":"high",'

@@ -2,6 +2,7 @@
 
 The default template has neither transition nor monitor: there the title's prefix (`[Recovered on {host:a}] Disk
 full`) says both. Every value is text, times are milliseconds, an absent value is the text `null` or the variable.
+Each transition is an event of its own: `last_updated` (else `date`) is when Datadog wrote it.
 """
 
 import re
@@ -46,7 +47,9 @@ _ALERT_TYPES = {
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
     fields, details = read(body, context)
-    given = fields.require("title", "event_title")
+    given = fields.text("title", "event_title")
+    if not (given or fields.text("aggregation_key", "aggreg_key", "alert_cycle_key", "alert_id")):
+        raise BadBody("title", "is required without alert_id")
     title = _PREFIX.sub("", given, count=1)
     prefix = given.removesuffix(title)
     if "TEST" in prefix:
@@ -63,7 +66,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             dedup_key=_key(fields, name, scope),
             action=_action(state, fields),
             severity=_severity(fields, prefix[1:3], state, context),
-            summary=name or fields.text("event_type") or "Datadog alert",
+            summary=name or fields.text("alert_title", "event_type") or "Datadog alert",
             source=fields.text("hostname", "host") or labels.get("host") or labels.get("service") or "datadog",
             component=labels.get("service", ""),
             group=labels.get("env", ""),
@@ -73,6 +76,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             links=link(fields.text("link", "url"), "Datadog"),
             starts_at=epoch_ms(fields.text("date")),
             ends_at=epoch_ms(fields.text("last_updated")),
+            sent_at=epoch_ms(fields.text("last_updated", "date")),
         )
     ]
 
@@ -133,7 +137,7 @@ PROVIDER = Provider(
             "without one `alert_type` success resolves",
         ),
         ("severity", "`alert_priority`, `priority`, the title's, `alert_type`"),
-        ("summary", "`title` (or `event_title`) without its prefix"),
+        ("summary", "`title` (or `event_title`) without its prefix, `alert_title`"),
         ("source", "`hostname`, `host`, the tags `host` and `service`"),
         ("component", "the tag `service`"),
         ("group", "the tag `env`"),
@@ -142,9 +146,14 @@ PROVIDER = Provider(
         ("links", "`link`, `url`"),
         ("starts_at", "`date`"),
         ("ends_at", "`last_updated`"),
+        ("sent_at", "`last_updated`, `date`"),
     ),
     severity_note="alert_priority, priority or the title's, P1 to P5; else alert_type: error is critical, warning "
     "is warning, info and success are info; else a Warn transition is warning, all others the integration's default.",
+    key_scope="installation",
+    key_reason="monitor ids and titles count inside one organisation",
+    retries=(503,),
+    retries_note="Datadog sends again after 5xx, five times, and never after 4xx (docs.datadoghq.com, Webhooks)",
     examples=(
         Example(
             b'{"title":"[Triggered on {host:cache-2}] Memory low","alert_id":"5501","alert_transition":"Triggered",'

@@ -1,7 +1,8 @@
 """Dynatrace problem notifications (https://docs.dynatrace.com/docs/analyze-explore-automate/notifications-and-alerting).
 
-A template of placeholders that the customer edits; parts that are JSON come as such or as text. The bare
-`{ProblemDetailsJSONv2}` is a body as well (`problemId`, `status`).
+A template of placeholders that the customer edits; parts that are JSON come as such or as text, and texts may not be
+escaped. The bare `{ProblemDetailsJSONv2}` is a body as well (`problemId`, `status`). A problem may be opened again
+under its id with the `startTime` it had, which its end carries too.
 """
 
 from schemas.wire.alert import Action, Severity
@@ -18,6 +19,7 @@ from streams.providers._contract import (
     make_draft,
 )
 from streams.providers._fields import Fields, labels_of, link, nested_json, read
+from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 
 _STATES = {
@@ -39,19 +41,26 @@ _SEVERITIES = {
     "CUSTOM_ALERT": Severity.INFO,
     "INFO": Severity.INFO,
 }
+#: The names of the payload in `setup`, and those that Dynatrace's own pages use.
+_NAMES = (
+    *("State", "PID", "ProblemID", "ProblemTitle", "ProblemSeverity", "ProblemImpact", "ProblemURL", "Problem URL"),
+    *("ImpactedEntities", "ImpactedEntity", "ImpactedEntityNames", "NamesOfImpactedEntities", "Tags"),
+    *("ProblemDetailsJSON", "ProblemDetailsJSONv2", "ProblemDetailsText", "ProblemDetailsHTML"),
+    "ProblemDetailsMarkdown",
+)
 _TEST_IDS = {"99999", "999999"}
 _TEST_TITLE = "Dynatrace problem notification test run"
 
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
-    fields, details = read(body, context)
+    fields, details = read_template(lambda text: read(text, context), body, _NAMES)
     more = _nested(fields)
     title = fields.text("ProblemTitle", "title") or more.text("title")
     key = fields.text("PID", "problemId") or more.text("problemId") or fields.text("ProblemID", "displayId")
     if key in _TEST_IDS or title == _TEST_TITLE:
         raise NoAlert("test")
-    if not key:
-        raise BadBody("PID", "is required")
+    if not (key or title):
+        raise BadBody("PID", "is required without ProblemTitle")
     state = fields.text("State", "status") or more.text("status")
     action = _STATES.get(state.lower())
     if action is None:
@@ -60,7 +69,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
     severity = fields.text("ProblemSeverity", "severityLevel") or more.text("severityLevel")
     return [
         make_draft(
-            dedup_key=joined_key(key),
+            dedup_key=joined_key(key) if key else joined_key("title", title),
             action=action,
             severity=_SEVERITIES.get(severity.upper()) or context.severity(severity),
             summary=title or f"Dynatrace problem {key}",
@@ -73,6 +82,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             links=link(fields.text("ProblemURL", "Problem URL"), "Dynatrace"),
             starts_at=epoch_ms(fields.get("startTime") or more.get("startTime")),
             ends_at=epoch_ms(fields.get("endTime") or more.get("endTime")),
+            began_at=epoch_ms(fields.get("startTime") or more.get("startTime")),
         )
     ]
 
@@ -111,7 +121,7 @@ PROVIDER = Provider(
         "Send the test notification: it is answered, and opens nothing.",
     ),
     fields=(
-        ("dedup_key", "`PID`, `problemId`, `ProblemID`, `displayId`"),
+        ("dedup_key", "`PID`, `problemId`, `ProblemID`, `displayId`, else `ProblemTitle`"),
         ("action", "`State`, `status`: OPEN triggers; RESOLVED, CLOSED and MERGED resolve"),
         ("severity", "`ProblemSeverity`, `severityLevel`"),
         ("summary", "`ProblemTitle`, `title`"),
@@ -123,9 +133,14 @@ PROVIDER = Provider(
         ("links", "`ProblemURL`"),
         ("starts_at", "`startTime`"),
         ("ends_at", "`endTime`"),
+        ("began_at", "`startTime`"),
     ),
     severity_note="AVAILABILITY and MONITORING_UNAVAILABLE are critical, ERROR is error, PERFORMANCE and RESOURCE "
     "are warning, CUSTOM is info.",
+    key_scope="installation",
+    key_reason="problem ids count inside one environment",
+    retries=(),
+    retries_note="Dynatrace documents no second try",
     examples=(
         Example(
             b'{"State":"OPEN","PID":"811_1793954578315V2","ProblemID":"P-77","ProblemTitle":"Failure rate increase",'

@@ -1,7 +1,11 @@
 """Elastic (https://www.elastic.co/guide/en/kibana/current/webhook-action-type.html): bodies that the customer writes.
 
 Kibana rules (`rule`, `alert`, `context`; key: rule and alert id), Watcher (`watch_id`), and security alerts
-(`kibana.alert.*`, one or a list). Mustache may make JSON text of whole objects, with HTML escapes.
+(`kibana.alert.*`, one, a list, or the lists of new, ongoing and recovered ones of a summary). Mustache may make JSON
+text of whole objects, with HTML escapes.
+
+`date` is when Kibana ran the action, `execution_time` when Watcher ran the watch, each for this very change;
+`kibana.alert.start` is one and the same for an alert and its end.
 """
 
 from collections.abc import Iterator
@@ -14,59 +18,89 @@ from streams.providers._contract import (
     Context,
     Draft,
     Example,
+    NoAlert,
     Provider,
     as_decoded,
-    batch_key,
     joined_key,
     make_draft,
 )
 from streams.providers._fields import Fields, as_object, labels_of, link, nested_json, read_json
 from streams.providers._json import encode
+from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 
 _RECOVERED = {"recovered", "resolved", "closed", "ok"}
 #: The id of every alert of a rule that is not grouped.
 _UNGROUPED = {"query matched", "*"}
+#: The lists of a summary, and what their alerts do.
+_SUMMARY = (("new", Action.TRIGGER), ("ongoing", Action.TRIGGER), ("recovered", Action.RESOLVE))
+#: The names of the bodies in `setup`, for texts in three braces, which mustache does not escape.
+_NAMES = (
+    *("rule", "alert", "context", "id", "name", "tags", "actionGroup", "reason", "message", "title", "date"),
+    *("watch_id", "status", "metadata", "severity"),
+)
+#: What a document of a security alert has one of.
+_DOCUMENT = ("kibana.alert.rule.uuid", "kibana.alert.uuid", "kibana.alert.instance.id", "kibana.alert.rule.name")
 
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
-    value, details = read_json(body)
-    alerts = value if isinstance(value, list) else _listed(as_object(value))
-    if alerts is None:
-        return [_draft(as_object(value), details, context)]
-    if not alerts:
-        raise BadBody("alerts", "is empty")
-    return [_draft(as_object(item, f"alerts.{index}"), encode(item), context) for index, item in enumerate(alerts)]
-
-
-def _listed(fields: Fields) -> list[Any] | None:
-    """The list of security alerts in a body, if it has one."""
+    value, details = read_template(read_json, body, _NAMES)
+    value = _plain(value)
+    if isinstance(value, list):
+        return _documents(value, None, context)
+    fields = as_object(value)
     for path in ("alerts", "context.alerts"):
-        value = _plain(fields.get(path))
-        if isinstance(value, list):
-            return value
-    return None
+        alerts = _plain(fields.get(path))
+        if isinstance(alerts, list):
+            return _documents(alerts, None, context)
+        if isinstance(alerts, dict) and any(name in alerts for name, _ in _SUMMARY):
+            return _summary(alerts, context)
+    return [_draft(fields, details, context)]
 
 
-def _draft(fields: Fields, details: bytes, context: Context) -> Draft:
+def _summary(alerts: dict[str, Any], context: Context) -> list[Draft]:
+    """The alerts of a summary (https://www.elastic.co/guide/en/kibana/current/rule-action-variables.html)."""
+    drafts: list[Draft] = []
+    for name, action in _SUMMARY:
+        part = _plain(alerts.get(name))
+        listed = _plain(part.get("data")) if isinstance(part, dict) else part
+        if isinstance(listed, list) and listed:
+            drafts += _documents(listed, action, context)
+    if not drafts:
+        raise NoAlert("ignored")
+    return drafts
+
+
+def _documents(alerts: list[Any], action: Action | None, context: Context) -> list[Draft]:
+    """The alerts of a list; `action` is what the list says of all of them, if it says anything."""
+    if not alerts:
+        raise NoAlert("ignored")
+    values = [as_object(_plain(item), f"alerts.{index}") for index, item in enumerate(alerts)]
+    return [_draft(fields, encode(fields.values), context, action) for fields in values]
+
+
+def _draft(fields: Fields, details: bytes, context: Context, action: Action | None = None) -> Draft:
     if fields.text("watch_id"):
         return _watch(fields, details, context)
-    if fields.text("kibana.alert.rule.uuid"):
-        return _security(fields, details, context)
-    return _rule(fields, details, context)
+    if fields.text(*_DOCUMENT):
+        return _security(fields, details, context, action)
+    return _rule(fields, details, context, action)
 
 
-def _rule(fields: Fields, details: bytes, context: Context) -> Draft:
+def _rule(fields: Fields, details: bytes, context: Context, action: Action | None) -> Draft:
     rule, alert, about = _part(fields, "rule"), _part(fields, "alert"), _part(fields, "context")
-    if not rule.text("id"):
-        raise BadBody("rule.id", "is required, or watch_id of Watcher")
-    instance, name = alert.text("id"), rule.text("name")
+    # The names before version 8 are flat.
+    name = rule.text("name") or fields.text("ruleName", "rule_name", "alertName")
+    rule_id = rule.text("id") or fields.text("ruleId", "rule_id", "alertId") or name
+    instance = alert.text("id") or fields.text("alertInstanceId", "alert_id") or alert.text("uuid")
+    if not (rule_id or instance):
+        raise BadBody("rule.id", "is required without rule.name and alert.id, or watch_id of Watcher")
     labels = dict(_labels(rule))
-    group = (alert.text("actionGroup") or alert.text("actionGroupName")).lower()
+    group = alert.text("actionGroup", "actionGroupName") or fields.text("alertActionGroup", "actionGroup", "status")
     place = "" if instance in _UNGROUPED else instance
     return make_draft(
-        dedup_key=joined_key("rule", rule.text("id"), instance),
-        action=Action.RESOLVE if group in _RECOVERED else Action.TRIGGER,
+        dedup_key=joined_key("rule", rule_id, instance),
+        action=action or (Action.RESOLVE if group.lower() in _RECOVERED else Action.TRIGGER),
         severity=context.severity(fields.text("severity") or labels.get("severity", "")),
         summary=": ".join(part for part in (name, about.text("reason", "message", "title")) if part) or "Kibana alert",
         source=fields.text("host", "source") or place or name or "kibana",
@@ -78,12 +112,14 @@ def _rule(fields: Fields, details: bytes, context: Context) -> Draft:
         links=link(about.text("alertDetailsUrl", "link") or rule.text("url"), "Kibana"),
         starts_at=epoch_ms(about.text("timestamp") or fields.text("date")),
         ends_at=epoch_ms(fields.text("date")),
+        sent_at=epoch_ms(fields.text("date")),
     )
 
 
 def _watch(fields: Fields, details: bytes, context: Context) -> Draft:
     watch, about = fields.text("watch_id"), _part(fields, "metadata")
     name = about.text("name", "title") or fields.text("name", "summary") or watch
+    at = epoch_ms(fields.text("execution_time"))
     return make_draft(
         dedup_key=joined_key("watch", watch),
         action=Action.RESOLVE if fields.text("status", "state").lower() in _RECOVERED else Action.TRIGGER,
@@ -92,17 +128,22 @@ def _watch(fields: Fields, details: bytes, context: Context) -> Draft:
         source=fields.text("host", "source") or about.text("host") or watch,
         class_=watch,
         details=details,
-        starts_at=epoch_ms(fields.text("execution_time")),
-        ends_at=epoch_ms(fields.text("execution_time")),
+        starts_at=at,
+        ends_at=at,
+        sent_at=at,
     )
 
 
-def _security(fields: Fields, details: bytes, context: Context) -> Draft:
-    rule, name = fields.text("kibana.alert.rule.uuid"), fields.text("kibana.alert.rule.name")
-    instance = fields.text("kibana.alert.instance.id", "kibana.alert.uuid", "_id")
+def _security(fields: Fields, details: bytes, context: Context, action: Action | None) -> Draft:
+    name = fields.text("kibana.alert.rule.name")
+    rule, instance = fields.text("kibana.alert.rule.uuid") or name, fields.text("kibana.alert.instance.id")
+    if not instance or instance in _UNGROUPED:
+        # Of alerts that are not grouped, as those of detection rules, each has an id of its own.
+        instance = fields.text("kibana.alert.uuid", "_id") or instance
+    status = fields.text("kibana.alert.status").lower()
     return make_draft(
         dedup_key=joined_key("alert", rule, instance),
-        action=Action.RESOLVE if fields.text("kibana.alert.status").lower() in _RECOVERED else Action.TRIGGER,
+        action=action or (Action.RESOLVE if status in _RECOVERED else Action.TRIGGER),
         severity=context.severity(fields.text("kibana.alert.severity")),
         summary=fields.text("kibana.alert.reason") or name or f"Kibana alert {instance}",
         source=fields.text("host.name", "kibana.alert.instance.id") or name or "kibana",
@@ -111,6 +152,7 @@ def _security(fields: Fields, details: bytes, context: Context) -> Draft:
         links=link(fields.text("kibana.alert.url"), "Kibana"),
         starts_at=epoch_ms(fields.text("kibana.alert.start", "@timestamp")),
         ends_at=epoch_ms(fields.text("kibana.alert.end")),
+        began_at=epoch_ms(fields.text("kibana.alert.start")),
     )
 
 
@@ -125,8 +167,16 @@ def _part(fields: Fields, name: str) -> Fields:
 
 
 def _plain(value: Any) -> Any:
-    """A value as it was before mustache made a text of it."""
-    return nested_json(unescape(value)) if isinstance(value, str) else value
+    """A value as it was before mustache made a text of it; escapes inside of its own texts are no part of it."""
+    if not isinstance(value, str):
+        return value
+    found = nested_json(value)
+    return nested_json(unescape(value)) if found is None else found
+
+
+def _order_key(drafts: list[Draft], context: Context) -> str:
+    # The lists of a rule have other alerts each time.
+    return drafts[0].class_ or drafts[0].dedup_key
 
 
 PROVIDER = Provider(
@@ -135,7 +185,7 @@ PROVIDER = Provider(
     docs_url="https://www.elastic.co/guide/en/kibana/current/webhook-action-type.html",
     decode=_decode,
     parse=as_decoded,
-    order_key=batch_key,
+    order_key=_order_key,
     methods=("POST", "PUT"),
     batch=True,
     setup=(
@@ -144,19 +194,22 @@ PROVIDER = Provider(
         '"{{rule.id}}", "name": "{{rule.name}}", "tags": "{{rule.tags}}"}, "alert": {"id": "{{alert.id}}", '
         '"actionGroup": "{{alert.actionGroup}}"}, "context": {"reason": "{{context.reason}}"}, "date": "{{date}}"}',
         "Tag the rule severity:critical, severity:warning and so on.",
+        'A summary of alerts is read as well: {"alerts": {"new": {"data": [{{alerts.new.data}}]}, "ongoing": '
+        '{"data": [{{alerts.ongoing.data}}]}, "recovered": {"data": [{{alerts.recovered.data}}]}}}.',
         'In Watcher, add a webhook action with {"watch_id": "{{ctx.watch_id}}", "status": "active", "metadata": '
         '{"name": "{{ctx.metadata.name}}", "severity": "high"}}, and a second watch or condition with "recovered".',
     ),
     fields=(
         (
             "dedup_key",
-            "`rule.id` and `alert.id`; `watch_id`; `kibana.alert.rule.uuid` and the alert's instance id or "
-            "`kibana.alert.uuid`",
+            "`rule.id` (else `rule.name`) and `alert.id`; `watch_id`; `kibana.alert.rule.uuid` and the alert's "
+            "instance id or `kibana.alert.uuid`",
         ),
         (
             "action",
             "`alert.actionGroup`, `status`, `state`, `kibana.alert.status`: recovered, resolved, closed and ok "
-            "resolve, all others trigger",
+            "resolve, all others trigger; of a summary `alerts.new` and `alerts.ongoing` trigger, `alerts.recovered` "
+            "resolves",
         ),
         ("severity", "`severity`, the tag `severity`, `metadata.severity`, `kibana.alert.severity`"),
         ("summary", "`rule.name` and `context.reason` (or `message`, `title`); `metadata.name`; `kibana.alert.reason`"),
@@ -168,9 +221,15 @@ PROVIDER = Provider(
         ("links", "`context.alertDetailsUrl`, `context.link`, `rule.url`; `kibana.alert.url`"),
         ("starts_at", "`context.timestamp`, `date`; `execution_time`; `kibana.alert.start`, `@timestamp`"),
         ("ends_at", "`date`; `execution_time`; `kibana.alert.end`"),
+        ("sent_at", "`date`; `execution_time`"),
+        ("began_at", "`kibana.alert.start`"),
     ),
     severity_note="The field severity, the tag severity:<word>, Watcher's metadata.severity or kibana.alert.severity "
     "in the words everyone knows; without one the integration's default.",
+    key_scope="installation",
+    key_reason="rule ids are copied with saved objects, and watches have names that people choose",
+    retries=(),
+    retries_note="Kibana's connector tries 429 and 5xx again three times, Watcher does not",
     examples=(
         Example(
             b'{"rule":{"id":"r-17","name":"Memory above 90%","tags":"[&quot;severity:high&quot;,&quot;blue&quot;]"},'

@@ -2,6 +2,9 @@
 
 Acknowledge and resolve need `event_action` and `dedup_key` only. A trigger without a `dedup_key` gets the
 request's event id as its key, so the gateway can answer it and the stream derives the same one.
+
+PagerDuty decides by the dedup key alone: a trigger after a resolve opens a new alert. `payload.timestamp` is when the
+condition began, which a trigger may repeat after a resolve, so it orders nothing.
 """
 
 from typing import Any, Literal
@@ -20,6 +23,7 @@ from streams.providers._contract import (
     short_key,
     short_summary,
 )
+from streams.providers._fields import text
 from streams.providers._json import decode, raw_text
 from streams.providers._time import epoch_ms
 
@@ -31,9 +35,9 @@ class Payload(msgspec.Struct, gc=False):
     source: str | None = None
     severity: Literal["critical", "error", "warning", "info"] | None = None
     timestamp: Any = None
-    component: str | None = None
-    group: str | None = None
-    class_: str | None = msgspec.field(default=None, name="class")
+    component: Any = None
+    group: Any = None
+    class_: Any = msgspec.field(default=None, name="class")
     custom_details: msgspec.Raw = msgspec.Raw(b"")
 
 
@@ -99,15 +103,20 @@ def _parse(event: Event, context: Context) -> list[Draft]:
             severity=DEFAULT_SEVERITY if severity is None else SEVERITY_NAMES[severity],
             summary=summary,
             source=payload.source or "",
-            component=payload.component or "",
-            group=payload.group or "",
-            class_=payload.class_ or "",
+            component=_text(payload.component),
+            group=_text(payload.group),
+            class_=_text(payload.class_),
             labels=labels,
             details=raw_text(payload.custom_details, "payload.custom_details"),
             links=_links(event) if event.links or event.images or event.client_url else [],
             starts_at=epoch_ms(payload.timestamp) if payload.timestamp is not None else 0,
         )
     ]
+
+
+def _text(value: Any) -> str:
+    """A field that is nice to have, of any type."""
+    return value if isinstance(value, str) else text(value)
 
 
 def _links(event: Event) -> list[dict[str, str]]:
@@ -150,6 +159,10 @@ PROVIDER = Provider(
         ("starts_at", "`payload.timestamp`"),
     ),
     severity_note="critical, error, warning and info as they are; error for a trigger that names none.",
+    key_scope="global",
+    key_reason="the sender chooses dedup_key on purpose, and PagerDuty joins by it",
+    retries=(429, 503),
+    retries_note="PagerDuty tells clients of its Events API to send again after 429 and 5xx",
     examples=(
         Example(
             b'{"event_action":"trigger","dedup_key":"web-01/cpu","payload":{"summary":"High CPU on web-01",'

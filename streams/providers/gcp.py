@@ -1,7 +1,8 @@
 """Google Cloud Monitoring, as webhook or through Pub/Sub push (https://cloud.google.com/monitoring/support/notification-options).
 
 The same incident comes bare or as base64 in a Pub/Sub message. Deliveries repeat and may be out of order; the
-incident's id joins them.
+incident's id joins them. It never opens again under that id, so `started_at` is when it opened, `ended_at` when it
+closed, and an opening that comes after its end is older than that.
 """
 
 from base64 import b64decode
@@ -35,8 +36,8 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
     if fields.text("version").lower() == "test":
         raise NoAlert("test")
     incident = as_object(fields.get("incident"), "incident")
-    key = fields.require("incident.incident_id")
-    action = _STATES.get(fields.require("incident.state").lower())
+    ended = epoch_ms(incident.get("ended_at"))
+    action = _STATES.get(incident.text("state").lower() or ("closed" if ended else "open"))
     if action is None:
         raise BadBody("incident.state", "is not open, closed or acknowledged")
     labels = {
@@ -44,10 +45,16 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
         **labels_of(incident.get("metric.labels")),
         **labels_of(incident.get("policy_user_labels")),
     }
+    started = epoch_ms(incident.get("started_at"))
+    resource = incident.text("resource_id", "resource_name", "resource_display_name")
     condition, project = incident.text("condition_name", "condition.displayName"), incident.text("scoping_project_id")
+    key = incident.text("incident_id")
+    if not (key or condition or incident.text("policy_name")):
+        raise BadBody("incident.incident_id", "is required without condition_name and policy_name")
+    about = (key,) if key else ("condition", project, incident.text("policy_name"), condition, resource)
     return [
         make_draft(
-            dedup_key=joined_key("gcp", key),
+            dedup_key=joined_key("gcp", *about),
             action=action,
             severity=severity_of(incident.text("severity")) or context.severity(labels.get("severity", "")),
             summary=incident.text("summary") or condition or incident.text("policy_name") or f"Incident {key}",
@@ -58,8 +65,9 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             labels=labels,
             details=details,
             links=link(incident.text("url"), "Google Cloud"),
-            starts_at=epoch_ms(incident.get("started_at")),
-            ends_at=epoch_ms(incident.get("ended_at")),
+            starts_at=started,
+            ends_at=ended,
+            sent_at={Action.TRIGGER: started, Action.RESOLVE: ended}.get(action, 0),
         )
     ]
 
@@ -85,7 +93,7 @@ PROVIDER = Provider(
         "Add the channel to each alerting policy, with a severity level.",
     ),
     fields=(
-        ("dedup_key", "`incident.incident_id`"),
+        ("dedup_key", "`incident.incident_id`, else project, policy, condition and resource"),
         ("action", "`incident.state`: open triggers, acknowledged acknowledges, closed resolves"),
         ("severity", "`incident.severity`, the label `severity`"),
         ("summary", "`incident.summary`, `incident.condition_name`, `incident.policy_name`"),
@@ -101,9 +109,14 @@ PROVIDER = Provider(
         ("links", "`incident.url`"),
         ("starts_at", "`incident.started_at`"),
         ("ends_at", "`incident.ended_at`"),
+        ("sent_at", "`incident.started_at` or, of an end, `incident.ended_at`"),
     ),
     severity_note="Critical, Error and Warning as they are; without one the policy's label severity, then the "
     "integration's default.",
+    key_scope="global",
+    key_reason="an incident id is unique in all of Google Cloud",
+    retries=(),
+    retries_note="Pub/Sub sends again until it is acknowledged; the webhook channel documents no second try",
     examples=(
         Example(
             b'{"version":"1.2","incident":{"incident_id":"0.p4q","state":"open","severity":"Error","summary":"Queue '

@@ -2,6 +2,11 @@
 
 A build is known by workflow (or app) and branch, so that the next good run ends what a bad one began, whatever
 its commit. The branch of a fork is another one. A body may be a form with the JSON in `payload`.
+
+`updated_at` is when a run ended, or when a security alert came into this very state, so of two runs that overlap the
+one that ended last counts; `created_at` and `run_started_at` are when they began. A merge queue builds each attempt on
+a branch that never comes again: a failed one takes a pull request out of the queue and breaks no branch, so it is no
+alert (https://docs.github.com/repositories/configuring-branches-and-merges-in-your-repository, merge queue).
 """
 
 from collections.abc import Callable
@@ -31,6 +36,9 @@ _CONCLUSIONS = {
     "startup_failure": Action.TRIGGER,
     "success": Action.RESOLVE,
 }
+#: Branches of merge queues (GitHub's, Mergify's), each of which is built once.
+_QUEUES = ("gh-readonly-queue/", "mergify/merge-queue/")
+_HOST = "x-github-enterprise-host"
 #: Actions on security alerts. The others (assignments, validity checks) change neither beginning nor end.
 _ACTIONS = {
     "created": Action.TRIGGER,
@@ -55,7 +63,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
         raise BadBody("payload", "is required")
     value, details = read_json(body if values is None else values["payload"].encode())
     fields = as_object(value)
-    event = context.headers.get("x-github-event")
+    event = context.headers.get("x-github-event") or _event(fields)
     if not event:
         raise BadBody("X-GitHub-Event", "the header is required")
     if event == "ping":
@@ -63,44 +71,62 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
     parse = _EVENTS.get(event)
     if parse is None:
         raise NoAlert("ignored")
-    fields.require("repository.full_name")
     return [parse(fields, details, context)]
+
+
+def _event(fields: Fields) -> str:
+    """The event of a body whose header a proxy dropped, by what only that event has; "" for none of those read here."""
+    return next((event for event, path in _MARKS if fields.get(path) is not None), "")
+
+
+def _repository(fields: Fields) -> str:
+    return fields.require("repository.full_name", "repository.html_url", "repository.name", "repository.id")
+
+
+def _key(fields: Fields, context: Context, *parts: str) -> str:
+    """A key within the repository, whose name is one in all of github.com, or on its Enterprise Server."""
+    host = context.headers.get(_HOST, "")
+    return joined_key("github", *((host,) if host else ()), _repository(fields), *parts)
 
 
 def _workflow_run(fields: Fields, details: bytes, context: Context) -> Draft:
     run = fields.object("workflow_run")
     name = run.text("name") or fields.text("workflow.name") or run.text("path") or "Workflow"
-    return _build(fields, "workflow_run", "workflow_id", name, run.text("html_url"), details)
+    workflow = run.text("workflow_id") or fields.text("workflow.id") or run.text("path") or name
+    return _build(fields, "workflow_run", workflow, name, run.text("html_url"), details, context)
 
 
 def _check_suite(fields: Fields, details: bytes, context: Context) -> Draft:
     name = fields.text("check_suite.app.name", "check_suite.app.slug") or "Checks"
-    return _build(fields, "check_suite", "app.id", name, fields.text("repository.html_url"), details)
+    app = fields.text("check_suite.app.id") or name
+    return _build(fields, "check_suite", app, name, fields.text("repository.html_url"), details, context)
 
 
-def _build(fields: Fields, event: str, id_path: str, name: str, url: str, details: bytes) -> Draft:
-    run, repository = fields.object(event), fields.text("repository.full_name")
-    action = _CONCLUSIONS.get(run.text("conclusion")) if fields.text("action") == "completed" else None
-    if action is None:
+def _build(fields: Fields, event: str, builder: str, name: str, url: str, details: bytes, context: Context) -> Draft:
+    run, repository = fields.object(event), _repository(fields)
+    action = _CONCLUSIONS.get(run.text("conclusion")) if fields.text("action") in {"completed", ""} else None
+    if action is None or run.text("head_branch").startswith(_QUEUES):
         raise NoAlert("ignored")
     branch, fork = run.text("head_branch"), run.text("head_repository.full_name")
     # The suite of a fork's pull request has no branch: only another run of the same commit is about the same.
-    place = ("branch", branch) if branch else ("commit", fields.require(f"{event}.head_sha"))
+    place = ("branch", branch) if branch else ("commit", run.text("head_sha"))
+    where = f"{name} on {place[1]}" if place[1] else name
     origin = (fork,) if fork and fork != repository else ()
     outcome = run.text("conclusion").replace("_", " ")
     return make_draft(
-        dedup_key=joined_key("github", repository, event, fields.require(f"{event}.{id_path}"), *place, *origin),
+        dedup_key=_key(fields, context, event, builder, *place, *origin),
         action=action,
         severity=Severity.ERROR if action is Action.TRIGGER else Severity.INFO,
-        summary=f"{name} on {place[1]} of {repository}: {outcome}",
+        summary=f"{where} of {repository}: {outcome}",
         source=repository,
         component=name,
         class_=event,
-        labels=dict([place]),
+        labels=dict([place]) if place[1] else {},
         details=details,
         links=link(url, "GitHub"),
         starts_at=epoch_ms(run.get("run_started_at") or run.get("created_at")),
         ends_at=epoch_ms(run.get("updated_at")),
+        sent_at=epoch_ms(run.get("updated_at")),
     )
 
 
@@ -109,30 +135,32 @@ def _dependabot(fields: Fields, details: bytes, context: Context) -> Draft:
     package = fields.text("alert.dependency.package.name", "alert.security_vulnerability.package.name")
     title = ": ".join(part for part in (package, advisory.text("summary", "ghsa_id")) if part)
     severity = context.severity(advisory.text("severity") or fields.text("alert.security_vulnerability.severity"))
-    return _security(fields, "dependabot", title or "Vulnerable dependency", severity, package, details)
+    return _security(fields, "dependabot", title or "Vulnerable dependency", severity, package, details, context)
 
 
 def _code_scanning(fields: Fields, details: bytes, context: Context) -> Draft:
     rule, tool = fields.object("alert.rule"), fields.text("alert.tool.name")
     title = rule.text("description", "name", "id") or "Code scanning alert"
     severity = context.severity(rule.text("security_severity_level", "severity"))
-    return _security(fields, "code_scanning", title, severity, tool, details)
+    return _security(fields, "code_scanning", title, severity, tool, details, context)
 
 
 def _secret_scanning(fields: Fields, details: bytes, context: Context) -> Draft:
     kind = fields.text("alert.secret_type", "alert.secret_type_display_name") or "secret"
-    return _security(fields, "secret_scanning", f"Leaked {kind}", Severity.CRITICAL, kind, details)
+    return _security(fields, "secret_scanning", f"Leaked {kind}", Severity.CRITICAL, kind, details, context)
 
 
-def _security(fields: Fields, kind: str, title: str, severity: Severity, component: str, details: bytes) -> Draft:
-    number, repository = fields.require("alert.number"), fields.text("repository.full_name")
+def _security(
+    fields: Fields, kind: str, title: str, severity: Severity, component: str, details: bytes, context: Context
+) -> Draft:
+    number, repository = fields.require("alert.number", "alert.html_url", "alert.url"), _repository(fields)
     action = _ACTIONS.get(fields.text("action"))
     if action is None:
         raise NoAlert("ignored")
     ends = ("fixed_at", "dismissed_at", "resolved_at", "auto_dismissed_at", "updated_at")
     alert = fields.object("alert")
     return make_draft(
-        dedup_key=joined_key("github", repository, kind, number),
+        dedup_key=_key(fields, context, kind, number),
         action=action,
         severity=severity,
         summary=f"{title} in {repository}",
@@ -143,6 +171,7 @@ def _security(fields: Fields, kind: str, title: str, severity: Severity, compone
         links=link(alert.text("html_url"), "GitHub"),
         starts_at=epoch_ms(alert.get("created_at")),
         ends_at=epoch_ms(alert.text(*ends)),
+        sent_at=epoch_ms(alert.get("updated_at")),
     )
 
 
@@ -154,6 +183,14 @@ _EVENTS: dict[str, Callable[[Fields, bytes, Context], Draft]] = {
     "secret_scanning_alert": _secret_scanning,
 }
 
+_MARKS = (
+    ("workflow_run", "workflow_run.conclusion"),
+    ("check_suite", "check_suite.conclusion"),
+    ("dependabot_alert", "alert.security_advisory"),
+    ("code_scanning_alert", "alert.rule"),
+    ("secret_scanning_alert", "alert.secret_type"),
+)
+
 PROVIDER = Provider(
     slug="github",
     title="GitHub",
@@ -161,7 +198,7 @@ PROVIDER = Provider(
     decode=_decode,
     parse=as_decoded,
     order_key=first_key,
-    headers=("x-github-event", "content-type"),
+    headers=("x-github-event", "content-type", _HOST),
     signature=HmacHex(("x-hub-signature-256",), strict=True),
     setup=(
         "On GitHub, open the repository's or organisation's Settings, Webhooks, Add webhook, with the integration's "
@@ -173,13 +210,13 @@ PROVIDER = Provider(
     fields=(
         (
             "dedup_key",
-            "repository, workflow (or app) and branch (or commit); of security alerts repository, kind and "
-            "`alert.number`",
+            "repository (on Enterprise Server with its host), workflow (or app) and branch (or commit); of security "
+            "alerts repository, kind and `alert.number`",
         ),
         (
             "action",
-            "`conclusion`: failure, timed_out and startup_failure trigger, success resolves; of security alerts "
-            "`action`",
+            "`conclusion`: failure, timed_out and startup_failure trigger, success resolves; runs of a merge queue are "
+            "answered and ignored; of security alerts `action`",
         ),
         (
             "severity",
@@ -193,9 +230,15 @@ PROVIDER = Provider(
         ("links", "`html_url`"),
         ("starts_at", "`run_started_at`, `created_at`"),
         ("ends_at", "`updated_at`; `fixed_at`, `dismissed_at`, `resolved_at`"),
+        ("sent_at", "`updated_at`"),
     ),
     severity_note="Broken builds are error, leaked secrets critical. Vulnerabilities: critical, high is error, "
     "medium is warning, low is info; code scanning without a security severity: error, warning, note is info.",
+    key_scope="global",
+    key_reason="a repository has one full name on github.com, and Enterprise Server tells its host, which is in the "
+    "key",
+    retries=(),
+    retries_note="GitHub never sends again by itself (docs.github.com, Handling failed webhook deliveries)",
     examples=(
         Example(
             b'{"action":"completed","workflow_run":{"id":71,"name":"deploy","head_branch":"main","workflow_id":3300,'

@@ -2,7 +2,13 @@
 
 The kind of event is in the body, the header says nothing more. The format of GitLab's own alert endpoint, which
 tools that know GitLab send (https://docs.gitlab.com/operations/incident_management/integrations/), is read as well.
+
+`finished_at` is when a pipeline or job ended, so of two that overlap the one that ended last counts; `created_at` is
+when it began. A merge train builds attempts (https://docs.gitlab.com/ci/pipelines/merge_trains/): a failed one takes
+a merge request out of the train and breaks no branch, so it is no alert. An alert and its end have one `started_at`.
 """
+
+import re
 
 from schemas.wire.alert import Action, Severity
 from streams.policy.signature import PlainToken
@@ -23,6 +29,7 @@ from streams.providers._time import epoch_ms
 
 #: Of a pipeline or a job. The others (created, running, canceled, skipped, manual) are no end.
 _RUNS = {"failed": Action.TRIGGER, "success": Action.RESOLVE}
+_TRAIN = re.compile(r"refs/merge-requests/\d+/train")
 _ALERTS = {"triggered": Action.TRIGGER, "acknowledged": Action.ACKNOWLEDGE, "resolved": Action.RESOLVE}
 
 
@@ -43,15 +50,15 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
 
 def _pipeline(fields: Fields, details: bytes) -> Draft:
     run = fields.object("object_attributes")
-    project = fields.text("project.path_with_namespace", "project.name") or fields.require("project.id")
+    project = fields.text("project.path_with_namespace", "project.name", "project.id") or "a project"
     failed = [f"{job.text('name')} failed" for job in fields.objects("builds") if job.text("status") == "failed"]
     return _run(
         fields,
         details,
         status=run.text("status"),
         severity=Severity.ERROR,
-        key=("pipeline", fields.require("project.id"), *_ref(run, "object_attributes"), *_merge_request(fields)),
-        name=f"Pipeline of {project} on {run.text('ref')}",
+        key=("pipeline", _project(fields), *_ref(run), *_merge_request(fields)),
+        name=f"Pipeline of {project}{_on(run)}",
         reason=", ".join(failed),
         project=project,
         url=run.text("url"),
@@ -61,8 +68,8 @@ def _pipeline(fields: Fields, details: bytes) -> Draft:
 
 
 def _job(fields: Fields, details: bytes) -> Draft:
-    project = fields.text("project.path_with_namespace", "project_name") or fields.require("project_id")
-    name = fields.require("build_name")
+    project = fields.text("project.path_with_namespace", "project_name", "project_id") or "a project"
+    name = fields.text("build_name", "build_stage") or "job"
     home = fields.text("project.web_url", "repository.homepage")
     reason = fields.text("build_failure_reason")
     return _run(
@@ -70,8 +77,8 @@ def _job(fields: Fields, details: bytes) -> Draft:
         details,
         status=fields.text("build_status"),
         severity=Severity.WARNING if fields.get("build_allow_failure") is True else Severity.ERROR,
-        key=("job", fields.require("project_id", "project.id"), *_ref(fields, ""), name),
-        name=f"Job {name} of {project} on {fields.text('ref')}",
+        key=("job", _project(fields), *_ref(fields), name),
+        name=f"Job {name} of {project}{_on(fields)}",
         reason="" if reason == "unknown_failure" else reason,  # which good jobs have as well
         project=project,
         url=f"{home}/-/jobs/{fields.text('build_id')}" if home else "",
@@ -80,12 +87,22 @@ def _job(fields: Fields, details: bytes) -> Draft:
     )
 
 
-def _ref(run: Fields, path: str) -> tuple[str, str]:
-    """A branch or a tag; one name may be both."""
+def _project(fields: Fields) -> str:
+    """The project's id, else another name of it that stays."""
+    names = ("project.path_with_namespace", "project.web_url", "project.name", "project_name", "repository.homepage")
+    return fields.require("project.id", "project_id", *names)
+
+
+def _ref(run: Fields) -> tuple[str, str]:
+    """A branch or a tag; one name may be both. Raises NoAlert for a merge train."""
     ref = run.text("ref")
-    if not ref:
-        raise BadBody(f"{path}.ref".removeprefix("."), "is required")
+    if _TRAIN.fullmatch(ref):
+        raise NoAlert("ignored")
     return ("tag" if run.get("tag") is True else "branch", ref)
+
+
+def _on(run: Fields) -> str:
+    return f" on {ref}" if (ref := run.text("ref")) else ""
 
 
 def _merge_request(fields: Fields) -> tuple[str, ...]:
@@ -122,12 +139,14 @@ def _run(
         links=link(url, "GitLab"),
         starts_at=epoch_ms(starts),
         ends_at=epoch_ms(ends),
+        sent_at=epoch_ms(ends),
     )
 
 
 def _alert(fields: Fields, details: bytes, context: Context) -> Draft:
     alert = fields.object("object_attributes")
-    url = fields.require("object_attributes.url")  # there is no id
+    # There is no id; the number in the project and the title are what else stays.
+    url = fields.require("object_attributes.url", "object_attributes.iid", "object_attributes.title")
     status = fields.require("object_attributes.status").lower()
     if status == "ignored":
         raise NoAlert("ignored")
@@ -145,11 +164,13 @@ def _alert(fields: Fields, details: bytes, context: Context) -> Draft:
         links=link(url, "GitLab"),
         starts_at=epoch_ms(alert.get("started_at")),
         ends_at=epoch_ms(alert.get("ended_at")),
+        began_at=epoch_ms(alert.get("started_at")),
     )
 
 
 def _endpoint(fields: Fields, details: bytes, context: Context) -> Draft:
-    title, service, tool = fields.require("title"), fields.text("service"), fields.text("monitoring_tool")
+    title = fields.require("title", "description", "fingerprint")
+    service, tool = fields.text("service"), fields.text("monitoring_tool")
     hosts = fields.get("hosts")
     host = ", ".join(filter(None, map(text, hosts))) if isinstance(hosts, list) else text(hosts)
     given = fields.text("fingerprint")
@@ -165,6 +186,7 @@ def _endpoint(fields: Fields, details: bytes, context: Context) -> Draft:
         details=details,
         starts_at=epoch_ms(fields.text("start_time")),
         ends_at=epoch_ms(fields.text("end_time")),
+        began_at=epoch_ms(fields.text("start_time")),
     )
 
 
@@ -201,9 +223,15 @@ PROVIDER = Provider(
         ("links", "`object_attributes.url`, the job's page"),
         ("starts_at", "`created_at`, `build_started_at`, `started_at`, `start_time`"),
         ("ends_at", "`finished_at`, `build_finished_at`, `ended_at`, `end_time`"),
+        ("sent_at", "`finished_at`, `build_finished_at`"),
+        ("began_at", "of alerts `started_at`, `start_time`"),
     ),
     severity_note="Failed pipelines and jobs are error, jobs that may fail warning. Alerts: critical, high is error, "
     "medium and unknown are warning, low is info.",
+    key_scope="installation",
+    key_reason="project ids are small numbers of one GitLab, and fingerprints are its users'",
+    retries=(),
+    retries_note="GitLab does not send again, and disables a webhook that fails four times (docs.gitlab.com, Webhooks)",
     examples=(
         Example(
             b'{"object_kind":"pipeline","object_attributes":{"id":88,"ref":"main","tag":false,"status":"failed",'

@@ -1,7 +1,8 @@
 """Grafana alerting (https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/).
 
 Three shapes on one URL: unified alerting and a plain Alertmanager (`alerts`, of which the status of each counts),
-and legacy alerting up to version 10 (`ruleId`, `state`).
+and legacy alerting up to version 10 (`ruleId`, `state`), which tells no times. An alert and its end have one
+`startsAt`, which an alert that fires again may have too.
 """
 
 from typing import Any, NamedTuple
@@ -72,7 +73,7 @@ def _decode(body: bytes, context: Context) -> Group:
         return Group(draft.dedup_key, [draft])
     prometheus.check(value.alerts)
     group_key = text(value.group_key)
-    if group_key.startswith("test-") and value.alerts[0].labels.get("alertname") == "TestAlert":
+    if group_key.startswith("test-") and (value.alerts[0].labels or {}).get("alertname") == "TestAlert":
         raise NoAlert("test")
     drafts = [_draft(alert, context) for alert in value.alerts]
     return Group(group_key or drafts[0].dedup_key, drafts)
@@ -82,7 +83,7 @@ def _draft(alert: Alert, context: Context) -> Draft:
     given = (("values", alert.values), ("valueString", alert.value_string), ("imageURL", alert.image_url))
     draft = prometheus.draft(alert, {name: value for name, value in given if value}, context, "Grafana")
     links = link(alert.dashboard_url or "", "Dashboard") + link(alert.panel_url or "", "Panel")
-    group = alert.labels.get("grafana_folder", draft.group)
+    group = draft.labels.get("grafana_folder", draft.group)
     return msgspec.structs.replace(draft, group=group, links=draft.links + links)
 
 
@@ -169,9 +170,15 @@ PROVIDER = Provider(
         ("links", "`generatorURL`, `dashboardURL`, `panelURL`; legacy: `ruleUrl`"),
         ("starts_at", "`startsAt`"),
         ("ends_at", "`endsAt` of a resolved alert"),
+        ("began_at", "`startsAt`"),
     ),
     severity_note="The label severity (legacy: the tag severity) in the words everyone knows; without it the "
     "integration's default.",
+    key_scope="installation",
+    key_reason="a fingerprint covers the uid of the rule, which provisioned Grafanas share, and ruleId is a small "
+    "number",
+    retries=(),
+    retries_note="Grafana does not send a webhook again before its group is notified anew, minutes later",
     examples=(
         Example(
             b'{"version":"1","groupKey":"{}:{alertname=\\"Disk\\"}","state":"alerting","orgId":1,"alerts":[{'

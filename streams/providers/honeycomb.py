@@ -1,6 +1,7 @@
 """Honeycomb triggers and burn alerts (https://docs.honeycomb.io/reference/honeycomb-ui/alerts/webhooks/).
 
-One alert per trigger: the groups that made it fire are details. There is no severity.
+One alert per trigger: the groups that made it fire are details. There is no severity, and no time that tells events
+apart.
 """
 
 from schemas.wire.alert import Action
@@ -25,7 +26,8 @@ _STATES = {"triggered": Action.TRIGGER, "ok": Action.RESOLVE, "resolved": Action
 def _decode(body: bytes, context: Context) -> list[Draft]:
     value, details = read_json(body)
     fields = as_object(value)
-    key = fields.require("id")
+    # A template without the id leaves what is one and the same for a trigger and its end.
+    key = fields.require("id", "trigger_url", "name", "slo.name")
     if fields.get("is_test") is True or fields.text("summary").startswith("TRIGGER TEST"):
         raise NoAlert("test")
     action = _STATES.get(fields.require("status").lower())
@@ -64,7 +66,7 @@ PROVIDER = Provider(
         "Add the webhook as recipient of each trigger and burn alert.",
     ),
     fields=(
-        ("dedup_key", "`id`"),
+        ("dedup_key", "`id`, else `trigger_url` or `name`"),
         ("action", "`status`: TRIGGERED triggers, OK and RESOLVED resolve"),
         ("severity", "`severity`, if your template has it"),
         ("summary", "`name` (else `slo.name`, `summary`) and `description`"),
@@ -75,6 +77,10 @@ PROVIDER = Provider(
         ("links", "`result_url`, `trigger_url`"),
     ),
     severity_note="Honeycomb sends none: the integration's default, or a field severity of your own template.",
+    key_scope="installation",
+    key_reason="trigger ids count inside one environment",
+    retries=(),
+    retries_note="Honeycomb documents no second try",
     examples=(
         Example(
             b'{"version":"v0.1.0","id":"qZ81","name":"Checkout slow","status":"TRIGGERED","description":'

@@ -1,11 +1,13 @@
 """Icinga 2 notifications (https://icinga.com/docs/icinga-2/latest/doc/03-monitoring-basics/#notification-commands).
 
 A notification command posts host, service and check result as nested JSON. A service's full name is
-`host!service`; a host's notification has no service.
+`host!service`; a host's notification has no service. `execution_end` is by the clock of whichever satellite ran the
+check, so it orders nothing.
 """
 
 from schemas.wire.alert import Action
 from streams.providers._contract import (
+    BadBody,
     Context,
     Draft,
     Example,
@@ -16,16 +18,30 @@ from streams.providers._contract import (
     make_draft,
 )
 from streams.providers._fields import as_object, read_json
+from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 from streams.providers.nagios import notification_action, state_word
 
+#: The names of the payload in `setup`, into which a script may put the output of a check as it is.
+_NAMES = (
+    *("notification_type", "host", "service", "check_result", "name", "display_name", "address", "state", "output"),
+    *("execution_end", "check_command"),
+)
+
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
-    value, details = read_json(body)
+    value, details = read_template(read_json, body, _NAMES)
     fields = as_object(value)
-    host, state = fields.require("host.name"), fields.require("check_result.state")
+    named, separator, _ = fields.text("service.name").partition("!")
+    host = fields.text("host.name", "host.display_name", "host.address") or (named if separator else "")
+    if not host:
+        raise BadBody("host.name", "is required")
     service = fields.text("service.name").removeprefix(f"{host}!")
+    state = fields.text("check_result.state", "service.state", "host.state")
+    if not (state or fields.text("notification_type")):
+        raise BadBody("check_result.state", "is required without notification_type")
     action = notification_action(fields, state)
+    state = state or fields.text("notification_type")
     what, output = fields.text("service.display_name") or service or "Host", fields.text("check_result.output")
     at = epoch_ms(fields.get("check_result.execution_end"))
     return [
@@ -77,6 +93,10 @@ PROVIDER = Provider(
         ("ends_at", "`check_result.execution_end` of an end"),
     ),
     severity_note="CRITICAL and DOWN are critical, UNREACHABLE error, WARNING and UNKNOWN are warning, OK and UP info.",
+    key_scope="installation",
+    key_reason="hosts and services are names inside one Icinga",
+    retries=(),
+    retries_note="Icinga runs a notification command once",
     examples=(
         Example(
             b'{"notification_type":"PROBLEM","host":{"name":"db-2","address":"192.0.2.7"},"service":{"name":"db-2!disk",'

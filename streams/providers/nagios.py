@@ -2,7 +2,8 @@
 
 There is no webhook: a notification command posts the macros, as form fields, because plugin output breaks JSON
 templates; JSON is read as well. A check is known by host and service. On a host's notification the service's
-macro stays unexpanded, and PROBLEMID is 0 on recovery, so neither is part of the key.
+macro stays unexpanded, and PROBLEMID is 0 on recovery, so neither is part of the key. `timestamp` ($TIMET$) is when
+Nagios told this very change of state.
 """
 
 from schemas.wire.alert import Action
@@ -19,6 +20,7 @@ from streams.providers._contract import (
     make_draft,
 )
 from streams.providers._fields import Fields, read
+from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 
 _TYPES = {
@@ -29,6 +31,11 @@ _TYPES = {
 }
 _SILENT_TYPES = ("FLAPPING", "DOWNTIME")
 _GOOD = {"OK", "UP"}
+#: Of a JSON template, into which a command puts the output of a plugin as it is.
+_NAMES = (
+    *("notification_type", "host_name", "host_address", "host_display_name", "service_desc", "state", "output"),
+    *("long_output", "timestamp"),
+)
 
 
 def notification_action(fields: Fields, state: str) -> Action:
@@ -50,9 +57,13 @@ def state_word(state: str) -> str:
 
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
-    fields, details = read(body, context)
-    host, service, state = fields.require("host_name"), fields.text("service_desc"), fields.require("state")
+    fields, details = read_template(lambda text: read(text, context), body, _NAMES)
+    host, service = fields.require("host_name", "host_display_name", "host_address"), fields.text("service_desc")
+    kind, state = fields.text("notification_type"), fields.text("state")
+    if not (state or kind):
+        raise BadBody("state", "is required without notification_type")
     action = notification_action(fields, state)
+    state = state or kind
     output = fields.text("output")
     at = epoch_ms(fields.text("timestamp"))
     return [
@@ -68,6 +79,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             details=details,
             starts_at=at if action is Action.TRIGGER else 0,
             ends_at=at,
+            sent_at=at,
         )
     ]
 
@@ -89,7 +101,7 @@ PROVIDER = Provider(
         "Give them to a contact as service_notification_commands and host_notification_commands.",
     ),
     fields=(
-        ("dedup_key", "`host_name` and `service_desc`"),
+        ("dedup_key", "`host_name` (else its address) and `service_desc`"),
         (
             "action",
             "`notification_type`: PROBLEM and CUSTOM trigger, ACKNOWLEDGEMENT acknowledges, RECOVERY resolves; "
@@ -103,8 +115,13 @@ PROVIDER = Provider(
         ("labels", "`host_address` as `address`"),
         ("starts_at", "`timestamp`"),
         ("ends_at", "`timestamp` of an end"),
+        ("sent_at", "`timestamp`"),
     ),
     severity_note="CRITICAL and DOWN are critical, UNREACHABLE error, WARNING and UNKNOWN are warning, OK and UP info.",
+    key_scope="installation",
+    key_reason="hosts and services are names inside one Nagios",
+    retries=(),
+    retries_note="Nagios runs a notification command once",
     examples=(
         Example(
             b"notification_type=PROBLEM&host_name=db-2&service_desc=Disk+%2Fvar&state=WARNING&output=8%25+%7C+free%3D8"

@@ -1,7 +1,8 @@
 """New Relic (https://docs.newrelic.com/docs/alerts/get-notified/notification-integrations/).
 
 Two shapes: the workflow webhook's (`state`, key: issue id) and the legacy policy channel's (`current_state`, key:
-account and incident), which also comes as the form field `alert`. Times are milliseconds.
+account and incident), which also comes as the form field `alert`. Times are milliseconds. `updatedAt` is when the issue
+came into this state (`closedAt` when it ended), `timestamp` when the incident did; `createdAt` is when it began.
 """
 
 from typing import Any
@@ -20,6 +21,7 @@ from streams.providers._contract import (
     make_draft,
 )
 from streams.providers._fields import Fields, as_object, labels_of, link, read, read_json, text
+from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 
 _STATES = {
@@ -30,9 +32,27 @@ _STATES = {
 }
 _LEGACY_STATES = {"open": Action.TRIGGER, "acknowledged": Action.ACKNOWLEDGE, "closed": Action.RESOLVE}
 
+#: Of both shapes; a template that writes {{title}} instead of {{json title}} does not escape it.
+_NAMES = (
+    *(
+        "id",
+        "issueId",
+        "issueUrl",
+        "title",
+        "priority",
+        "state",
+        "impactedEntities",
+        "createdAt",
+        "updatedAt",
+        "closedAt",
+    ),
+    *("alertPolicyNames", "alertConditionNames", "account_id", "incident_id", "current_state", "condition_name"),
+    *("details", "severity", "policy_name", "timestamp", "incident_url", "runbook_url", "targets"),
+)
+
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
-    fields, details = read(body, context)
+    fields, details = read_template(lambda text: read(text, context), body, _NAMES)
     nested = fields.get("alert")
     if isinstance(nested, str):
         value, details = read_json(nested.encode())
@@ -42,7 +62,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
 
 
 def _workflow(fields: Fields, details: bytes, context: Context) -> Draft:
-    key, state = fields.require("id", "issueId"), fields.require("state")
+    key, state = fields.require("id", "issueId", "issueUrl", "title"), fields.require("state")
     action = _STATES.get(state.lower())
     if action is None:
         raise BadBody("state", "is not CREATED, ACTIVATED, ACKNOWLEDGED or CLOSED")
@@ -61,11 +81,13 @@ def _workflow(fields: Fields, details: bytes, context: Context) -> Draft:
         links=link(fields.text("issueUrl"), "New Relic"),
         starts_at=epoch_ms(fields.get("createdAt")),
         ends_at=epoch_ms(fields.get("updatedAt")),
+        sent_at=(epoch_ms(fields.get("closedAt")) if action is Action.RESOLVE else 0)
+        or epoch_ms(fields.get("updatedAt")),
     )
 
 
 def _legacy(fields: Fields, details: bytes, context: Context) -> Draft:
-    incident = fields.require("incident_id")
+    incident, account = fields.text("incident_id"), fields.text("account_id")
     if incident == "0":
         raise NoAlert("test")
     action = _LEGACY_STATES.get(fields.text("current_state").lower())
@@ -74,8 +96,12 @@ def _legacy(fields: Fields, details: bytes, context: Context) -> Draft:
     targets = fields.objects("targets")
     names = [name for target in targets if (name := target.text("name"))]
     condition, said = fields.text("condition_name"), fields.text("details")
+    if not (incident or condition or names):
+        raise BadBody("incident_id", "is required without condition_name and targets")
+    # A template without ids leaves what is one and the same for an incident and its end.
+    about = ("incident", account, incident) if incident else ("condition", account, condition, *names)
     return make_draft(
-        dedup_key=joined_key("incident", fields.require("account_id"), incident),
+        dedup_key=joined_key(*about),
         action=action,
         severity=_severity(fields.text("severity"), context),
         summary=": ".join(part for part in (condition, said) if part) or f"New Relic incident {incident}",
@@ -88,6 +114,7 @@ def _legacy(fields: Fields, details: bytes, context: Context) -> Draft:
         links=link(fields.text("incident_url"), "New Relic") + link(fields.text("runbook_url"), "Runbook"),
         starts_at=epoch_ms(fields.get("timestamp")),
         ends_at=epoch_ms(fields.get("timestamp")),
+        sent_at=epoch_ms(fields.get("timestamp")),
     )
 
 
@@ -116,7 +143,11 @@ PROVIDER = Provider(
         "Tick activated, acknowledged and closed issues under the events to notify about.",
     ),
     fields=(
-        ("dedup_key", "`id`, `issueId`; legacy: `account_id` and `incident_id`"),
+        (
+            "dedup_key",
+            "`id`, `issueId`, else `issueUrl` or `title`; legacy: `account_id` and `incident_id`, else condition and "
+            "targets",
+        ),
         (
             "action",
             "`state`: CREATED and ACTIVATED trigger, ACKNOWLEDGED acknowledges, CLOSED resolves; legacy: "
@@ -132,9 +163,14 @@ PROVIDER = Provider(
         ("links", "`issueUrl`; legacy: `incident_url`, `runbook_url`"),
         ("starts_at", "`createdAt`; legacy: `timestamp`"),
         ("ends_at", "`updatedAt`; legacy: `timestamp` of an end"),
+        ("sent_at", "`closedAt` of an end, `updatedAt`; legacy: `timestamp`"),
     ),
     severity_note="CRITICAL is critical, HIGH and MEDIUM are warning, LOW is info, as in New Relic's own templates; "
     "severity of the legacy shape in the words everyone knows.",
+    key_scope="installation",
+    key_reason="incident ids count inside one account, which old payloads do not always name",
+    retries=(),
+    retries_note="New Relic documents no second try that lasts for a minute",
     examples=(
         Example(
             b'{"id":"0b5d2c9e-9f3e-4a47-8d3c-2f8a37b6f001","title":"Apdex of search below 0.7","priority":"HIGH",'

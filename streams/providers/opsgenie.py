@@ -1,7 +1,8 @@
 """Opsgenie's Alert API (https://docs.opsgenie.com/docs/alert-api): create, acknowledge and close.
 
 The alias is the key; an alert made without one gets the event id. On acknowledge and close the key is in the path:
-`/v2/alerts/<alias>/close?identifierType=alias`. Everything else the API can do changes no alert here.
+`/v2/alerts/<alias>/close?identifierType=alias`; a deleted alert comes as a closed one. Everything else the API can do
+(notes, another message, description or priority) changes no alert here. An alert has no time of its own in the API.
 """
 
 import re
@@ -59,7 +60,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
 
 
 def _created(fields: Fields, details: bytes, context: Context) -> Draft:
-    message, source = fields.require("message"), fields.text("source")
+    message, source = fields.require("message", "description"), fields.text("source")
     tags = fields.get("tags")
     return make_draft(
         dedup_key=short_key(fields.text("alias") or uuid_text(context.event_id)),
@@ -83,6 +84,7 @@ PROVIDER = Provider(
     parse=as_decoded,
     order_key=first_key,
     headers=(PATH, QUERY),
+    methods=("POST", "PUT", "DELETE"),
     addresses=(Address("/v2/alerts", "Authorization: GenieKey "),),
     setup=(
         "In the tool, set the Opsgenie API URL to this gateway (its alerts are at /v2/alerts), and the API key to the "
@@ -91,15 +93,19 @@ PROVIDER = Provider(
     ),
     fields=(
         ("dedup_key", "`alias`, else a new id; of acknowledge and close the identifier in the path"),
-        ("action", "creating triggers; `/acknowledge` acknowledges, `/close` resolves"),
+        ("action", "creating triggers; `/acknowledge` acknowledges, `/close` and DELETE resolve"),
         ("severity", "`priority`"),
-        ("summary", "`message`; of the others `note`"),
+        ("summary", "`message`, `description`; of the others `note`"),
         ("source", "`entity`, `source`"),
         ("component", "`entity`"),
         ("group", "`source`"),
         ("labels", "`tags`, `details`"),
     ),
     severity_note="P1 is critical, P2 error, P3 warning, P4 and P5 info; P3 for an alert that names none.",
+    key_scope="global",
+    key_reason="the sender chooses alias on purpose, and Opsgenie joins by it",
+    retries=(429, 503),
+    retries_note="Opsgenie tells clients of its API to send again after 429 and 5xx; Alertmanager's receiver does",
     examples=(
         Example(
             b'{"message":"Backup of mail-1 failed","alias":"backup mail-1","entity":"mail-1","priority":"P2",'

@@ -1,6 +1,7 @@
 """Pingdom uptime and transaction checks (https://www.pingdom.com/resources/webhooks/).
 
-Transaction checks are SUCCESS or FAILING instead of UP or DOWN.
+Transaction checks are SUCCESS or FAILING instead of UP or DOWN. `state_changed_timestamp` is when the check came into
+this very state.
 """
 
 from schemas.wire.alert import Action
@@ -33,7 +34,8 @@ _IMPORTANCE = {"HIGH": "critical", "LOW": "warning"}
 def _decode(body: bytes, context: Context) -> list[Draft]:
     value, details = read_json(body)
     fields = as_object(value)
-    check, state = fields.require("check_id"), fields.require("current_state").upper()
+    check = fields.require("check_id", "check_name", "check_params.full_url", "check_params.hostname")
+    state = fields.require("current_state").upper()
     if state in _SILENT_STATES:
         raise NoAlert("ignored")
     if state not in _STATES:
@@ -57,6 +59,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             links=link(url, name),
             starts_at=at if _STATES[state] is Action.TRIGGER else 0,
             ends_at=at,
+            sent_at=at,
         )
     ]
 
@@ -73,7 +76,7 @@ PROVIDER = Provider(
         "Tick the integration in each check.",
     ),
     fields=(
-        ("dedup_key", "`check_id`"),
+        ("dedup_key", "`check_id`, else `check_name` or its address"),
         (
             "action",
             "`current_state`: DOWN and FAILING trigger, UP and SUCCESS resolve, the others are answered and ignored",
@@ -87,8 +90,13 @@ PROVIDER = Provider(
         ("links", "`check_params.full_url`, `check_params.url`"),
         ("starts_at", "`state_changed_timestamp`, `state_changed_utc_time`"),
         ("ends_at", "the same, of an end"),
+        ("sent_at", "`state_changed_timestamp`, `state_changed_utc_time`"),
     ),
     severity_note="Importance HIGH is critical, LOW is warning; without one the integration's default.",
+    key_scope="installation",
+    key_reason="check ids count inside one account",
+    retries=(),
+    retries_note="Pingdom documents no second try",
     examples=(
         Example(
             b'{"check_id":5501,"check_name":"Till","check_type":"HTTP","check_params":{"hostname":"till.example.com",'

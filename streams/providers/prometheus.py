@@ -2,6 +2,13 @@
 
 One request carries a group; the status of each alert counts, never the group's, which is firing while any
 member is. A cut group (`truncatedAlerts`) says nothing about the alerts it leaves out.
+
+Prometheus, Loki and vmalert post to Alertmanager's API instead (https://prometheus.io/docs/alerting/latest/alerts_api/),
+and so here: a list of alerts without a status, every minute again while they fire, with an end some minutes ahead, and
+with one that is past once they are over.
+
+`startsAt` is one and the same for an alert and its end, and for an alert that fires again after Alertmanager lost
+sight of it; nothing says when a notification was sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,17 +18,23 @@ import msgspec
 
 from schemas.fingerprint import digest
 from schemas.wire.alert import Action
-from streams.providers._contract import BadBody, Context, Draft, Example, Provider, short_key, short_summary
+from streams.providers._contract import BadBody, Context, Draft, Example, NoAlert, Provider, short_key, short_summary
 from streams.providers._json import decode_flat, encode
 from streams.providers._time import epoch_ms
 
+#: The order key of all lists of a sender, because an alert is in another company each time.
+_LISTS = "alerts"
+
 
 class Alert(msgspec.Struct, gc=False, rename="camel"):
-    """One alert. Senders before 0.19 have no `fingerprint`; `endsAt` is in the year 1 while it fires."""
+    """One alert. Senders before 0.19 have no `fingerprint`; `endsAt` is in the year 1 while it fires.
 
-    status: Literal["firing", "resolved"]
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    What is posted to Alertmanager's API has no `status`.
+    """
+
+    status: Literal["firing", "resolved"] | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
     starts_at: str | None = None
     ends_at: str | None = None
     generator_url: str | None = msgspec.field(default=None, name="generatorURL")
@@ -38,10 +51,14 @@ class Group(msgspec.Struct, gc=False, rename="camel"):
 
 
 _decoder = msgspec.json.Decoder(Group)
+_list_decoder = msgspec.json.Decoder(list[Alert])
 
 
 def _decode(body: bytes, context: Context) -> Group:
-    group = decode_flat(_decoder, body)
+    if body.lstrip()[:1] == b"[":
+        group = Group(decode_flat(_list_decoder, body), _LISTS)
+    else:
+        group = decode_flat(_decoder, body)
     check(group.alerts)
     return group
 
@@ -50,13 +67,13 @@ def key(alert: Alert) -> str:
     """The fingerprint, else a hash of the labels, which are what makes an alert this one."""
     if alert.fingerprint:
         return short_key(alert.fingerprint)
-    return digest(*(part for pair in sorted(alert.labels.items()) for part in pair)).hex()
+    return digest(*(part for pair in sorted((alert.labels or {}).items()) for part in pair)).hex()
 
 
 def check(alerts: Sequence[Alert]) -> None:
-    """Raises BadBody if there is no alert, or one that nothing identifies."""
+    """Raises NoAlert if there is no alert, BadBody if there is one that nothing identifies."""
     if not alerts:
-        raise BadBody("alerts", "is empty")
+        raise NoAlert("ignored")
     for index, alert in enumerate(alerts):
         if not alert.labels and not alert.fingerprint:
             raise BadBody(f"alerts.{index}.labels", "is required without a fingerprint")
@@ -73,12 +90,15 @@ def _parse(group: Group, context: Context) -> list[Draft]:
 
 def draft(alert: Alert, details: Mapping[str, object], context: Context, tool: str) -> Draft:
     """An alert as anything that speaks Alertmanager's format sends it; `tool` is what it is called."""
-    label, note = alert.labels.get, alert.annotations.get
+    given, notes = alert.labels or {}, alert.annotations or {}
+    label, note = given.get, notes.get
     summary = note("summary") or label("alertname") or note("description") or f"{tool} alert"
-    summary, labels = short_summary(summary, alert.labels)
+    summary, labels = short_summary(summary, given)
+    began, ended = epoch_ms(alert.starts_at), epoch_ms(alert.ends_at)
+    over = _is_past(ended, context) if alert.status is None else alert.status == "resolved"
     return Draft(
         dedup_key=key(alert),
-        action=Action.TRIGGER if alert.status == "firing" else Action.RESOLVE,
+        action=Action.RESOLVE if over else Action.TRIGGER,
         severity=context.severity(label("severity", "")),
         summary=summary,
         source=label("instance") or label("service") or label("job") or tool.lower(),
@@ -86,11 +106,17 @@ def draft(alert: Alert, details: Mapping[str, object], context: Context, tool: s
         group=label("cluster") or "",
         class_=label("alertname") or "",
         labels=labels,
-        details=encode({"annotations": alert.annotations, **details}),
+        details=encode({"annotations": notes, **details}),
         links=[{"href": alert.generator_url, "text": tool}] if alert.generator_url else [],
-        starts_at=epoch_ms(alert.starts_at),
-        ends_at=epoch_ms(alert.ends_at) if alert.status == "resolved" else 0,
+        starts_at=began,
+        ends_at=ended if over else 0,
+        began_at=began,
     )
+
+
+def _is_past(ended: int, context: Context) -> bool:
+    """Whether an end was over when the request came, which its event id tells (a UUIDv7), so that a replay agrees."""
+    return 0 < ended <= int.from_bytes(context.event_id[:6], "big")
 
 
 PROVIDER = Provider(
@@ -105,10 +131,18 @@ PROVIDER = Provider(
         "In alertmanager.yml, add a receiver with webhook_configs, whose url is the integration's URL.",
         "Leave send_resolved on, so that what is over is closed here.",
         "Route alerts to that receiver, and reload Alertmanager.",
+        "Without Alertmanager: Prometheus posts to this gateway as to one if it stands under alerting, alertmanagers, "
+        "with path_prefix: /api/integrations/prometheus/<key>, or without one and with authorization, credentials: "
+        "<key>. Loki's ruler has that path in alertmanager_url (with enable_alertmanager_v2: true), vmalert in "
+        "-notifier.url.",
     ),
     fields=(
         ("dedup_key", "`fingerprint`, else the labels"),
-        ("action", "`status` of each alert, never the group's: firing triggers, resolved resolves"),
+        (
+            "action",
+            "`status` of each alert, never the group's: firing triggers, resolved resolves; without one an `endsAt` "
+            "that is past resolves",
+        ),
         ("severity", "the label `severity`"),
         ("summary", "the annotation `summary`, the label `alertname`, the annotation `description`"),
         ("source", "the labels `instance`, `service`, `job`"),
@@ -119,8 +153,14 @@ PROVIDER = Provider(
         ("links", "`generatorURL`"),
         ("starts_at", "`startsAt`"),
         ("ends_at", "`endsAt` of a resolved alert"),
+        ("began_at", "`startsAt`"),
     ),
     severity_note="The label severity in the words everyone knows; without it the integration's default.",
+    key_scope="global",
+    key_reason="a fingerprint is a hash of the labels, and a pair of Alertmanagers sends it twice",
+    retries=(503,),
+    retries_note="Alertmanager's webhook tries 5xx again at once; after 429 it gives the notification up until its "
+    "group is notified anew",
     examples=(
         Example(
             b'{"version":"4","status":"firing","receiver":"stream","groupKey":"{}:{alertname=\\"HighLatency\\"}",'

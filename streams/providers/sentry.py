@@ -2,7 +2,12 @@
 
 Issue alerts, metric alerts and issue hooks of the integration platform, told apart by `Sentry-Hook-Resource`, and
 the unsigned legacy webhooks plugin. An issue alert has no end of its own: the issue hook closes it by the issue id.
+
+`Sentry-Hook-Timestamp` is when Sentry told this very change. The body has no such time: `firstSeen` is that of the
+issue for ever, and `lastSeen` that of an event, which a resolve does not change and which is counted with a delay.
 """
+
+import re
 
 from schemas.wire.alert import Action, Severity
 from streams.policy.signature import HmacHex
@@ -22,6 +27,9 @@ from streams.providers._fields import Fields, as_object, labels_of, link, read_j
 from streams.providers._time import epoch_ms
 
 _RESOURCE = "sentry-hook-resource"
+_TIMESTAMP = "sentry-hook-timestamp"
+#: The number of an issue in its address.
+_ISSUE_URL = re.compile(r"/issues/(\d+)")
 #: The part of `data` that each resource has.
 _PARTS = {"event_alert": "event", "metric_alert": "metric_alert", "issue": "issue"}
 _ISSUE_ACTIONS = {
@@ -32,6 +40,8 @@ _ISSUE_ACTIONS = {
     "archived": Action.RESOLVE,
     "ignored": Action.RESOLVE,
 }
+#: Of an issue hook without an action.
+_STATUSES = {"unresolved": "unresolved", "resolved": "resolved", "ignored": "archived"}
 _METRIC_ACTIONS = {
     "critical": Action.TRIGGER,
     "warning": Action.TRIGGER,
@@ -57,6 +67,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
         return [_metric(part, data, action, details, context)]
     if resource == "event_alert":
         return [_issue(part, part, Action.TRIGGER, details, context)]
+    action = action or _STATUSES.get(part.text("status").lower(), "")
     if action not in _ISSUE_ACTIONS:
         raise NoAlert("ignored")
     return [_issue(part, part, _ISSUE_ACTIONS[action], details, context)]
@@ -64,7 +75,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
 
 def _issue(issue: Fields, event: Fields, action: Action, details: bytes, context: Context) -> Draft:
     """An issue: of an event (`issue_id`), of the issue hook or of the plugin (`id`)."""
-    key = issue.text("issue_id") or issue.require("id")
+    key = _issue_key(issue)
     labels = labels_of(event.get("tags"))
     level = (issue.text("level") or event.text("level")).lower()
     project = issue.text("project.slug", "project.name", "project_slug", "project_name", "project")
@@ -82,13 +93,29 @@ def _issue(issue: Fields, event: Fields, action: Action, details: bytes, context
         links=link(issue.text("web_url", "url", "permalink"), "Sentry"),
         starts_at=epoch_ms(issue.text("firstSeen", "datetime") or event.get("received")),
         ends_at=epoch_ms(issue.text("lastSeen")),
+        sent_at=epoch_ms(context.headers.get(_TIMESTAMP)),
     )
 
 
+def _issue_key(issue: Fields) -> str:
+    """The issue's number, else the one in its address, else its title and place. Raises BadBody for `id`.
+
+    The `id` of an event, which has an `event_id` too, is new each time.
+    """
+    number = issue.text("issue_id", "groupID") or ("" if issue.text("event_id") else issue.text("id"))
+    address = _ISSUE_URL.search(issue.text("issue_url", "web_url", "permalink", "url"))
+    if number or address:
+        return number or (address[1] if address else "")
+    title = issue.text("title", "message", "culprit")
+    if not title:
+        raise BadBody("id", "is required without title")
+    return joined_key("title", title, issue.text("culprit"))
+
+
 def _metric(alert: Fields, data: Fields, action: str, details: bytes, context: Context) -> Draft:
-    key = alert.text("id")
+    key = alert.text("id", "identifier", "alert_rule.id", "alert_rule.name")
     if not key:
-        raise BadBody("data.metric_alert.id", "is required")
+        raise BadBody("data.metric_alert.id", "is required without alert_rule")
     if action not in _METRIC_ACTIONS:
         raise BadBody("action", "is not critical, warning, open or resolved")
     name = alert.text("alert_rule.name") or data.text("description_title", "title") or f"Sentry metric alert {key}"
@@ -106,6 +133,7 @@ def _metric(alert: Fields, data: Fields, action: str, details: bytes, context: C
         links=link(data.text("web_url"), "Sentry"),
         starts_at=epoch_ms(alert.text("date_started")),
         ends_at=epoch_ms(alert.text("date_closed")),
+        sent_at=epoch_ms(context.headers.get(_TIMESTAMP)),
     )
 
 
@@ -116,7 +144,7 @@ PROVIDER = Provider(
     decode=_decode,
     parse=as_decoded,
     order_key=first_key,
-    headers=(_RESOURCE,),
+    headers=(_RESOURCE, _TIMESTAMP),
     signature=HmacHex(("sentry-hook-signature",)),
     setup=(
         "In Sentry, open Settings, Custom Integrations, and create an internal integration with the integration's "
@@ -127,7 +155,10 @@ PROVIDER = Provider(
         "Add the integration as action of alert rules.",
     ),
     fields=(
-        ("dedup_key", "`issue_id` of an event, `id` of an issue or metric alert"),
+        (
+            "dedup_key",
+            "`issue_id` of an event, `id` of an issue or metric alert, else the number in the address or the title",
+        ),
         (
             "action",
             "an alert triggers; of an issue `action`: created and unresolved trigger, assigned acknowledges, "
@@ -143,9 +174,14 @@ PROVIDER = Provider(
         ("links", "`web_url`, `url`, `permalink`"),
         ("starts_at", "`firstSeen`, `datetime`, `received`; `date_started`"),
         ("ends_at", "`lastSeen`; `date_closed`"),
+        ("sent_at", "the header `Sentry-Hook-Timestamp`"),
     ),
     severity_note="The level: fatal is critical, error, warning, info and debug are what they say; a metric alert's "
     "is its action, critical or warning.",
+    key_scope="installation",
+    key_reason="issue ids are small numbers of one Sentry, which may be self-hosted",
+    retries=(),
+    retries_note="Sentry documents no second try",
     examples=(
         Example(
             b'{"action":"triggered","data":{"event":{"issue_id":"8120","title":"KeyError: sku","level":"fatal",'

@@ -1,6 +1,8 @@
 """Splunk Observability, formerly SignalFx (https://docs.splunk.com/observability/en/admin/notif-services/webhook.html).
 
-The incident id joins an alert and its end. Deliveries are repeated for a day until they are answered with 200.
+The incident id joins an alert and its end. Deliveries are repeated for a day until they are answered with 200, so an
+old one may come late: `timestamp` is when the detector changed its state. What Splunk Enterprise posts is another
+format, of searches that have no end (https://docs.splunk.com/Documentation/Splunk/latest/Alert/Webhooks).
 """
 
 from schemas.wire.alert import Action
@@ -27,18 +29,25 @@ _STATES = {
     "manually resolved": Action.RESOLVE,
     "stopped": Action.RESOLVE,
 }
+#: What who sends the other format is told.
+_ENTERPRISE = (
+    "this type is Splunk Observability; alerts of Splunk Enterprise and Splunk Cloud go to an integration of the type "
+    "webhook with the mapping summary: search_name, dedup_key: search_name, source: result.host"
+)
 
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
     value, details = read_json(body)
     fields = as_object(value)
+    if fields.text("search_name") and not fields.text("incidentId"):
+        raise BadBody("incidentId", "is missing, and search_name is there: " + _ENTERPRISE)
     labels = labels_of(fields.get("dimensions"))
     rule, detector = fields.text("rule"), fields.text("detector")
     title = f"{rule} ({detector})" if rule and detector else rule or detector
     place = labels.get("host") or labels.get("host.name") or labels.get("service.name") or labels.get("service")
     return [
         make_draft(
-            dedup_key=joined_key(fields.require("incidentId")),
+            dedup_key=_key(fields, labels),
             action=_action(fields),
             severity=context.severity(fields.text("severity")),
             summary=title or fields.text("messageTitle") or "Splunk Observability alert",
@@ -52,8 +61,20 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             + link(fields.text("runbookUrl"), "Runbook"),
             starts_at=epoch_ms(fields.get("timestamp")),
             ends_at=epoch_ms(fields.get("timestamp")),
+            sent_at=epoch_ms(fields.get("timestamp")),
         )
     ]
+
+
+def _key(fields: Fields, labels: dict[str, str]) -> str:
+    """The incident, else detector, rule and what they are about."""
+    incident = fields.text("incidentId")
+    if incident:
+        return joined_key(incident)
+    detector, rule = fields.text("detectorId", "detector"), fields.text("rule")
+    if not (detector or rule):
+        raise BadBody("incidentId", "is required without detector and rule")
+    return joined_key("rule", detector, rule, *(part for pair in sorted(labels.items()) for part in pair))
 
 
 def _action(fields: Fields) -> Action:
@@ -78,9 +99,11 @@ PROVIDER = Provider(
         "and the default payload.",
         "Its shared secret is signature_secret here.",
         "Add the webhook as recipient of the detectors' rules.",
+        "Splunk Enterprise and Splunk Cloud send another format: make an integration of the type webhook for them, "
+        "with the mapping summary: search_name, dedup_key: search_name, source: result.host.",
     ),
     fields=(
-        ("dedup_key", "`incidentId`"),
+        ("dedup_key", "`incidentId`, else `detector`, `rule` and `dimensions`"),
         (
             "action",
             "`statusExtended`, `status`: anomalous, too high and too low trigger; ok, manually resolved and "
@@ -95,8 +118,13 @@ PROVIDER = Provider(
         ("links", "`detectorUrl`, `runbookUrl`"),
         ("starts_at", "`timestamp`"),
         ("ends_at", "`timestamp` of an end"),
+        ("sent_at", "`timestamp`"),
     ),
     severity_note="Critical is critical, Major is error, Minor and Warning are warning, Info is info.",
+    key_scope="installation",
+    key_reason="incident ids count inside one organisation",
+    retries=(429, 503),
+    retries_note="Splunk Observability sends again for a day until it sees 200",
     examples=(
         Example(
             b'{"severity":"Minor","rule":"Latency","detector":"Edge","incidentId":"Fx77","statusExtended":"anomalous",'

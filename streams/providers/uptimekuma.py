@@ -1,7 +1,8 @@
 """Uptime Kuma (https://github.com/louislam/uptime-kuma/blob/master/server/notification-providers/webhook.js).
 
 `heartbeat`, `monitor` and `msg` come as JSON, as JSON in the multipart field `data`, or as the query of a GET.
-The test button and the warnings about certificates carry nothing but `msg`: its words tell them apart.
+The test button and the warnings about certificates carry nothing but `msg`: its words tell them apart. `heartbeat.time`
+is that of the beat that changed the state, in UTC.
 """
 
 import re
@@ -33,6 +34,8 @@ _STATES = {
 }
 #: Pending and maintenance.
 _SILENT_STATES = {"2", "3"}
+#: How `msg` ends what comes before the reason: `[Till] [🔴 Down] timeout`.
+_STATE_IN_MESSAGE = re.compile(r"\[\W*(Up|Down)\]")
 _EXPIRY = re.compile(r"\b(?:will expire|expires) in -?\d+ days?", re.IGNORECASE)
 
 
@@ -41,8 +44,8 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
     message = fields.text("msg")
     if not (fields.get("heartbeat") or fields.get("monitor")):
         return [_warning(message, details, context)]
-    monitor = fields.require("monitor.id", "heartbeat.monitorID")
-    state = fields.require("heartbeat.status")
+    monitor = fields.require("monitor.id", "heartbeat.monitorID", "monitor.name", "monitor.url", "monitor.hostname")
+    state = fields.text("heartbeat.status") or _state_in(message)
     if state in _SILENT_STATES:
         raise NoAlert("ignored")
     if state not in _STATES:
@@ -66,6 +69,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             links=link(address, name),
             starts_at=at if action is Action.TRIGGER else 0,
             ends_at=at,
+            sent_at=at,
         )
     ]
 
@@ -107,6 +111,14 @@ def _warning(message: str, details: bytes, context: Context) -> Draft:
     )
 
 
+def _state_in(message: str) -> str:
+    """The state as a status that a message names. Raises BadBody for `heartbeat.status` if it names none."""
+    found = _STATE_IN_MESSAGE.search(message)
+    if found is None:
+        raise BadBody("heartbeat.status", "is required")
+    return "1" if found[1] == "Up" else "0"
+
+
 def _address(fields: Fields) -> str:
     """The monitor's URL, or host and port; monitors without a URL have the text `https://` there."""
     url, host, port = fields.text("monitor.url"), fields.text("monitor.hostname"), fields.text("monitor.port")
@@ -131,8 +143,15 @@ PROVIDER = Provider(
         "Switch the notification on in each monitor, or apply it to all existing ones.",
     ),
     fields=(
-        ("dedup_key", "`monitor.id`, `heartbeat.monitorID`; of a certificate's warning its text without the days"),
-        ("action", "`heartbeat.status`: 0 triggers, 1 resolves, 2 and 3 are answered and ignored"),
+        (
+            "dedup_key",
+            "`monitor.id`, `heartbeat.monitorID`, else `monitor.name`; of a certificate's warning its text "
+            "without the days",
+        ),
+        (
+            "action",
+            "`heartbeat.status` (else the word in `msg`): 0 triggers, 1 resolves, 2 and 3 are answered and ignored",
+        ),
         ("severity", "`heartbeat.status`"),
         ("summary", "`monitor.name`, state and `heartbeat.msg`; of a warning `msg`"),
         ("source", "`monitor.url`, `monitor.hostname` and `monitor.port`, `monitor.name`"),
@@ -142,8 +161,13 @@ PROVIDER = Provider(
         ("links", "`monitor.url`"),
         ("starts_at", "`heartbeat.time`"),
         ("ends_at", "`heartbeat.time` of an end"),
+        ("sent_at", "`heartbeat.time`"),
     ),
     severity_note="Down is critical, an expiring certificate or domain is warning.",
+    key_scope="installation",
+    key_reason="monitor ids are small counters of one Uptime Kuma",
+    retries=(),
+    retries_note="Uptime Kuma sends once",
     examples=(
         Example(
             b'{"heartbeat":{"monitorID":7,"status":0,"time":"2026-11-02 08:15:00.123","msg":"timeout","ping":null},'

@@ -2,7 +2,7 @@
 
 The default is a GET with everything in the query; a form or JSON in the body come before it. Every value is text,
 and a variable without a value stays `*name*`. The expiry of a certificate or domain is another thing than the
-monitor being down, and has no end.
+monitor being down, and has no end. `alertDateTime` is when the monitor changed into this very state.
 """
 
 from schemas.wire.alert import Action, Severity
@@ -21,6 +21,7 @@ from streams.providers._contract import (
 )
 from streams.providers._fields import Fields, link, read
 from streams.providers._json import encode
+from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 
 _TYPES = {
@@ -28,6 +29,8 @@ _TYPES = {
     "2": ("Up", Action.RESOLVE, Severity.INFO),
     "3": ("Expiry", Action.TRIGGER, Severity.WARNING),
 }
+#: What alertTypeFriendlyName calls them.
+_KINDS = {"down": "1", "up": "2"}
 #: A monitor was started or paused.
 _SILENT_TYPES = {"98", "99"}
 #: What is kept of a query, which holds the integration's key too.
@@ -49,12 +52,13 @@ _NAMES = (
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
     if body.strip():
-        fields, details = read(body, context)
+        fields, details = read_template(lambda text: read(text, context), body, _NAMES)
     else:
         query = context.query
         values = {name: query[name] for name in _NAMES if name in query}
         fields, details = Fields(values), encode(values)
-    monitor, kind = fields.require("monitorID"), fields.require("alertType")
+    monitor = fields.require("monitorID", "monitorURL", "monitorFriendlyName")
+    kind = fields.text("alertType") or _KINDS.get(fields.text("alertTypeFriendlyName").lower(), "")
     if kind in _SILENT_TYPES:
         raise NoAlert("ignored")
     if kind not in _TYPES:
@@ -77,6 +81,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             links=link(url, name),
             starts_at=at if action is Action.TRIGGER else 0,
             ends_at=at,
+            sent_at=at,
         )
     ]
 
@@ -98,8 +103,12 @@ PROVIDER = Provider(
         "Select the webhook in each monitor.",
     ),
     fields=(
-        ("dedup_key", "`monitorID`; the expiry of its certificate or domain has a key of its own"),
-        ("action", "`alertType`: 1 (down) and 3 (expiry) trigger, 2 (up) resolves, 98 and 99 are answered and ignored"),
+        ("dedup_key", "`monitorID`, else `monitorURL`; the expiry of its certificate or domain has a key of its own"),
+        (
+            "action",
+            "`alertType` (else `alertTypeFriendlyName`): 1 (down) and 3 (expiry) trigger, 2 (up) resolves, 98 and 99 "
+            "are answered and ignored",
+        ),
         ("severity", "`alertType`"),
         ("summary", "`monitorFriendlyName` (else `monitorURL`), state and `alertDetails`"),
         ("source", "`monitorURL`, `monitorFriendlyName`"),
@@ -108,8 +117,13 @@ PROVIDER = Provider(
         ("links", "`monitorURL`"),
         ("starts_at", "`alertDateTime`"),
         ("ends_at", "`alertDateTime` of an end"),
+        ("sent_at", "`alertDateTime`"),
     ),
     severity_note="Down is critical, the expiry of a certificate or domain is warning.",
+    key_scope="installation",
+    key_reason="monitor ids count inside one account",
+    retries=(),
+    retries_note="UptimeRobot documents no second try",
     examples=(
         Example(
             b'{"monitorID":"5501","monitorURL":"https://till.example.com","monitorFriendlyName":"Till","alertType":"1",'

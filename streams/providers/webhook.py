@@ -165,6 +165,10 @@ PROVIDER = Provider(
         ("source", "the mapping's `source`"),
     ),
     severity_note="The mapping's severity_map, then the words everyone knows, then its default_severity.",
+    key_scope="global",
+    key_reason="the sender chooses the key on purpose",
+    retries=(429, 503),
+    retries_note="the sender's author decides: docs/senders.md tells to send again after Retry-After",
     examples=(
         Example(
             b'{"summary":"Batch job late","severity":"P1","dedup_key":991,"action":"Firing","source":"b-3"}',

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from hashlib import sha256
@@ -101,6 +102,17 @@ def test_an_integration_from_its_making_to_its_end(kafka: str, tmp_path: Path) -
     assert key in configuration(kafka).integrations
     run(kafka, "integrations", "delete", key, "--yes")
     assert set(configuration(kafka).integrations) & {key, successor["key"]} == {successor["key"]}
+
+
+def test_the_limit_and_what_a_tool_sends_again_are_told(kafka: str) -> None:
+    """A tool that gives up after 429 is not limited unless somebody says so, and both is shown when it is made."""
+    told = run(kafka, "integrations", "create", "-t", "github", "-s", "limits", "-n", "builds", "--create-service")
+    assert re.search(r"^rate limit +unlimited$", told, re.MULTILINE)
+    assert re.search(r"^sends again +not after 429, not after 503: GitHub never sends again", told, re.MULTILINE)
+    told = run(kafka, "integrations", "create", "-t", "webhook", "-s", "limits", "-n", "script")
+    assert re.search(r"^rate limit +120$", told, re.MULTILINE)
+    told = run(kafka, "integrations", "update", "builds", "--rate-limit", "60")
+    assert re.search(r"^rate limit +60$", told, re.MULTILINE)
 
 
 def test_a_mapping_is_stored_with_its_integration(kafka: str, tmp_path: Path) -> None:

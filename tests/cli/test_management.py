@@ -51,7 +51,9 @@ def test_an_integration_is_enabled_and_unsigned_unless_said() -> None:
     integration = made(known())
     assert integration.enabled
     assert integration.signature_secret is None
-    assert integration.rate_limit == 120
+    assert integration.rate_limit is None
+    assert catalogue.rate_limit(integration) == "unlimited"  # Datadog does not send again after 429
+    assert catalogue.rate_limit(made(known(), type="webhook")) == 120
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,18 @@ def test_a_page_has_what_somebody_needs(slug: str) -> None:
 
 
 def test_the_table_of_all_leads_to_every_page() -> None:
-    """docs/providers/README.md has a row for each."""
-    assert {codes(row[1])[0] for row in table(WRITTEN["README.md"])} == set(SLUGS)
+    """docs/providers/README.md has a row for each, and one of what its keys mean and how many requests it may send."""
+    tools, _, keys = WRITTEN["README.md"].partition("## Keys and limits")
+    assert {codes(row[1])[0] for row in table(tools)} == set(SLUGS)
+    assert {row[0].partition("](")[2].removesuffix(".md)") for row in table(keys)} == set(SLUGS)
+    for name, scope, reason, retries, limit in table(keys):
+        provider = PROVIDERS[name.partition("](")[2].removesuffix(".md)")]
+        assert scope == (
+            "for all integrations of a service" if provider.key_scope == "global" else "for each integration"
+        )
+        assert reason
+        assert retries == (" and ".join(map(str, provider.retries)) or "never")
+        assert codes(limit) == [str(provider.rate_limit)]
 
 
 def test_the_catalogue_has_every_provider_and_no_secret() -> None:

@@ -115,6 +115,33 @@ async def test_errors_have_the_vendors_shape(
     assert list(told.get("errors", {})) == ([field] if field else [])
 
 
+async def test_update_alerts_of_alertmanager_is_taken(senders: RunningGateway, http: aiohttp.ClientSession) -> None:
+    """PUT of message, description and priority is accepted and changes no alert; DELETE is the alert's end."""
+    start = await ends(senders.bootstrap)
+    alias = "f00d/1"
+    for part in ("message", "description", "priority"):
+        url = f"/v2/alerts/f00d%2F1/{part}?identifierType=alias"
+        target = aiohttp.client.URL(senders.url + url, encoded=True)
+        async with http.put(target, json={part: "P2"}, headers=genie(key("opsgenie"))) as answer:
+            told = await answer.json()
+            assert (answer.status, told["result"]) == (202, "Request will be processed")
+            assert UUID(told["requestId"]).version == 7
+    for part in ("", "/tags"):
+        target = aiohttp.client.URL(f"{senders.url}/v2/alerts/f00d%2F1{part}?identifierType=alias", encoded=True)
+        async with http.delete(target, headers=genie(key("opsgenie"))) as answer:
+            assert answer.status == 202
+    ((_, event),) = await accepted_since(senders.bootstrap, start)
+    (draft,) = PROVIDERS["opsgenie"].drafts(event, FieldMapping())
+    assert (draft.action.name, draft.dedup_key) == ("RESOLVE", alias)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_nothing_is_done_to_all_alerts(http: aiohttp.ClientSession, method: str) -> None:
+    """PUT and DELETE without an alert are not found, even with the body of one."""
+    async with http.request(method, "/v2/alerts", json=CREATE, headers=genie(key("opsgenie"))) as answer:
+        assert answer.status == 404
+
+
 @pytest.mark.parametrize("path", ["/v2/alerts/x", "/v2/alertsx/y/close", "/v2/alerts/x/Close"])
 async def test_other_paths_are_not_found(http: aiohttp.ClientSession, path: str) -> None:
     """They create no alert, even with the body of one."""

@@ -76,13 +76,22 @@ def test_a_request_over_http_becomes_what_the_set_says(outcomes: Mapping[str, Ou
 def test_alerts_of_one_group_have_one_fingerprint_and_others_another(
     outcomes: Mapping[str, Outcome], origin: str
 ) -> None:
-    """What belongs together is joined by the time it reaches dedup, and nothing else is."""
+    """What belongs together is joined by the time it reaches dedup, and nothing else is.
+
+    Every case has an integration of its own, so of a provider whose ids count inside one installation the keys are
+    joined, and the fingerprints stay apart.
+    """
+    keys: dict[tuple[str, str], set[str]] = defaultdict(set)
     prints: dict[tuple[str, str], set[bytes]] = defaultdict(set)
     for case in filter(SENT.__contains__, ORIGINS[origin]):
         for alert, wanted in zip(arranged(case, outcomes[case.id].alerts), case.expected["alerts"], strict=True):
             if wanted.get("dedup_group"):
-                prints[case.slug, wanted["dedup_group"]].add(alert.fingerprint)
-    assert all(len(found) == 1 for found in prints.values()), prints
+                group = (case.slug, wanted["dedup_group"])
+                keys[group].add(alert.dedup_key)
+                if PROVIDERS[case.slug].key_scope == "global":
+                    prints[group].add(alert.fingerprint)
+    assert all(len(found) == 1 for found in (*keys.values(), *prints.values())), keys
+    assert len({(slug, key) for (slug, _), found in keys.items() for key in found}) == len(keys)
     assert len(set.union(set(), *prints.values())) == len(prints)
 
 

@@ -37,7 +37,9 @@ def test_uptimerobot_expiry_is_not_ended_by_up() -> None:
     assert [draft.severity for draft in (down, expiry)] == [Severity.CRITICAL, Severity.WARNING]
     assert silence("uptimerobot", json.dumps({**ROBOT, "alertType": "99"}).encode()) == "ignored"
     assert refused("uptimerobot", {**ROBOT, "alertType": "Down"}) == "alertType"
-    assert refused("uptimerobot", {**ROBOT, "monitorID": "*monitorID*"}) == "monitorID"
+    named, again = ({**ROBOT, "monitorID": "*monitorID*", "alertType": kind} for kind in ("1", "2"))
+    assert drafts("uptimerobot", named)[0].dedup_key == drafts("uptimerobot", again)[0].dedup_key
+    assert refused("uptimerobot", {"monitorID": "*monitorID*", "alertType": "1"}) == "monitorID"
     assert refused("uptimerobot", b"") == "monitorID"
 
 

@@ -107,11 +107,10 @@ def test_github_forms_hold_the_json_in_payload() -> None:
 
 def test_github_requests_without_event_or_repository_are_refused() -> None:
     """The header's name and the field are in the answer."""
-    assert refused("github", run()) == "X-GitHub-Event"
+    assert refused("github", {"action": "completed", "repository": REPOSITORY}) == "X-GitHub-Event"
     for event, body, path in (
         ("workflow_run", {**run(), "repository": {}}, "repository.full_name"),
-        ("workflow_run", run(workflow_id=None), "workflow_run.workflow_id"),
-        ("check_suite", run("check_suite", head_branch=None, head_sha=""), "check_suite.head_sha"),
+        ("dependabot_alert", {"action": "created", "alert": {}, "repository": REPOSITORY}, "alert.number"),
     ):
         with pytest.raises(BadBody) as caught:
             github(event, body)
@@ -153,8 +152,8 @@ def test_gitlab_pipelines_name_the_jobs_that_failed() -> None:
 @pytest.mark.parametrize(
     ("body", "path"),
     [
-        (pipeline(ref=None), "object_attributes.ref"),
-        ({"object_kind": "build", "build_name": "a", "project_id": 1}, "ref"),
+        ({**pipeline(), "project": {}}, "project.id"),
+        ({"object_kind": "build", "build_name": "a", "build_status": "failed"}, "project.id"),
         ({"object_kind": "alert", "object_attributes": {"status": "triggered"}}, "object_attributes.url"),
         (
             {"object_kind": "alert", "object_attributes": {"status": "odd", "url": "https://a"}},
@@ -204,9 +203,8 @@ def test_bitbucket_statuses_are_one_per_branch_and_key() -> None:
     [
         ({}, "commit_status"),
         ({**status(), "repository": None}, "repository.full_name"),
-        (status(key=""), "commit_status.key"),
+        (status(key="", name=None), "commit_status.key"),
         (status(state=None), "commit_status.state"),
-        (status(refname=None, commit=None), "commit_status.commit.hash"),
     ],
 )
 def test_bitbucket_refusals_name_the_field(body: object, path: str) -> None:

@@ -1,12 +1,14 @@
 """Which requests there are: every route derives from a provider's declaration.
 
 `/api/integrations/{slug}` and `/v1/webhooks/{tenant}/{slug}` for each provider, and the addresses that
-vendors' clients know: `/v2/enqueue`, `/api/events`, `/v2/change/enqueue` (PagerDuty), `/v2/alerts` (Opsgenie).
+vendors' clients know: `/v2/enqueue`, `/api/events`, `/v2/change/enqueue` (PagerDuty), `/v2/alerts` (Opsgenie),
+`/api/v2/alerts` (Alertmanager).
 """
 
 import re
 
 from streams.gateway.auth import Directory
+from streams.gateway.routes.alertmanager import ALERTS_API, AlertmanagerAlerts, is_alerts_api
 from streams.gateway.routes.events import Enqueue, Events
 from streams.gateway.routes.opsgenie import OpsgenieAlerts, OpsgenieRequests
 from streams.gateway.routes.route import Request, Route
@@ -21,8 +23,8 @@ _ALERTS = "/v2/alerts"
 _REQUESTS = f"{_ALERTS}/requests"
 #: An id is no verb: there is something in it besides small letters.
 _REQUEST = re.compile(f"{_REQUESTS}/[^/]*[^/a-z][^/]*", re.DOTALL)
-#: What is done to an alert, whose identifier may have slashes.
-_ABOUT_ALERT = re.compile(f"{_ALERTS}/.+/[a-z]+/*", re.DOTALL)
+#: An alert, whose identifier may have slashes, and what is done to it.
+_ABOUT_ALERT = re.compile(f"{_ALERTS}/+[^/].*", re.DOTALL)
 _SLASHES = re.compile("/{2,}")
 #: How many segments of an unknown path are shown as places.
 _PLACES = 3
@@ -39,6 +41,7 @@ class Routes:
             "/api/events": Events(PROVIDERS["events_v2"], directory),
             "/v2/change/enqueue": Enqueue(PROVIDERS["change_events"], directory),
             _ALERTS: alerts,
+            ALERTS_API: AlertmanagerAlerts(PROVIDERS["prometheus"], directory),
         }
         self._requests = OpsgenieRequests(alerts, directory)
         self._requests.address = f"{_REQUESTS}/{{id}}"
@@ -79,6 +82,8 @@ class Routes:
         if path.startswith(TENANTS):
             tenant, _, slug = path[len(TENANTS) :].partition("/")
             return self._tenants.get(slug) if tenant else None
+        if is_alerts_api(path):
+            return self.fixed[ALERTS_API]
         if _REQUEST.fullmatch(path):
             return self._requests
         return self.fixed[_ALERTS] if _ABOUT_ALERT.fullmatch(path) else None

@@ -1,5 +1,9 @@
 """Opsgenie's Alert API (https://docs.opsgenie.com/docs/alert-api): create, what has the alert in its path, and the
 status of a request.
+
+Alertmanager with `update_alerts` sends PUT `<alias>/message` and `<alias>/description` after each create
+(https://prometheus.io/docs/alerting/latest/configuration/#opsgenie_config), and takes any refusal for a failed
+notification.
 """
 
 import re
@@ -9,7 +13,7 @@ from uuid import UUID
 
 from schemas.fingerprint import digest
 from streams.gateway import answers
-from streams.gateway.answers import UNAUTHORIZED, UNKNOWN_REQUEST, WRONG_TYPE, Answer, Refusal
+from streams.gateway.answers import NOT_FOUND, UNAUTHORIZED, UNKNOWN_REQUEST, WRONG_TYPE, Answer, Refusal
 from streams.gateway.auth import Directory, authorization
 from streams.gateway.routes.route import Request, Route
 from streams.gateway.senders import Sender
@@ -22,7 +26,11 @@ _ACTIONS = {
     "close": ("Close", "Closed alert"),
 }
 _OTHER = ("Update", "Updated alert")
-_ABOUT_ALERT = re.compile("/+v2/+alerts/(.+)/([a-z]+)/*", re.DOTALL)
+#: An alert's identifier, which may have slashes, and what follows it.
+_ABOUT_ALERT = re.compile("/+v2/+alerts/(.*?)/*", re.DOTALL)
+_VERB = re.compile("[a-z]+")
+#: Parts of an alert that can be deleted alone.
+_PARTS = {"tags", "details"}
 #: Of so many requests this process knows which alert they were about.
 _REMEMBERED = 10_000
 _SEAL = 4
@@ -42,8 +50,8 @@ class OpsgenieAlerts(Route):
     def identify(self, request: Request) -> Sender:
         """The integration of the key, or the API key's sender of this provider. Seals the request's id."""
         sender = self.sender(request)
-        about = _ABOUT_ALERT.fullmatch(request.scope.path)
-        action, _ = _ACTIONS.get(about[2] if about else "", _OTHER)
+        _, verb = _about(request)
+        action, _ = _ACTIONS.get(verb, _OTHER)
         request.event_id = _sealed(request.event_id, sender, action)
         return sender
 
@@ -79,9 +87,19 @@ class OpsgenieAlerts(Route):
         return answers.as_opsgenie(answer, request.id, request.took)
 
     def path(self, request: Request) -> str:
-        """The path with the alert's identifier encoded again: an alias may have slashes."""
-        about = _ABOUT_ALERT.fullmatch(request.scope.path)
-        return request.scope.path if about is None else f"/v2/alerts/{quote(about[1], safe='')}/{about[2]}"
+        """The path with the alert's identifier encoded again: an alias may have slashes.
+
+        DELETE of an alert is written as the end it is, `<alias>/close`; of a part of it (tags, details) it stays.
+        """
+        alert, verb = _about(request)
+        return f"/v2/alerts/{quote(alert, safe='')}/{verb}" if alert and verb else request.scope.path
+
+    def decode(self, request: Request) -> Any:
+        """What is done. Refuses with 404 what the API does not have: POST of an alert, PUT of all of them."""
+        alert, verb = _about(request)
+        if not (_VERB.fullmatch(verb) if alert else request.scope.method == "POST" and not verb):
+            raise Refusal(NOT_FOUND, request.sender)
+        return super().decode(request)
 
 
 class OpsgenieRequests(Route):
@@ -119,6 +137,16 @@ class OpsgenieRequests(Route):
     def refused(self, request: Request, answer: Answer) -> Answer:
         """With `message`, `took` and `requestId`."""
         return answers.as_opsgenie(answer, request.id, request.took)
+
+
+def _about(request: Request) -> tuple[str, str]:
+    """The identifier of the alert in the path and what is done to it; both "" for a path that names none."""
+    found = _ABOUT_ALERT.fullmatch(request.scope.path)
+    rest = found[1] if found is not None else ""
+    alert, _, verb = rest.rpartition("/")
+    if request.scope.method == "DELETE" and verb not in _PARTS:
+        return (rest, "close") if rest else ("", "")
+    return alert, verb
 
 
 def _sealed(event_id: bytes, sender: Sender, action: str) -> bytes:
