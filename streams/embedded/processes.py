@@ -19,7 +19,8 @@ from streams.embedded.supervisor import DiedError, until
 from streams.process.errors import OperatorError
 
 _POLL_S = 0.05
-_SHOW_S = 5.0
+#: A healthy start takes a few seconds; what takes longer is told, with the reason, this often.
+_SHOW_S = 15.0
 _LOG_BYTES = 10_000_000
 _ORPHAN_S = 8.0
 
@@ -77,7 +78,7 @@ class Command:
                     raise DiedError(f"status {process.returncode}")
                 if time.monotonic() - shown > _SHOW_S:
                     shown = time.monotonic()
-                    self._progress(f"{self.name} is not ready after {shown - started:.0f} s: {reason}")
+                    self._progress(f"{self.name} is still starting after {shown - started:.0f} s: {reason}")
                 await asyncio.sleep(_POLL_S)
 
     def terminate(self) -> None:
