@@ -1,25 +1,24 @@
-"""Configuration on the compacted topic `control`: followed by every process, written by `stormweir apply`.
+"""Configuration on the compacted topic `control`: followed by every process, written by commands (`write`).
 
 A plain consumer without a group, because every process needs every record; a record that does not validate
 never replaces a valid one (schemas.control).
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from prometheus_client import Counter
 
-from schemas.control import AnyRecord, control_key, dump, masked_key
-from schemas.topics import CONTROL
+from schemas.control import AnyRecord, masked_key
 from streams.control.state import Control
+from streams.control.write import PARTITION, Change, only_writer, values_of
 
 log = structlog.get_logger(__name__)
 
 _INVALID = Counter("stormweir_control_invalid_total", "Control records that were refused as invalid")
-_PARTITION = TopicPartition(CONTROL.name, 0)
 _RETRY_S = 1.0
 
 
@@ -34,16 +33,25 @@ class ControlReader:
 
     async def start(self) -> None:
         """Read to the end, then return and keep following. Raises aiokafka's errors when Kafka is away."""
-        self._consumer = consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
-        await consumer.start()
-        consumer.assign([_PARTITION])
-        await consumer.seek_to_beginning(_PARTITION)
-        end = (await consumer.end_offsets([_PARTITION]))[_PARTITION]
-        while await consumer.position(_PARTITION) < end:
-            await self._poll(consumer)
-        self._follower = asyncio.create_task(self._follow(consumer), name="control")
+        self._follower = asyncio.create_task(self._follow(await self._connect()), name="control")
+
+    async def catch_up(self) -> None:
+        """Read to the end, without following. Raises aiokafka's errors when Kafka is away."""
+        await self._connect()
+
+    async def _connect(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            # A change that was begun and never committed is not read.
+            self._consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
+            )
+            await self._consumer.start()
+            self._consumer.assign([PARTITION])
+            await self._consumer.seek_to_beginning(PARTITION)
+        end = (await self._consumer.end_offsets([PARTITION]))[PARTITION]
+        while await self._consumer.position(PARTITION) < end:
+            await self._poll(self._consumer)
+        return self._consumer
 
     async def stop(self) -> None:
         """Stop following; the state stays as it is."""
@@ -85,24 +93,17 @@ async def read(bootstrap: str) -> Control:
     """The configuration as it is now."""
     reader = ControlReader(bootstrap)
     try:
-        await reader.start()
+        await reader.catch_up()
         return reader.control
     finally:
         await reader.stop()
 
 
 async def publish(bootstrap: str, records: Iterable[AnyRecord], deletes: Iterable[str] = ()) -> None:
-    """Write records, then delete keys; returns once the broker has acknowledged all of them."""
-    changes: Mapping[str, bytes | None] = {
-        **{control_key(record): dump(record) for record in records},
-        **dict.fromkeys(deletes),
-    }
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
-    try:
-        await producer.start()
-        sent = [
-            await producer.send(CONTROL.name, value, key=key.encode(), partition=0) for key, value in changes.items()
-        ]
-        await asyncio.gather(*sent)
-    finally:
-        await producer.stop()
+    """Write records and delete keys, whatever is there; returns once readers see it.
+
+    Raises ConflictError when somebody else writes at the same moment, aiokafka's errors when Kafka fails.
+    """
+    if values := values_of(Change(records, deletes)):
+        async with only_writer(bootstrap) as write:
+            await write(values)

@@ -139,9 +139,9 @@ async def test_a_worker_that_cannot_run_stops_nothing_and_its_alerts_are_kept(
             asyncio.timeout(60),
         ):
             found: list[object] = []
-            while found != [{"title": "kept"}]:
+            while found != [{"service": "s"}]:
                 await asyncio.sleep(0.2)
-                found = list(await store.query("SELECT title FROM incidents FINAL"))
+                found = list(await store.query("SELECT service FROM incidents FINAL"))
         assert not waiting.done()
         waiting.cancel()
     finally:
