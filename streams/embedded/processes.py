@@ -55,22 +55,31 @@ class Command:
         """The process id while it runs, else None."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    async def start(self) -> None:
-        """Start it and wait, as long as it lives, until it is ready. Raises DiedError."""
+    def prepare(self) -> None:
+        """Start it up to where it waits for its standard input to end, which `start` ends."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
         with self._log.open("ab") as output:
-            process = self._process = subprocess.Popen(  # noqa: S603, ASYNC220 (it takes a millisecond)
+            self._process = subprocess.Popen(  # noqa: S603
                 self._command,
                 env=dict(self._environ),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 # Ctrl-C in the terminal must not reach it: what ends first is for the stack to say.
                 start_new_session=True,
             )
-        remember(self._pid_file, process.pid)
+        remember(self._pid_file, self._process.pid)
+
+    async def start(self) -> None:
+        """Start it, or what was prepared, and wait, as long as it lives, until it is ready. Raises DiedError."""
+        if self._process is None:
+            self.prepare()
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        process.stdin.close()
         started = shown = time.monotonic()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
             while (reason := await self._unready(session)) is not None:

@@ -74,13 +74,18 @@ class Stack:
         crash-loops or is not ready in time does not hold up the rest; it is tried again like one that dies later.
         """
         self._claim()
+        commands = [self._command(name) for name in self._names]
         try:
             await end_orphans(self.settings.data_dir, self._progress)
             self._check_ports()
+            for command in commands:
+                command.prepare()
             await _together(self._start_kafka(), self._start_clickhouse())
-            return [name for name in await _together(*map(self._start, self._names)) if name is not None]
+            return [name for name in await _together(*map(self._start, commands)) if name is not None]
         except BaseException:
             await self.stop()
+            for command in commands:
+                command.kill()
             raise
 
     async def stop(self) -> None:
@@ -177,11 +182,11 @@ class Stack:
             raise OperatorError(f"{process.name} does not start; its last lines:\n{process.last_lines()}")
         self._progress(f"{process.name} is ready")
 
-    async def _start(self, name: str) -> str | None:
+    async def _start(self, command: Command) -> str | None:
         """Its name if it is not ready."""
-        if not await self._supervisor.start(self._command(name), _READY_S):
-            return name
-        self._progress(f"{name} is ready")
+        if not await self._supervisor.start(command, _READY_S):
+            return command.name
+        self._progress(f"{command.name} is ready")
         return None
 
     def _command(self, name: str) -> Command:
@@ -194,7 +199,7 @@ class Stack:
         )
         return Command(
             name,
-            [*(_YIELDING if name in _HISTORY else ()), sys.executable, "-m", "streams.cli", name],
+            [*(_YIELDING if name in _HISTORY else ()), sys.executable, "-m", "streams.embedded.prepared", name],
             # One process of each kind, so each may have a fixed name in its group.
             environ={**inherited, **settings.environ(), f"{PREFIX}INSTANCE": settings.instance or "stack"},
             ready_url=f"http://{host}:{address}",

@@ -21,7 +21,7 @@ from streams.engine.lane import DeadLetters, FencedError, Lane, Stage, StageLane
 from streams.engine.restore import catch_up, foreign, restore
 from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore, RocksStore, Store
-from streams.engine.transport import BatchSchema, EngineConsumer, EngineTransport
+from streams.engine.transport import BatchSchema, EngineConsumer, EngineTables, EngineTransport
 from streams.engine.watch import Watchdog
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ class Engine:
             broker="aiokafka://" + ";".join(bootstrap.split(",")),
             datadir=str(data_dir / "faust"),
             store="memory://",
+            TableManager=EngineTables,
             web_enabled=False,
             topic_allow_declare=False,
             topic_disable_leader=True,

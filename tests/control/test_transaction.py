@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import types
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Generator
@@ -23,6 +24,7 @@ from streams.control.follow import ControlReader, publish, read
 from streams.control.state import Control
 from streams.control.transaction import change
 from streams.control.write import Change, ConflictError, Values, Write
+from streams.embedded.supervisor import until
 from streams.process.topics import create_topics
 
 SHARED = ("service/default/a", "service/default/b")
@@ -291,10 +293,9 @@ async def test_a_writer_that_was_killed_leaves_nothing_and_holds_up_nobody(kafka
         assert await killed.stdout.readline() == b"sent\n"
         killed.kill()
         await killed.wait()
-        async with asyncio.timeout(8):  # less than the ten seconds after which Kafka aborts by itself
-            await publish(kafka, [alive])
-            while ("default", alive.id) not in reader.control.services:
-                await asyncio.sleep(0.05)  # noqa: ASYNC110
+        deadline = time.monotonic() + 8  # before the ten seconds after which Kafka aborts by itself
+        await publish(kafka, [alive])
+        assert await until(lambda: ("default", alive.id) in reader.control.services, deadline)
         for control in (reader.control, await read(kafka)):
             assert ("default", dead.id) not in control.services
     finally:

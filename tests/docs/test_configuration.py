@@ -1,4 +1,4 @@
-"""docs/document.md: its snippets apply, and its tables are the models."""
+"""docs/configuration.md: its snippets apply, and its tables are the models."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from streams.providers import PROVIDERS
 from tests.docs.conftest import Reader
 from tests.docs.page import blocks, codes, read, section, table
 
-PAGE = read("docs/document.md")
+PAGE = read("docs/configuration.md")
 MODELS: dict[str, type[BaseModel]] = {
     "tenants": Tenant,
     "services": Service,
