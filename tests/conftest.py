@@ -6,6 +6,7 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from streams.process.topics import create_topics
 MakeTopics = Callable[..., Awaitable[tuple[str, ...]]]
 FreePorts = Callable[[int], list[int]]
 
+_TESTS = Path(__file__).parent
 #: Below the ports that systems give to outgoing connections: one of those must not take a stopped server's place.
 _FREE = range(10_000, 32_000)
 
@@ -39,6 +41,12 @@ def free_base(free_ports: FreePorts) -> int:
         (base,) = free_ports(1)
         if all(is_free(base + offset) for offset in STACK_PORTS.values()):
             return base
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one folder run in one process (`pytest -n`), so that each folder's servers are started once."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(_TESTS).parts[0]))
 
 
 @pytest.fixture(scope="session")
