@@ -1,5 +1,6 @@
 """What every room's tests share: a real Kafka, topics on it, and free ports."""
 
+import os
 import random
 import shutil
 import socket
@@ -8,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from schemas.settings import PORTS as STACK_PORTS
@@ -16,12 +18,19 @@ from streams.embedded.kafka import EmbeddedKafka
 from streams.process.ports import is_free
 from streams.process.topics import create_topics
 
+# How long an example takes depends on what else the machine does; pytest-timeout ends what hangs.
+hypothesis.settings.register_profile("stormweir", deadline=None)
+hypothesis.settings.load_profile("stormweir")
+
 MakeTopics = Callable[..., Awaitable[tuple[str, ...]]]
 FreePorts = Callable[[int], list[int]]
 
 _TESTS = Path(__file__).parent
 #: Below the ports that systems give to outgoing connections: one of those must not take a stopped server's place.
-_FREE = range(10_000, 32_000)
+#: Processes of one `pytest -n` search in parts of their own, so that none takes what another has just found.
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_FREE = range(10_000 + 22_000 * _PROCESS // _PROCESSES, 10_000 + 22_000 * (_PROCESS + 1) // _PROCESSES)
 
 
 def _free_ports(count: int) -> list[int]:
