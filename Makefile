@@ -36,7 +36,7 @@ lint: $(SETUP) ## Check style, formatting, types and import directions
 	@echo "==> import directions"; $(BIN)/lint-imports
 
 test: lint ## lint, then every test (real Kafka, real ClickHouse engine)
-	@echo "==> pytest"; $(BIN)/python -m pytest
+	@echo "==> pytest, two folders at a time"; $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 demo: $(SETUP) ## Start everything, play an alert storm, prove that nothing was lost
 	@$(BIN)/stormweir demo

@@ -96,6 +96,9 @@ WORKER_GROUP = "stormweir.worker"
 WRITER_GROUP = "stormweir.writer"
 NOTIFIER_GROUP = "stormweir.notifier"
 
+#: The transactional id of whoever changes the configuration: Kafka lets one at a time.
+CONTROL_WRITER = "stormweir.control"
+
 AGENT_NORMALIZE = "normalize"
 AGENT_DEDUP = "dedup"
 AGENT_CORRELATE = "correlate"

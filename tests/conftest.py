@@ -1,12 +1,15 @@
 """What every room's tests share: a real Kafka, topics on it, and free ports."""
 
+import os
 import random
 import shutil
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
+import hypothesis
 import pytest
 
 from schemas.settings import PORTS as STACK_PORTS
@@ -16,11 +19,19 @@ from streams.process.kafka import Kafka
 from streams.process.ports import is_free
 from streams.process.topics import create_topics
 
+# How long an example takes depends on what else the machine does; pytest-timeout ends what hangs.
+hypothesis.settings.register_profile("stormweir", deadline=None)
+hypothesis.settings.load_profile("stormweir")
+
 MakeTopics = Callable[..., Awaitable[tuple[str, ...]]]
 FreePorts = Callable[[int], list[int]]
 
+_TESTS = Path(__file__).parent
 #: Below the ports that systems give to outgoing connections: one of those must not take a stopped server's place.
-_FREE = range(10_000, 32_000)
+#: Processes of one `pytest -n` search in parts of their own, so that none takes what another has just found.
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_FREE = range(10_000 + 22_000 * _PROCESS // _PROCESSES, 10_000 + 22_000 * (_PROCESS + 1) // _PROCESSES)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -40,6 +51,12 @@ def free_base(free_ports: FreePorts) -> int:
         (base,) = free_ports(1)
         if all(is_free(base + offset) for offset in STACK_PORTS.values()):
             return base
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one folder run in one process (`pytest -n`), so that each folder's servers are started once."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(_TESTS).parts[0]))
 
 
 @pytest.fixture(scope="session")

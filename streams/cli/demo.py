@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from schemas.settings import Settings
+    from streams.cli._progress import Lines
     from streams.embedded.kafka_jars import Progress
     from streams.embedded.stack import Stack
     from streams.storm.ledger import Query
@@ -29,7 +30,6 @@ def command() -> None:
     an alert is missing or doubled.
     """
     import os
-    import time
     from dataclasses import replace
     from ipaddress import ip_network
 
@@ -37,17 +37,14 @@ def command() -> None:
     from rich.console import Console
 
     from schemas.settings import Settings
+    from streams.cli._progress import Lines
 
     settings = replace(Settings.from_env(os.environ), data_dir=DIRECTORY, allowed_networks=(ip_network("127.0.0.0/8"),))
     console = Console(highlight=False)
-    began = time.monotonic()
-
-    def progress(line: str) -> None:
-        console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]", end="  ")
-        console.print(line, markup=False, soft_wrap=True)
-
+    lines = Lines(console)
+    progress = lines.progress
     _clear(DIRECTORY, progress)
-    problems = uvloop.run(_run(settings, console, progress))
+    problems = uvloop.run(_run(settings, console, lines))
     for problem in problems:
         console.print(problem, style="red", markup=False)
     if problems:
@@ -55,7 +52,7 @@ def command() -> None:
     progress(f"done; the summary is in {DIRECTORY / SUMMARY}")
 
 
-async def _run(settings: Settings, console: Console, progress: Progress) -> list[str]:
+async def _run(settings: Settings, console: Console, lines: Lines) -> list[str]:
     """The whole demo, stopped by SIGINT and SIGTERM; what went wrong."""
     import asyncio
     import signal
@@ -63,8 +60,8 @@ async def _run(settings: Settings, console: Console, progress: Progress) -> list
     from streams.embedded.stack import PROCESSES, Stack
     from streams.process.errors import OperatorError
 
-    stack = Stack(settings, progress, ("receiver", *PROCESSES))
-    playing = asyncio.create_task(_play(settings, stack, console, progress))
+    stack = Stack(settings, lines.progress, ("receiver", *PROCESSES), lines.alarm)
+    playing = asyncio.create_task(_play(settings, stack, console, lines.progress))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
     try:
@@ -72,7 +69,7 @@ async def _run(settings: Settings, console: Console, progress: Progress) -> list
     except asyncio.CancelledError:
         raise OperatorError("the demo was stopped") from None
     finally:
-        progress("stopping")
+        lines.progress("stopping")
         await stack.stop()
 
 
@@ -80,12 +77,14 @@ async def _play(settings: Settings, stack: Stack, console: Console, progress: Pr
     import orjson
 
     from streams.cli._storm import ledger_query, progress_bars
+    from streams.process.errors import OperatorError
     from streams.storm.play import Plan, play, prepare
     from streams.storm.shapes import Size
 
     http = Plan(shape="storm", size=Size(alerts=100_000, keys=2_000, services=_SERVICES, seed=1))
     kafka = Plan(shape="storm", size=http.size._replace(alerts=20_000), via="kafka")
-    await stack.start()
+    if missing := await stack.start():
+        raise OperatorError(f"the demo needs all of its processes; these did not start: {', '.join(missing)}")
     async with ledger_query(settings) as query:
         await prepare(settings, _SERVICES, gateway=True)
         progress(f"playing {http.alerts:,} alerts through HTTP and {kafka.alerts:,} through Kafka")

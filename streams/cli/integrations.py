@@ -174,11 +174,17 @@ def delete(which: Which, yes: Annotated[bool, typer.Option("--yes", "-y", help="
     """Delete an integration: its key is unknown from then on. What it sent stays."""
     from schemas.control import control_key
     from streams.cli._control import Change, transact
+    from streams.control.transaction import require_unchanged
 
     found = _find(which)
     if not yes:
         typer.confirm(f"Delete {_title(found)}?", abort=True)
-    transact(lambda control: (None, Change(deletes=[control_key(found)])))
+
+    def plan(control: Control) -> tuple[None, Change]:
+        require_unchanged(control, found)
+        return None, Change(deletes=[control_key(found)])
+
+    transact(plan)
     print(f"deleted {_title(found)}")
 
 

@@ -75,11 +75,17 @@ def revoke(key_id: KeyId, yes: Annotated[bool, typer.Option("--yes", "-y", help=
     from schemas.control import control_key
     from streams.cli._control import Change, transact
     from streams.control import edits
+    from streams.control.transaction import require_unchanged
 
     found = transact(lambda control: (edits.find_key(control, key_id), Change()))
     if not yes:
         typer.confirm(f"Revoke {found.id} ({found.prefix}...) of the tenant {found.tenant}?", abort=True)
-    transact(lambda control: (None, Change(deletes=[control_key(found)])))
+
+    def plan(control: Control) -> tuple[None, Change]:
+        require_unchanged(control, found)
+        return None, Change(deletes=[control_key(found)])
+
+    transact(plan)
     print(f"revoked {found.id}")
 
 

@@ -6,31 +6,31 @@ def command() -> None:
     import asyncio
     import os
     import signal
-    import time
 
     from rich.console import Console
 
     from schemas.settings import Settings
+    from streams.cli._progress import Lines
     from streams.embedded.stack import Stack
 
     settings = Settings.from_env(os.environ)
-    console = Console(highlight=False)
-    began = time.monotonic()
-
-    def progress(line: str) -> None:
-        console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]", end="  ")
-        console.print(line, markup=False, soft_wrap=True)
+    lines = Lines(Console(highlight=False))
+    progress = lines.progress
 
     async def serve(stack: Stack) -> None:
-        await stack.start()
-        progress(f"ready: send alerts to http://{settings.host}:{settings.port('gateway')}; Ctrl-C stops")
+        missing = await stack.start()
+        address = f"send alerts to http://{settings.host}:{settings.port('gateway')}; Ctrl-C stops"
+        if missing:
+            lines.alarm(f"running without {', '.join(missing)}, which will be tried again: {address}")
+        else:
+            progress(f"ready: {address}")
         await stack.wait()
 
     async def run() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        stack = Stack(settings, progress)
+        stack = Stack(settings, progress, alarm=lines.alarm)
         serving = asyncio.create_task(serve(stack))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,21 +1,21 @@
-"""Configuration on the compacted topic `control`: followed by every process, written by `stormweir apply`.
+"""Configuration on the compacted topic `control`: followed by every process, written by commands (`write`).
 
 A plain consumer without a group, because every process needs every record; a record that does not validate
 never replaces a valid one (schemas.control).
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import ConsumerStoppedError, TopicAuthorizationFailedError
 from prometheus_client import Counter
 
-from schemas.control import AnyRecord, control_key, dump, masked_key
-from schemas.topics import CONTROL
+from schemas.control import AnyRecord, masked_key
 from streams.control.state import Control
+from streams.control.write import Change, only_writer, partition_of, values_of
 from streams.process.kafka import Kafka
 
 log = structlog.get_logger(__name__)
@@ -36,20 +36,29 @@ class ControlReader:
         self._kafka = kafka
         self._consumer: AIOKafkaConsumer | None = None
         self._follower: asyncio.Task[None] | None = None
-        self._partition = TopicPartition(kafka.name(CONTROL.name), 0)
+        self._partition = partition_of(kafka)
         self._failed = 0
 
     async def start(self) -> None:
         """Read to the end, then return and keep following. Raises aiokafka's errors when Kafka is away."""
+        self._follower = asyncio.create_task(self._follow(await self._connect()), name="control")
+
+    async def catch_up(self) -> None:
+        """Read to the end, without following. Raises aiokafka's errors when Kafka is away."""
+        await self._connect()
+
+    async def _connect(self) -> AIOKafkaConsumer:
         partition = self._partition
-        self._consumer = consumer = self._kafka.consumer(enable_auto_commit=False, auto_offset_reset="earliest")
-        await consumer.start()
-        consumer.assign([partition])
-        await consumer.seek_to_beginning(partition)
-        end = (await consumer.end_offsets([partition]))[partition]
-        while await consumer.position(partition) < end:
-            await self._poll(consumer)
-        self._follower = asyncio.create_task(self._follow(consumer), name="control")
+        if self._consumer is None:
+            # A change that was begun and never committed is not read.
+            self._consumer = self._kafka.consumer(enable_auto_commit=False, auto_offset_reset="earliest")
+            await self._consumer.start()
+            self._consumer.assign([partition])
+            await self._consumer.seek_to_beginning(partition)
+        end = (await self._consumer.end_offsets([partition]))[partition]
+        while await self._consumer.position(partition) < end:
+            await self._poll(self._consumer)
+        return self._consumer
 
     async def stop(self) -> None:
         """Stop following; the state stays as it is."""
@@ -111,23 +120,17 @@ async def read(kafka: Kafka) -> Control:
     """The configuration as it is now."""
     reader = ControlReader(kafka)
     try:
-        await reader.start()
+        await reader.catch_up()
         return reader.control
     finally:
         await reader.stop()
 
 
 async def publish(kafka: Kafka, records: Iterable[AnyRecord], deletes: Iterable[str] = ()) -> None:
-    """Write records, then delete keys; returns once the broker has acknowledged all of them."""
-    changes: Mapping[str, bytes | None] = {
-        **{control_key(record): dump(record) for record in records},
-        **dict.fromkeys(deletes),
-    }
-    producer = kafka.producer(acks="all", enable_idempotence=True)
-    try:
-        await producer.start()
-        topic = kafka.name(CONTROL.name)
-        sent = [await producer.send(topic, value, key=key.encode(), partition=0) for key, value in changes.items()]
-        await asyncio.gather(*sent)
-    finally:
-        await producer.stop()
+    """Write records and delete keys, whatever is there; returns once readers see it.
+
+    Raises ConflictError when somebody else writes at the same moment, aiokafka's errors when Kafka fails.
+    """
+    if values := values_of(Change(records, deletes)):
+        async with only_writer(kafka) as write:
+            await write(values)

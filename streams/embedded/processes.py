@@ -19,7 +19,8 @@ from streams.embedded.supervisor import DiedError, until
 from streams.process.errors import OperatorError
 
 _POLL_S = 0.05
-_SHOW_S = 5.0
+#: A healthy start takes a few seconds; what takes longer is told, with the reason, this often.
+_SHOW_S = 15.0
 _LOG_BYTES = 10_000_000
 _ORPHAN_S = 8.0
 
@@ -54,22 +55,31 @@ class Command:
         """The process id while it runs, else None."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    async def start(self) -> None:
-        """Start it and wait, as long as it lives, until it is ready. Raises DiedError."""
+    def prepare(self) -> None:
+        """Start it up to where it waits for its standard input to end, which `start` ends."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
         with self._log.open("ab") as output:
-            process = self._process = subprocess.Popen(  # noqa: S603, ASYNC220 (it takes a millisecond)
+            self._process = subprocess.Popen(  # noqa: S603
                 self._command,
                 env=dict(self._environ),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 # Ctrl-C in the terminal must not reach it: what ends first is for the stack to say.
                 start_new_session=True,
             )
-        remember(self._pid_file, process.pid)
+        remember(self._pid_file, self._process.pid)
+
+    async def start(self) -> None:
+        """Start it, or what was prepared, and wait, as long as it lives, until it is ready. Raises DiedError."""
+        if self._process is None:
+            self.prepare()
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        process.stdin.close()
         started = shown = time.monotonic()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
             while (reason := await self._unready(session)) is not None:
@@ -77,7 +87,7 @@ class Command:
                     raise DiedError(f"status {process.returncode}")
                 if time.monotonic() - shown > _SHOW_S:
                     shown = time.monotonic()
-                    self._progress(f"{self.name} is not ready after {shown - started:.0f} s: {reason}")
+                    self._progress(f"{self.name} is still starting after {shown - started:.0f} s: {reason}")
                 await asyncio.sleep(_POLL_S)
 
     def terminate(self) -> None:

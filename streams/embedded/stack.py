@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import IO
+from typing import IO, TypeVar
 
 from schemas.settings import PORTS, PREFIX, Settings
 from sinks.clickhouse.client import ClickHouseError
@@ -17,11 +17,13 @@ from sinks.clickhouse.migrate import MigrationError, migrate
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.kafka_jars import Progress, silent
 from streams.embedded.processes import Broker, Command, end_orphans
-from streams.embedded.supervisor import Supervisor
+from streams.embedded.supervisor import Process, Supervisor
 from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
 from streams.process.ports import require_free
 from streams.process.topics import create_topics
+
+T = TypeVar("T")
 
 LOCK = "stormweir.lock"
 PROCESSES = ("writer", "worker", "notifier", "gateway")
@@ -41,10 +43,11 @@ _OURS = {"kafka", "clickhouse", "logs", "pids", "receiver.jsonl", LOCK}
 
 
 class Stack:
-    """One machine's stack. `start` returns once every process is ready; afterwards the dead are restarted.
+    """One machine's stack. `start` brings everything up; from then on what dies is started again.
 
     `processes` are commands of `stormweir`; the demo adds `receiver`. A Kafka or ClickHouse that the
-    settings name is used instead of the embedded one. `progress` gets lines for people.
+    settings name is used instead of the embedded one. `progress` gets lines for people, `alarm` those about a
+    process that crash-loops.
     """
 
     def __init__(
@@ -52,11 +55,12 @@ class Stack:
         settings: Settings,
         progress: Progress = silent,
         processes: Sequence[str] = PROCESSES,
+        alarm: Progress = silent,
     ) -> None:
         self.settings = settings
         self._progress = progress
         self._names = processes
-        self._supervisor = Supervisor(progress)
+        self._supervisor = Supervisor(progress, alarm)
         self._lock: IO[str] | None = None
 
     @property
@@ -64,18 +68,25 @@ class Stack:
         """Process ids by name (`kafka`, `clickhouse`, `gateway`, ...), of those that run now."""
         return self._supervisor.pids
 
-    async def start(self) -> None:
-        """Bring all up, continuing with the data that is there. Raises OperatorError; then nothing runs."""
+    async def start(self) -> list[str]:
+        """Bring all up, continuing with the data that is there; the names of processes that are not ready.
+
+        Without Kafka or ClickHouse nothing can start: OperatorError, and nothing runs. Another process that
+        crash-loops or is not ready in time does not hold up the rest; it is tried again like one that dies later.
+        """
         self._claim()
+        commands = [self._command(name) for name in self._names]
         try:
             await end_orphans(self.settings.data_dir, self._progress)
             self._check_ports()
+            for command in commands:
+                command.prepare()
             await _together(self._start_kafka(), self._start_clickhouse())
-            # The gateway accepts alerts only once the others stand ready to take them.
-            await _together(*(self._start(name) for name in self._names if name != "gateway"))
-            await _together(*(self._start(name) for name in self._names if name == "gateway"))
+            return [name for name in await _together(*map(self._start, commands)) if name is not None]
         except BaseException:
             await self.stop()
+            for command in commands:
+                command.kill()
             raise
 
     async def stop(self) -> None:
@@ -88,7 +99,7 @@ class Stack:
             self._lock = None
 
     async def wait(self) -> None:
-        """Wait while all is well. Raises OperatorError once a process keeps dying."""
+        """Wait until cancelled; no process's death ends it."""
         await self._supervisor.wait()
 
     def kill(self, process: str, *, hold: bool = False) -> None:
@@ -154,22 +165,30 @@ class Stack:
                 settings.port("kafka.controller"),
                 progress=self._progress,
             )
-            await self._supervisor.start(Broker(kafka, settings.data_dir), _READY_S)
+            await self._require(Broker(kafka, settings.data_dir))
         created = await create_topics(Kafka.of(settings), settings.partitions, settings.replication)
         self._progress(f"topics are ready on {settings.bootstrap} ({len(created)} new)")
 
     async def _start_clickhouse(self) -> None:
         settings = self.settings
         if not settings.clickhouse:
-            await self._start("clickhouse")
+            await self._require(self._command("clickhouse"))
         try:
             await migrate(settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database)
         except (ClickHouseError, MigrationError, ValueError) as error:
             raise OperatorError(f"ClickHouse at {settings.clickhouse_url}: {error}") from error
 
-    async def _start(self, name: str) -> None:
-        await self._supervisor.start(self._command(name), _READY_S)
-        self._progress(f"{name} is ready")
+    async def _require(self, process: Process) -> None:
+        if not await self._supervisor.start(process, _READY_S):
+            raise OperatorError(f"{process.name} does not start; its last lines:\n{process.last_lines()}")
+        self._progress(f"{process.name} is ready")
+
+    async def _start(self, command: Command) -> str | None:
+        """Its name if it is not ready."""
+        if not await self._supervisor.start(command, _READY_S):
+            return command.name
+        self._progress(f"{command.name} is ready")
+        return None
 
     def _command(self, name: str) -> Command:
         settings = self.settings
@@ -181,7 +200,7 @@ class Stack:
         )
         return Command(
             name,
-            [*(_YIELDING if name in _HISTORY else ()), sys.executable, "-m", "streams.cli", name],
+            [*(_YIELDING if name in _HISTORY else ()), sys.executable, "-m", "streams.embedded.prepared", name],
             # One process of each kind, so each may have a fixed name in its group.
             environ={**inherited, **settings.environ(), f"{PREFIX}INSTANCE": settings.instance or "stack"},
             ready_url=f"http://{host}:{address}",
@@ -190,11 +209,11 @@ class Stack:
         )
 
 
-async def _together(*starting: Coroutine[None, None, None]) -> None:
-    """Run them at once; the first error ends the others and is raised."""
+async def _together(*starting: Coroutine[None, None, T]) -> list[T]:
+    """Run them at once; their results in order. The first error ends the others and is raised."""
     try:
         async with asyncio.TaskGroup() as group:
-            for coroutine in starting:
-                group.create_task(coroutine)
+            tasks = [group.create_task(coroutine) for coroutine in starting]
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -37,7 +37,7 @@ from streams.engine.stage_lane import StageLane
 from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore, RocksStore, Store
 from streams.engine.task_lane import TaskLane, TaskSink
-from streams.engine.transport import BatchSchema, EngineConsumer, EngineTransport
+from streams.engine.transport import BatchSchema, EngineConsumer, EngineTables, EngineTransport
 from streams.engine.watch import Watchdog
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,7 @@ class Engine:
             broker="aiokafka://" + ";".join(kafka.bootstrap.split(",")),
             datadir=str(data_dir / "faust"),
             store="memory://",
+            TableManager=EngineTables,
             web_enabled=False,
             topic_allow_declare=False,
             topic_disable_leader=True,

@@ -15,8 +15,9 @@ from typing import TypeVar
 
 import pytest
 
-from schemas.settings import PORTS, Settings
-from streams.process.ports import is_free
+from schemas.settings import Settings
+from streams.embedded.stack import PROCESSES
+from tests.conftest import FreePorts, free_base
 from tests.docs.page import ROOT
 
 _READY_S = 150.0
@@ -24,10 +25,9 @@ _RUN_S = 60.0
 
 
 class Reader:
-    """Somebody who follows a page: `settings` are those of the stack, on ports of its own."""
+    """Somebody who follows a page: `settings` are those of the stack, on ports from `base` on."""
 
-    def __init__(self, directory: Path) -> None:
-        base = next(base for base in range(18_800, 18_885) if all(is_free(base + port) for port in PORTS.values()))
+    def __init__(self, directory: Path, base: int) -> None:
         self.settings = Settings.from_env(
             {
                 "STORMWEIR_DATA_DIR": str(directory / "data"),
@@ -114,16 +114,18 @@ def following(reader: R) -> Iterator[R]:
 
 
 @pytest.fixture(scope="package")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+def reader(tmp_path_factory: pytest.TempPathFactory, free_ports: FreePorts) -> Iterator[Reader]:
     """A reader whose `stormweir up` runs as long as these tests."""
-    with following(Reader(tmp_path_factory.mktemp("up"))) as reader:
+    with following(Reader(tmp_path_factory.mktemp("up"), free_base(free_ports))) as reader:
         yield reader
 
 
 def _ready(settings: Settings) -> bool:
-    """Whether the gateway, which starts last, takes alerts."""
+    """Whether every process is ready: they begin together, and none waits for another."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{settings.port('admin.gateway')}/readyz", timeout=2) as answer:
-            return bool(answer.status == 200)
+        for process in PROCESSES:
+            with urllib.request.urlopen(f"http://127.0.0.1:{settings.port(f'admin.{process}')}/readyz", timeout=2):
+                pass
     except OSError:
         return False
+    return True

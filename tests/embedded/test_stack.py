@@ -14,10 +14,13 @@ import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from schemas.control import Integration, Service
 from schemas.settings import PORTS, Settings
 from schemas.topics import CONTROL
 from sinks.clickhouse.client import ClickHouse
+from streams.control.follow import publish
 from streams.embedded.stack import LOCK, PROCESSES, Stack
+from streams.embedded.supervisor import until
 from streams.process.errors import OperatorError
 from streams.process.ports import is_free
 from tests.conftest import FreePorts, free_base
@@ -98,6 +101,51 @@ async def test_a_stack_starts_survives_kills_stops_and_continues(tmp_path: Path,
             assert await store.query("SELECT count() AS n FROM alerts") == [{"n": 0}]
     finally:
         await again.stop()
+
+
+@pytest.mark.timeout(300)
+async def test_a_worker_that_cannot_run_stops_nothing_and_its_alerts_are_kept(
+    tmp_path: Path, free_ports: FreePorts
+) -> None:
+    """While another program holds the worker's port the worker crash-loops: Kafka and the gateway run on, alerts
+    are answered 202; once the port is free the worker runs, and they become incidents."""
+    alarms: list[str] = []
+    settings = _settings(tmp_path / "data", free_ports)
+    stack = Stack(settings, alarm=alarms.append)
+    assert await stack.start() == []
+    try:
+        await publish(
+            settings.bootstrap, [Service(id="s"), Integration(id="a" * 32, name="a", type="webhook", service="s")]
+        )
+        before = dict(stack.pids)
+        waiting = asyncio.create_task(stack.wait())
+        stack.kill("worker", hold=True)
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind((settings.host, settings.port("admin.worker")))
+            taken.listen()
+            resuming = asyncio.create_task(stack.resume("worker"))
+            assert await until(lambda: len(alarms) >= 3, time.monotonic() + 120)
+            assert "5 times in a row" in alarms[2]
+            assert {name: pid for name, pid in stack.pids.items() if name != "worker"} == {
+                name: pid for name, pid in before.items() if name != "worker"
+            }
+            url = f"http://{settings.host}:{settings.port('gateway')}/api/integrations/webhook?integrationId={'a' * 32}"
+            async with aiohttp.ClientSession() as session, session.post(url, json={"title": "kept"}) as answer:
+                assert answer.status == 202
+        await asyncio.wait_for(resuming, 120)
+        async with (
+            ClickHouse(settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database) as store,
+            asyncio.timeout(60),
+        ):
+            found: list[object] = []
+            while found != [{"service": "s"}]:
+                await asyncio.sleep(0.2)
+                found = list(await store.query("SELECT service FROM incidents FINAL"))
+        assert not waiting.done()
+        waiting.cancel()
+    finally:
+        await stack.stop()
 
 
 async def test_given_kafka_is_used(broker: str, tmp_path: Path, free_ports: FreePorts) -> None:

@@ -12,8 +12,7 @@ import pytest
 
 from streams.embedded import supervisor as supervisor_module
 from streams.embedded.processes import Command, end_orphans
-from streams.embedded.supervisor import Supervisor, until
-from streams.process.errors import OperatorError
+from streams.embedded.supervisor import Supervisor, pause_after, until
 from tests.conftest import FreePorts
 
 #: Serves 503 until a file named on the command line exists, then 200; `deaf` ignores SIGTERM.
@@ -46,9 +45,15 @@ def lines() -> list[str]:
 
 
 @pytest.fixture
-async def supervisor(lines: list[str]) -> AsyncIterator[Supervisor]:
+def alarms() -> list[str]:
+    """What people were told in red."""
+    return []
+
+
+@pytest.fixture
+async def supervisor(lines: list[str], alarms: list[str]) -> AsyncIterator[Supervisor]:
     """A supervisor whose processes are ended after the test."""
-    made = Supervisor(lines.append)
+    made = Supervisor(lines.append, alarms.append)
     yield made
     for name in list(made._processes):
         await made.stop(name, time.monotonic())
@@ -89,10 +94,14 @@ async def test_start_waits_for_readiness(supervisor: Supervisor, serve: Serve, t
     assert set(supervisor.pids) == {"a"}
 
 
-async def test_not_ready_in_time_tells_why(supervisor: Supervisor, serve: Serve, tmp_path: Path) -> None:
-    """After the timeout the error names the process and shows the end of its log."""
-    with pytest.raises(OperatorError, match=r"a is not ready after 1 s:\n  listening"):
-        await supervisor.start(serve("a", ready=False), 1)
+async def test_not_ready_in_time_tells_why_and_goes_on(
+    supervisor: Supervisor, serve: Serve, tmp_path: Path, alarms: list[str]
+) -> None:
+    """After the timeout people see the end of its log; the process runs on, and counts once it is ready."""
+    assert not await supervisor.start(serve("a", ready=False), 1)
+    assert alarms == ["a is not ready after 1 s:\n  listening"]
+    (tmp_path / "a.ready").touch()
+    await asyncio.wait_for(supervisor.ready("a"), 10)
 
 
 async def test_the_dead_come_back(supervisor: Supervisor, serve: Serve, lines: list[str]) -> None:
@@ -123,24 +132,76 @@ async def test_ordered_kill_holds_until_resume(supervisor: Supervisor, serve: Se
     assert supervisor.pids["a"] not in (first, second)
 
 
-async def test_what_keeps_dying_is_given_up(
-    supervisor: Supervisor, tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After five deaths in a minute the error shows the last log lines, and nothing is started any more."""
-    monkeypatch.setattr(supervisor_module, "_BACKOFF_S", 0.01)
-    broken = Command(
-        "broken",
-        [sys.executable, "-c", "print('no such setting'); raise SystemExit(3)"],
+def _crashing(tmp_path: Path, free_ports: FreePorts, lines: list[str]) -> Command:
+    """Dies with a message as long as the file `broken` is there, then serves."""
+    (port,) = free_ports(1)
+    (tmp_path / "broken").touch()
+    (tmp_path / "looping.ready").touch()
+    die = f"import os\nif os.path.exists({str(tmp_path / 'broken')!r}):\n    raise SystemExit('no such setting')\n"
+    return Command(
+        "looping",
+        [sys.executable, "-c", die + SERVER, str(port), str(tmp_path / "looping.ready"), "plain"],
         environ=os.environ,
-        ready_url="http://127.0.0.1:9/",
+        ready_url=f"http://127.0.0.1:{port}/readyz",
         directory=tmp_path,
         progress=lines.append,
     )
-    with pytest.raises(OperatorError, match=r"broken died 5 times in 60 s.*\n  no such setting"):
-        await supervisor.start(broken, 30)
-    assert lines == ["broken died before it was ready (status 3) and is started again"] * 4
-    with pytest.raises(OperatorError, match="broken died 5 times"):
-        await supervisor.wait()
+
+
+async def test_what_keeps_dying_is_told_and_tried_again_and_stops_nothing(
+    supervisor: Supervisor,
+    serve: Serve,
+    tmp_path: Path,
+    free_ports: FreePorts,
+    lines: list[str],
+    alarms: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten deaths in a row leave the other process alone; each from the third on is an alarm with the last log
+    lines; without the cause it runs, and people are told that too."""
+    monkeypatch.setattr(supervisor_module, "_PAUSE_S", 0.001)
+    await supervisor.start(serve("other"), 30)
+    other = supervisor.pids["other"]
+    assert not await supervisor.start(_crashing(tmp_path, free_ports, lines), 30)
+    waiting = asyncio.create_task(supervisor.wait())
+    await _within(30, lambda: len(alarms) >= 8)
+    assert lines == ["looping died before it was ready (status 1) and is started again"] * 2
+    assert alarms[0].startswith("looping died before it was ready (status 1), 3 times in a row")
+    assert alarms[0].endswith("\n  no such setting\n  no such setting\n  no such setting")
+    assert supervisor.pids["other"] == other
+    assert not waiting.done()
+
+    (tmp_path / "broken").unlink()
+    await asyncio.wait_for(supervisor.ready("looping"), 30)
+    assert lines[2:] == ["looping is ready again"]
+    waiting.cancel()
+
+
+def test_pauses_grow_to_thirty_seconds() -> None:
+    """0.25 s after the first death, then twice as long each time, and never more than 30 s."""
+    assert [pause_after(deaths) for deaths in range(1, 10)] == [0.25, 0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert pause_after(10_000) == 30
+
+
+@pytest.mark.parametrize(("ran_well_s", "alarmed"), [(0.0, False), (60.0, True)])
+async def test_only_deaths_without_a_good_run_in_between_are_a_crash_loop(
+    supervisor: Supervisor,
+    serve: Serve,
+    alarms: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    ran_well_s: float,
+    alarmed: bool,
+) -> None:
+    """A process that ran well before it died died for the first time, however often that happens."""
+    monkeypatch.setattr(supervisor_module, "_PAUSE_S", 0.001)
+    monkeypatch.setattr(supervisor_module, "RAN_WELL_S", ran_well_s)
+    await supervisor.start(serve("a"), 30)
+    for _ in range(3):
+        old = supervisor.pids["a"]
+        os.kill(old, signal.SIGKILL)
+        await _within(10, lambda old=old: supervisor.pids.get("a", old) != old)  # type: ignore[misc]
+        await supervisor.ready("a")
+    assert bool(alarms) == alarmed
 
 
 async def test_stop_asks_first_and_kills_at_the_deadline(

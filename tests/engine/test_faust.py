@@ -15,6 +15,7 @@ import pytest
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
+from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.transport.conductor import Conductor
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, ConsumerRebalanceListener, Transport
@@ -47,6 +48,9 @@ OVERRIDES: dict[type, dict[str, str]] = {
     transport.EngineProducer: {
         "_new_producer": "e72355c3430e",
     },
+    transport.EngineTables: {
+        "on_start": "365dd25fbc0e",
+    },
     transport.EngineTransport: {},
     app.StormweirApp: {
         "_new_transport": "42db531312dd",
@@ -77,6 +81,7 @@ RELIED_ON: dict[str, tuple[Any, str]] = {
     ),
     "Recovery._resume_streams": (Recovery._resume_streams, "d986a6710c1a"),
     "Recovery._restart_recovery.fun": (Recovery._restart_recovery.fun, "6bd8a8558a2d"),
+    "TableManager._update_channels": (TableManager._update_channels, "88e3941facc9"),
     "Recovery.on_rebalance": (Recovery.on_rebalance, "aa4d997a1795"),
     "faust.App._on_partitions_revoked": (faust.App._on_partitions_revoked, "d5c895bbe57d"),
     "faust.App._on_partitions_assigned": (faust.App._on_partitions_assigned, "de932b7927db"),

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from streams.providers import PROVIDERS
+from tests.conftest import FreePorts, free_base
 from tests.docs.conftest import Reader, following
 
 #: Senders by the service their alerts are of, and the type of their integration.
@@ -71,10 +72,10 @@ def eventually(found: Callable[[], T], expected: T) -> None:
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, free_ports: FreePorts) -> Iterator[Stack]:
     """The stack, for all tests of the package, once its gateway has followed the configuration."""
     directory = tmp_path_factory.mktemp("senders")
-    with following(Stack(directory)) as stack:
+    with following(Stack(directory, free_base(free_ports))) as stack:
         configuration = directory / "senders.yaml"
         configuration.write_text(
             yaml.safe_dump(

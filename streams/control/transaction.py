@@ -1,0 +1,59 @@
+"""A change of the configuration as somebody means it: decided on what is there, refused when that changed meanwhile."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeVar
+
+from schemas.control import AnyRecord, control_key
+from streams.control.follow import masked
+from streams.control.state import Control
+from streams.control.write import Change, ConflictError, Write, values_of
+
+T = TypeVar("T")
+Plan = Callable[[Control], tuple[T, Change]]
+
+
+class Reader(Protocol):
+    """The configuration as far as it was read."""
+
+    control: Control
+
+    async def catch_up(self) -> None:
+        """Read what was committed until now."""
+
+
+async def change(reader: Reader, only_writer: Callable[[], AbstractAsyncContextManager[Write]], plan: Plan[T]) -> T:
+    """Write what `plan` wants changed, and return its result; without a change nothing is written.
+
+    Raises ConflictError when a record that `plan` changes was changed by somebody else since it was read. When
+    others were changed, `plan` decides again on what is there now, so it must have no effects of its own.
+    """
+    before = dict(reader.control.records)
+    result, wanted = plan(reader.control)
+    values = values_of(wanted)
+    if not values:
+        return result
+    async with only_writer() as write:
+        await reader.catch_up()
+        if reader.control.records != before:
+            _same(values, before, reader.control)
+            result, wanted = plan(reader.control)
+            values = values_of(wanted)
+            _same(values, before, reader.control)
+        if values:
+            await write(values)
+    return result
+
+
+def require_unchanged(control: Control, record: AnyRecord) -> None:
+    """Raise ConflictError when the record is not what somebody saw and agreed to change."""
+    key = control_key(record)
+    _same([key], {key: record}, control)
+
+
+def _same(keys: Iterable[str], before: dict[str, AnyRecord], control: Control) -> None:
+    changed = sorted(masked(key) for key in keys if before.get(key) != control.records.get(key))
+    if changed:
+        raise ConflictError(
+            f"somebody else changed {', '.join(changed)} meanwhile; nothing was written: look at it and run this again"
+        )

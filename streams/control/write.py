@@ -1,0 +1,88 @@
+"""Writing the topic `control`: one writer at a time, and all records of a change or none (docs/adr/0008).
+
+Kafka has no compare-and-set, but it fences: of all producers with one transactional id only the one that began last
+can commit. https://kafka.apache.org/documentation/#producerconfigs_transactional.id
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from schemas.control import AnyRecord, control_key, dump
+from schemas.topics import CONTROL, CONTROL_WRITER
+from streams.process.errors import OperatorError
+from streams.process.kafka import Kafka
+
+#: After so long Kafka aborts what a killed writer has begun; until then nobody reads what was written after it.
+_TRANSACTION_S = 10
+_BEGIN_S = 30.0
+_POLL_S = 0.01
+
+
+class ConflictError(OperatorError):
+    """Somebody else changed the configuration at the same time; this change was not made."""
+
+
+class Change(NamedTuple):
+    """What is written to the topic, and the keys that are deleted."""
+
+    records: Iterable[AnyRecord] = ()
+    deletes: Iterable[str] = ()
+
+
+Values = dict[str, bytes | None]
+Write = Callable[[Values], Awaitable[None]]
+
+
+def partition_of(kafka: Kafka) -> TopicPartition:
+    """The topic's only partition."""
+    return TopicPartition(kafka.name(CONTROL.name), 0)
+
+
+def values_of(change: Change) -> Values:
+    """The topic's values by key in the order they are written; None deletes."""
+    return {**{control_key(record): dump(record) for record in change.records}, **dict.fromkeys(change.deletes)}
+
+
+@asynccontextmanager
+async def only_writer(kafka: Kafka) -> AsyncIterator[Write]:
+    """Be the only one who can write from now on: `write(values)` commits all of them and returns once readers see them.
+
+    What an earlier writer committed can be read by now, and what it has not committed never will be. Raises
+    ConflictError when another one began meanwhile, aiokafka's errors when Kafka fails.
+    """
+    producer = kafka.producer(transactional_id=kafka.name(CONTROL_WRITER), transaction_timeout_ms=_TRANSACTION_S * 1000)
+    try:
+        try:
+            await asyncio.wait_for(producer.start(), _BEGIN_S)
+        except TimeoutError:
+            raise KafkaError(f"no coordinator for transactions after {_BEGIN_S:.0f} s") from None
+        yield partial(_commit, kafka, producer)
+    except ProducerFenced:
+        raise ConflictError(
+            "somebody else changed the configuration at the same moment: look at it and run this again"
+        ) from None
+    finally:
+        await producer.stop()
+
+
+async def _commit(kafka: Kafka, producer: AIOKafkaProducer, values: Values) -> None:
+    async with producer.transaction():
+        topic = kafka.name(CONTROL.name)
+        sent = [await producer.send(topic, value, key=key.encode(), partition=0) for key, value in values.items()]
+        last = max(record.offset for record in await asyncio.gather(*sent))
+    # Kafka answers a commit before its marker is on the topic; who reads now must not miss it.
+    consumer, partition = kafka.consumer(), partition_of(kafka)
+    try:
+        await consumer.start()
+        end = 0
+        while end <= last:
+            await asyncio.sleep(_POLL_S)
+            end = (await consumer.end_offsets([partition]))[partition]
+    finally:
+        await consumer.stop()
