@@ -88,9 +88,9 @@ async def test_changelog_follows_its_source(empty_broker: str) -> None:
 
 async def test_existing_topics_get_the_brokers_clock(empty_broker: str) -> None:
     """What earlier versions created with their sender's clock is altered, and keeps everything else set on it."""
-    await create_topics(empty_broker, 1, 1, [replace(ALERTS_RAW, append_time=False, retention_ms=3_600_000)])
+    await create_topics(Kafka(empty_broker), 1, 1, [replace(ALERTS_RAW, append_time=False, retention_ms=3_600_000)])
     assert (await _config(empty_broker, ALERTS_RAW.name))["message.timestamp.type"] == "CreateTime"
-    assert await create_topics(empty_broker, 1, 1, [ALERTS_RAW]) == []
+    assert await create_topics(Kafka(empty_broker), 1, 1, [ALERTS_RAW]) == []
     altered = await _config(empty_broker, ALERTS_RAW.name)
     assert (altered["message.timestamp.type"], altered["retention.ms"]) == ("LogAppendTime", "3600000")
     assert altered["max.message.bytes"] == str(4 * 1024 * 1024)

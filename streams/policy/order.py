@@ -37,11 +37,12 @@ def after_resolve(trigger: Times, resolve: Times, *, matched: bool, within_hold:
     `within_hold` says whether the trigger came so soon after the resolve that it may be a straggler: senders in a
     cluster repeat for some seconds what another of them has resolved.
     """
-    if trigger.sender != resolve.sender:
-        return Verdict.OPENS
     straggler = (Verdict.HELD if matched else Verdict.STALE) if within_hold else Verdict.OPENS
+    # Equal starts are no comparison of clocks: members of a cluster pass on the start that they were told.
     if trigger.began_at and trigger.began_at == resolve.began_at:
         return straggler
+    if trigger.sender != resolve.sender:
+        return Verdict.OPENS
     if trigger.sent_at and resolve.sent_at:
         return Verdict.STALE if trigger.sent_at < resolve.sent_at else Verdict.OPENS
     if trigger.began_at and resolve.ended_at and trigger.began_at <= resolve.ended_at:

@@ -18,6 +18,7 @@ from streams.engine.lane import Table
 from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore
 from streams.history.queries import CONSERVATION
+from streams.process.kafka import Kafka
 from tests.clickhouse.samples import Record, alert_row, history
 from tests.conftest import MakeTopics
 from tests.engine.harness import until
@@ -55,7 +56,7 @@ async def test_rows_that_clickhouse_refuses_are_dead_letters_and_the_others_are_
     bad = (0, 512, 599)
     rows = [alert_row(n, summary="bad" if n in bad else "good") for n in range(1_000)]
     blocks = [history(n, [(at, rows[at]) for at in range(n * 100, n * 100 + 100)]) for n in range(10)]
-    producer = Broker(broker, "refusals")
+    producer = Broker(Kafka(broker), "refusals")
     table = Table(TableSpec("table", changelog), 0, PartitionState(MemoryStore()), Owner(1, 1))
     lane = BatchLane(
         ALERTS.topic, 0, "writer", producer, table, sink=Writer(ALERTS, clickhouse), partitions={DEADLETTERS.name: 1}

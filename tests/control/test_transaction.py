@@ -25,6 +25,7 @@ from streams.control.state import Control
 from streams.control.transaction import change
 from streams.control.write import Change, ConflictError, Values, Write
 from streams.embedded.supervisor import until
+from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
 
 SHARED = ("service/default/a", "service/default/b")
@@ -164,7 +165,7 @@ def _drive(coroutine: Coroutine[Any, Any, None]) -> Generator[None, None, None]:
 @pytest.fixture(scope="module")
 def kafka(broker: str) -> str:
     """The broker with the control topic."""
-    asyncio.run(create_topics(broker, 4, 1, [CONTROL]))
+    asyncio.run(create_topics(Kafka(broker), 4, 1, [CONTROL]))
     return broker
 
 
@@ -181,7 +182,7 @@ def _integration(kafka: str) -> Integration:
     """An integration of its own, on the topic."""
     service = Service(id=f"edit-{uuid.uuid4().hex[:8]}")
     integration = Integration(id=uuid.uuid4().hex, name="first", type="webhook", service=service.id)
-    asyncio.run(publish(kafka, [service, integration]))
+    asyncio.run(publish(Kafka(kafka), [service, integration]))
     return integration
 
 
@@ -225,7 +226,7 @@ def test_a_record_that_another_process_changed_meanwhile_is_not_overwritten(
     changed.set()
     thread.join(60)
     assert f"somebody else changed integration/{integration.id[:6]}... meanwhile" in str(refused[0])
-    found = asyncio.run(read(kafka))
+    found = asyncio.run(read(Kafka(kafka)))
     assert found.integrations[integration.id].name == "theirs"
     assert ("default", other.id) not in found.services
 
@@ -245,7 +246,7 @@ def test_what_was_agreed_to_delete_is_deleted_only_as_it_was_seen(kafka: str, en
     _, told = deleting.communicate("y\n", timeout=60)
     assert deleting.returncode == 2
     assert "somebody else changed integration/" in told
-    assert asyncio.run(read(kafka)).integrations[integration.id].name == "second"
+    assert asyncio.run(read(Kafka(kafka))).integrations[integration.id].name == "second"
 
 
 @pytest.mark.broker
@@ -258,7 +259,7 @@ def test_processes_at_once_each_succeed_or_say_that_they_did_not(kafka: str, env
     assert made
     for name, (told, status) in ends.items():
         assert status == 0 or "somebody else changed the configuration" in told, (name, told)
-    found = asyncio.run(read(kafka)).records
+    found = asyncio.run(read(Kafka(kafka))).records
     assert {key.removeprefix("apikey/") for key in found if key.startswith(f"apikey/{mark}")} == made
 
 
@@ -282,7 +283,7 @@ async def test_a_writer_that_was_killed_leaves_nothing_and_holds_up_nobody(kafka
     """What it sent and never committed is read by nobody, and the next change goes through at once."""
     dead = Service(id=f"dead-{uuid.uuid4().hex[:8]}")
     alive = Service(id=f"alive-{uuid.uuid4().hex[:8]}")
-    reader = ControlReader(kafka)
+    reader = ControlReader(Kafka(kafka))
     await reader.start()
     try:
         killed = await asyncio.create_subprocess_exec(
@@ -294,9 +295,9 @@ async def test_a_writer_that_was_killed_leaves_nothing_and_holds_up_nobody(kafka
         killed.kill()
         await killed.wait()
         deadline = time.monotonic() + 8  # before the ten seconds after which Kafka aborts by itself
-        await publish(kafka, [alive])
+        await publish(Kafka(kafka), [alive])
         assert await until(lambda: ("default", alive.id) in reader.control.services, deadline)
-        for control in (reader.control, await read(kafka)):
+        for control in (reader.control, await read(Kafka(kafka))):
             assert ("default", dead.id) not in control.services
     finally:
         await reader.stop()

@@ -22,6 +22,7 @@ from streams.control.follow import publish
 from streams.embedded.stack import LOCK, PROCESSES, Stack
 from streams.embedded.supervisor import until
 from streams.process.errors import OperatorError
+from streams.process.kafka import Kafka
 from streams.process.ports import is_free
 from tests.conftest import FreePorts, free_base
 
@@ -115,7 +116,8 @@ async def test_a_worker_that_cannot_run_stops_nothing_and_its_alerts_are_kept(
     assert await stack.start() == []
     try:
         await publish(
-            settings.bootstrap, [Service(id="s"), Integration(id="a" * 32, name="a", type="webhook", service="s")]
+            Kafka(settings.bootstrap),
+            [Service(id="s"), Integration(id="a" * 32, name="a", type="webhook", service="s")],
         )
         before = dict(stack.pids)
         waiting = asyncio.create_task(stack.wait())

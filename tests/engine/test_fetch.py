@@ -11,6 +11,7 @@ from faust.types import TP
 
 from streams.engine.fetch import last_offset
 from streams.engine.watch import Watchdog
+from streams.process.kafka import Kafka
 from tests.engine.conftest import MakeRig
 from tests.engine.damage import send_damaged
 from tests.engine.harness import Rig, until
@@ -156,7 +157,7 @@ async def test_an_open_transaction_is_no_standstill(make_rig: MakeRig) -> None:
     producer.produce(rig.source, key=b"k", value=b"1", partition=0)
     producer.flush(10)
     await rig.send([(b"behind", b"2")])
-    watchdog = Watchdog(rig.bootstrap)
+    watchdog = Watchdog(Kafka(rig.bootstrap))
     lane: Any = SimpleNamespace(committed=-1, progress_at=0.0, stalled_after=1.0)
     partition = TP(rig.source, 0)
     assert await watchdog.look({partition: lane}) is None

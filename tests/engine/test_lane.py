@@ -11,7 +11,7 @@ import pytest
 from faust.types import TP
 from prometheus_client import REGISTRY
 
-from streams.engine import Engine, TableSpec
+from streams.engine import Engine, Loss, Output, TableSpec
 from streams.engine.batch_lane import BatchLane
 from streams.engine.broker import Broker
 from streams.engine.changelog import Owner
@@ -87,7 +87,7 @@ async def test_a_part_in_doubt_is_the_same_rows_after_compaction(make_rig: MakeR
     where it did, then comes what is behind it, and nothing of before.
     """
     rig = await make_rig(partitions=1)
-    broker = Broker(rig.bootstrap, "lane")
+    broker = Broker(Kafka(rig.bootstrap), "lane")
     lane = _batch_lane(rig, broker, tmp_path, 0, 299, "", (100, 0), (200, 0))
     lane.reserve(150)
     lane.receive([Fetched(rig.source, offset) for offset in range(1, 300, 2)])
@@ -101,7 +101,7 @@ async def test_a_part_in_doubt_is_the_same_rows_after_compaction(make_rig: MakeR
 async def test_many_refused_records_cost_about_one_write_each(make_rig: MakeRig, tmp_path: Path) -> None:
     """400 bad records in a row among 500: fewer than 500 tries, and the good ones are written in a few."""
     rig = await make_rig(partitions=1)
-    broker = Broker(rig.bootstrap, "lane")
+    broker = Broker(Kafka(rig.bootstrap), "lane")
     lane = _batch_lane(rig, broker, tmp_path)
     (tmp_path / "picky").touch()
     sink, tries = lane._sink, []
@@ -127,7 +127,7 @@ async def test_many_refused_records_cost_about_one_write_each(make_rig: MakeRig,
 async def test_an_intent_of_a_topic_that_was_made_anew_is_given_up(make_rig: MakeRig, tmp_path: Path) -> None:
     """The new topic may never have as many records as were intended of the old one: they are not waited for."""
     rig = await make_rig(partitions=1)
-    broker = Broker(rig.bootstrap, "lane")
+    broker = Broker(Kafka(rig.bootstrap), "lane")
     lane = _batch_lane(rig, broker, tmp_path, 0, 499, "old", (0, 0), None, topic_id="new")
     lane.reserve(2)
     lane.receive([Fetched(rig.source, 0), Fetched(rig.source, 1)])
@@ -143,10 +143,10 @@ async def test_a_lane_that_cannot_write_is_told_and_not_ready(
 ) -> None:
     """Told at once, with reason and age in the metrics; not ready after 60 s; all well again with the next write."""
     rig = await make_rig(partitions=1)
-    broker = Broker(rig.bootstrap, "lane")
+    broker = Broker(Kafka(rig.bootstrap), "lane")
     now = [1_000.0]
     lane = _batch_lane(rig, broker, tmp_path, clock=lambda: now[0])
-    engine = Engine(rig.bootstrap, rig.group, data_dir=tmp_path)
+    engine = Engine(Kafka(rig.bootstrap), rig.group, data_dir=tmp_path, losses=_no_losses)
     engine.lanes[TP(rig.source, 0)] = lane
     place = {"topic": rig.source, "partition": "0"}
 
@@ -178,3 +178,7 @@ async def test_a_lane_that_cannot_write_is_told_and_not_ready(
     await lane.close(1)
     assert age() is None
     await broker.stop()
+
+
+def _no_losses(loss: Loss, now: int) -> Output:
+    raise AssertionError(f"nothing is lost here: {loss}")

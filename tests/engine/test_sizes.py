@@ -9,6 +9,7 @@ from streams.engine.broker import Broker
 from streams.engine.losses import StateTooLargeError
 from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore
+from streams.process.kafka import Kafka
 from tests.engine.conftest import MakeRig
 from tests.engine.harness import Rig, admin
 
@@ -81,7 +82,7 @@ async def test_changes_go_in_chunks_that_the_changelog_takes(make_rig: MakeRig) 
 async def test_what_a_topic_refuses_unexpectedly_is_named_and_the_rest_is_sent_in_order(make_rig: MakeRig) -> None:
     """Somebody lowered the topic's limit since it was asked for: one by one what is too large is found."""
     rig = await make_rig(partitions=2)
-    broker = Broker(rig.bootstrap, "sizes")
+    broker = Broker(Kafka(rig.bootstrap), "sizes")
     sizes = [10, 40_000, 30_000, 120_000, 20, 150_000, 30, 90_000, 40]
     items = [(b"%d" % number, bytes(size), ()) for number, size in enumerate(sizes)]
     await restrict(rig, rig.output, 100_000)

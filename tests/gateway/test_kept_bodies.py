@@ -18,6 +18,7 @@ from schemas.wire.rejection import MAX_KEPT, RejectedBody
 from streams.control.follow import publish
 from streams.gateway.kept import KEPT_A_MINUTE, Mask
 from streams.gateway.kept_replay import kept
+from streams.process.kafka import Kafka
 from tests.gateway.conftest import RunningGateway, accepted_since, ends
 from tests.gateway.senders import key
 
@@ -84,7 +85,7 @@ async def bodies(gateway: RunningGateway, integration: str, count: int) -> list[
     """What is kept of an integration, once there are so many."""
     deadline = time.monotonic() + 20
     while True:
-        found = [body for body in await kept(gateway.bootstrap) if body.integration == f"{integration[:6]}..."]
+        found = [body for body in await kept(Kafka(gateway.bootstrap)) if body.integration == f"{integration[:6]}..."]
         if len(found) >= count:
             return found
         assert time.monotonic() < deadline, found
@@ -93,7 +94,7 @@ async def bodies(gateway: RunningGateway, integration: str, count: int) -> list[
 async def integrate(gateway: RunningGateway, **fields: Any) -> None:
     """The integration KEY as the gateway knows it by now."""
     made = Integration(**{"id": KEY, "name": "kept", "service": "kept", "rate_limit": "unlimited", **fields})
-    await publish(gateway.bootstrap, [made])
+    await publish(Kafka(gateway.bootstrap), [made])
     deadline = time.monotonic() + 20
     path = f"/api/integrations/{made.type}?integrationId={made.id}"
     async with aiohttp.ClientSession(gateway.url) as http:
@@ -144,7 +145,7 @@ async def test_a_new_mapping_takes_what_the_old_one_refused(senders: RunningGate
     assert (body.method, body.query) == ("GET", "name=Till&place=x&Token=***")
 
     await publish(
-        senders.bootstrap,
+        Kafka(senders.bootstrap),
         [Integration(id=KEY, name="kept", type="webhook", service="kept", mapping=FieldMapping(summary="name"))],
     )
     start = await ends(senders.bootstrap)
@@ -169,7 +170,7 @@ async def test_what_nobody_proved_is_not_kept_and_a_sender_has_a_share(senders: 
         await refused(senders, pingdom, b'{"number": %d}' % number)
     found = await bodies(senders, key("pingdom"), KEPT_A_MINUTE)
     assert sorted(json.loads(body.body)["number"] for body in found) == list(range(KEPT_A_MINUTE))
-    assert not [body for body in await kept(senders.bootstrap) if body.integration == "282828..."]
+    assert not [body for body in await kept(Kafka(senders.bootstrap)) if body.integration == "282828..."]
 
 
 @pytest.mark.broker

@@ -14,7 +14,9 @@ A, B = 1, 3
         (Times(0, 0, 0, 0), Times(0, 0, 0, 0), True, True, Verdict.OPENS),
         (Times(A, 5, 5, 0), Times(0, 0, 0, 0), True, True, Verdict.OPENS),
         # another sender's clock says nothing
-        (Times(B, 5, 5, 0), Times(A, 9, 5, 9), True, True, Verdict.OPENS),
+        (Times(B, 5, 4, 0), Times(A, 9, 5, 9), True, True, Verdict.OPENS),
+        # but a start it was told by the same source is the same start
+        (Times(B, 0, 5, 0), Times(A, 0, 5, 9), True, True, Verdict.HELD),
         # the sender's own clock: older is stale, the same moment or newer opens
         (Times(A, 8, 0, 0), Times(A, 9, 0, 0), True, False, Verdict.STALE),
         (Times(A, 9, 0, 0), Times(A, 9, 0, 0), True, True, Verdict.OPENS),

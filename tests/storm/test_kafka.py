@@ -92,12 +92,12 @@ async def test_drained_means_no_group_lags(broker: str) -> None:
 @pytest.mark.broker
 async def test_marks_are_no_work_that_is_left(broker: str) -> None:
     """Time that a stage was told and has not committed is not waited for; an alert between the marks is."""
-    await create_topics(broker, 2, 1)
+    await create_topics(Kafka(broker), 2, 1)
     _, value, headers = mark("alerts.raw/0", 1_700_000_000_000)
     assert headers[0][0] == topics.MARK_HEADER
     producer = AIOKafkaProducer(bootstrap_servers=broker, acks="all")
     await producer.start()
-    async with Drain(broker) as drain:
+    async with Drain(Kafka(broker)) as drain:
         await _commit_all(broker)
         for _ in range(3):
             await producer.send_and_wait(topics.ALERTS_UNIQUE.name, value, partition=0, headers=list(headers))
