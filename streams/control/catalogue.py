@@ -108,7 +108,7 @@ def request(
     """An example as its tool would send it, signed if there is a secret; `now` is that of `policy.signature.sign`."""
     headers = {"content-type": _JSON, **example.headers}
     url = webhook_url(provider.slug, base_url, key)
-    if provider.addresses:
+    if provider.addresses and not provider.prefers_webhook:
         path, key_header = provider.addresses[0]
         url, headers = f"{base_url}{path}", {**headers, "authorization": key_header.partition(": ")[2] + key}
     if secret is not None:

@@ -161,7 +161,8 @@ class Provider(Generic[T]):
     `headers` are what the two functions need of the request, in lower case, QUERY and PATH among them.
     `signature` is how the vendor proves itself once a secret is set; a vendor that `can_sign` nothing needs an API
     key only, until its integration asks for more. `methods` are those it sends by; OPTIONS is the question of a
-    CloudEvents sender whether its events are wanted. `addresses` are paths besides the one that every provider has.
+    CloudEvents sender whether its events are wanted. `addresses` are paths besides the one that every provider has;
+    the tool sends to the first of them, unless `prefers_webhook` says that it has the webhook's URL as a rule.
     `setup` is what to click in the tool, step by step; `fields` which of an alert's fields come from which of the
     vendor's (Markdown, the first that is there counts); `severity_note` how its severities become ours.
     `key_scope` says whether one dedup key from two integrations of a service means one alert ("global"), or whether
@@ -182,6 +183,7 @@ class Provider(Generic[T]):
     signature: Signature | None = None
     can_sign: bool = True
     addresses: tuple[Address, ...] = ()
+    prefers_webhook: bool = False
     setup: tuple[str, ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
     severity_note: str = ""

@@ -18,7 +18,17 @@ import msgspec
 
 from schemas.fingerprint import digest
 from schemas.wire.alert import Action
-from streams.providers._contract import BadBody, Context, Draft, Example, NoAlert, Provider, short_key, short_summary
+from streams.providers._contract import (
+    Address,
+    BadBody,
+    Context,
+    Draft,
+    Example,
+    NoAlert,
+    Provider,
+    short_key,
+    short_summary,
+)
 from streams.providers._json import decode_flat, encode
 from streams.providers._time import epoch_ms
 
@@ -127,6 +137,8 @@ PROVIDER = Provider(
     parse=_parse,
     order_key=_order_key,
     batch=True,
+    addresses=(Address("/api/v2/alerts", "Authorization: Bearer "),),
+    prefers_webhook=True,
     setup=(
         "In alertmanager.yml, add a receiver with webhook_configs, whose url is the integration's URL.",
         "Leave send_resolved on, so that what is over is closed here.",

@@ -76,7 +76,7 @@ def test_every_route_has_an_address_without_what_a_sender_chooses() -> None:
     found = [route.address for route in routes.fixed.values()]
     found += [route.address for slug in PROVIDERS if (route := routes.find(f"/v1/webhooks/acme/{slug}")) is not None]
     assert all(found)
-    assert len(set(found)) == len(found) == 4 + 2 * len(PROVIDERS)
+    assert len(set(found)) == len(found) == 5 + 2 * len(PROVIDERS)
     assert not any("acme" in address for address in found)
 
 
