@@ -40,7 +40,7 @@ _NO_HEADERS: list[tuple[str, bytes]] = []
 
 
 class Refused(NamedTuple):
-    """A record that its topic does not take; sizes in bytes."""
+    """A record that its topic does not take; sizes in bytes, `limit` 0 where Kafka does not tell it."""
 
     topic: str
     key: bytes | None
@@ -155,7 +155,8 @@ class Broker:
         return too_large
 
     def _refused(self, topic: str, item: Item) -> Refused:
-        return Refused(topic, item[0], record_size(*item), self.limit(topic))
+        size, limit = record_size(*item), self.limit(topic)
+        return Refused(topic, item[0], size, limit if limit < size else 0)
 
     async def append(self, topic: str, partition: int, chunks: Iterable[Sequence[Item]]) -> tuple[int, int]:
         """Send chunks of records one after another; the first and the last offset.

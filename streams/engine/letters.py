@@ -38,8 +38,12 @@ class Letters:
         looked at: there is no record to name, and Kafka itself refuses it when it is sent.
         """
         most = self._broker.fits_everywhere
-        if not records or all(value is None or len(value) <= most for _, _, value, _, _ in outputs):
-            return outputs
+        for _, _, value, _, _ in outputs:
+            if value is not None and len(value) > most:
+                return self._replaced(outputs, records, now) if records else outputs
+        return outputs
+
+    def _replaced(self, outputs: "Sequence[Output]", records: "Sequence[Record]", now: int) -> "list[Output]":
         fitting: list[Output] = []
         for output in outputs:
             topic, key, value, _, headers = output

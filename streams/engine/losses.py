@@ -22,12 +22,12 @@ class Loss(NamedTuple):
 
 
 class OutputTooLargeError(Exception):
-    """The topic takes no record of this size; sizes in bytes."""
+    """The topic takes no record of this size; sizes in bytes, `limit` 0 where it is not known."""
 
     reason = TOO_LARGE
 
     def __init__(self, topic: str, size: int, limit: int) -> None:
-        super().__init__(f"{topic} takes no record of {size} bytes: at most {limit}")
+        super().__init__(f"{topic} takes no record of {size} bytes" + (f": at most {limit}" if limit else ""))
 
 
 class StateTooLargeError(Exception):
