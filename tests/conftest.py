@@ -53,6 +53,11 @@ def free_base(free_ports: FreePorts) -> int:
             return base
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their parameter: those with a time inside would name a test differently in each process."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one folder run in one process (`pytest -n`), so that each folder's servers are started once."""
     for item in items:

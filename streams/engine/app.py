@@ -322,8 +322,9 @@ class Engine:
         committed = await consumer.committed_offsets(tps)
         self._topic_ids = await self._broker.topic_ids({tp.topic for tp in tps})
         plain = [tp for tp in tps if self._wirings[tp.topic].table is None]
+        bounds = await self._bounds(plain)
         for tp in plain:
-            await self._start(tp, None, committed[tp])
+            await self._start(tp, None, committed[tp], *bounds[tp])
         wanted: list[tuple[TableSpec, int, Store]] = []
         places: dict[tuple[str, int], TP] = {}
         for tp in tps:
@@ -395,17 +396,26 @@ class Engine:
             for _ in state.index():
                 await asyncio.sleep(0)
             state.reassert(replay.disputed)
-            await self._start(tp, Table(spec, tp.partition, state, owner), committed)
+            # Only now: until the fence another owner may have moved its position.
+            bounds = await self._bounds([tp])
+            await self._start(tp, Table(spec, tp.partition, state, owner), committed, *bounds[tp])
         except BaseException:
             store.close()
             raise
 
-    async def _start(self, tp: TP, table: Table | None, committed: int | None) -> None:
+    async def _bounds(self, tps: Sequence[TP]) -> dict[TP, tuple[int, int]]:
+        """The first offset of each partition and the one after its last.
+
+        Asked for together: once a lane is open, each question waits for a fetch on the same connection to end.
+        """
+        consumer = self.app.consumer
+        earliest, ends = await consumer.earliest_offsets(*tps), await consumer.highwaters(*tps)
+        return {tp: (earliest[tp], ends[tp]) for tp in tps}
+
+    async def _start(self, tp: TP, table: Table | None, committed: int | None, earliest: int, end: int) -> None:
         """Seek and open. The position in the changelog beats the committed offset, in both directions."""
         consumer = self.app.consumer
         position = table.state.store.position.offset if table is not None else -1
-        earliest = (await consumer.earliest_offsets(tp))[tp]
-        end = (await consumer.highwaters(tp))[tp]
         start = position + 1 if position >= 0 else (committed if committed is not None else earliest)
         topic_id = self._topic_ids.get(tp.topic, "")
         known = table.state.topic_id if table is not None else ""
