@@ -32,8 +32,8 @@ def broker(data_dir: Path, port: int, progress: Progress) -> Iterator[EmbeddedKa
 
 
 async def create(bootstrap: str, partitions: int, *names: str, compact: bool = False) -> None:
-    """Create topics. Raises when the broker refuses one."""
-    configs = {"cleanup.policy": "compact"} if compact else {}
+    """Create topics, stamped by the broker as our own are. Raises when the broker refuses one."""
+    configs = {"cleanup.policy": "compact"} if compact else {"message.timestamp.type": "LogAppendTime"}
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:

@@ -39,7 +39,8 @@ class Hop:
             key = xxh3_128_digest(f"{alert['tenant']}\0{alert['service']}\0{alert['dedup_key']}".encode())
             received = alert["received_at"]
             value = get(key)
-            if value is None or received >= due(value):
+            until = 0 if value is None else int.from_bytes(value[10:18], "little")
+            if value is None or received >= until:
                 window_end = received + WINDOW_MS
                 value = PACKED.pack(1, SEVERITIES[alert["severity"]], received, window_end, received, 0, 0)
                 put(key, value, window_end)
@@ -53,7 +54,7 @@ class Hop:
                     + value[10:26]
                     + repeats.to_bytes(4, "little")
                     + value[30:],
-                    due(value),
+                    until,
                 )
         self._forwarded += len(outputs)
         if self._clock.take(len(records)):

@@ -1,7 +1,7 @@
 """Time is data: what the time of a partition is, and how one lane tells the next.
 
 Everything here is milliseconds of the brokers' clocks. A clock of our own is never read: the time between two answers
-of a broker is measured with the monotonic one. docs/adr/0007 has the reasons.
+of a broker is measured with the monotonic one. docs/adr/0009 has the reasons.
 """
 
 import time

@@ -228,9 +228,9 @@ class StageLane(Lane):
             self._run_all(records, clock.now)
             self._upto = clock.now
             return len(records)
-        first = index = start
-        for record in islice(records, start, None):
-            if record.timestamp != self._at or record.key is None:
+        first, at = start, self._at
+        for index, record in enumerate(islice(records, start, None), start):
+            if record.timestamp != at or record.key is None:
                 self._at = at = record.timestamp
                 before = clock.now
                 told = read_mark(record) if fed else None
@@ -252,7 +252,6 @@ class StageLane(Lane):
                             self._settled = False
                             return first
                         self._upto = clock.now
-            index += 1
         self._run_all(records[first:], clock.now)
         self._upto = clock.now
         return len(records)

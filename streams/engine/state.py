@@ -7,7 +7,7 @@ has passed, it fires at the next millisecond that has not been passed. So the de
 the key, its value and `Position.time` alone, and is the same again after a crash.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from streams.engine.broker import MAX_REQUEST
 from streams.engine.changelog import Position, Time
@@ -18,6 +18,7 @@ from streams.engine.store import Store
 
 #: Keys of the index that are put into order at once.
 _PORTION = 5_000
+_ARMED = 10_000
 #: A table above its bound is brought this part of it below, so that what may go is looked for that much less often.
 _SLACK = 64
 
@@ -48,6 +49,8 @@ class PartitionState:
         self._deadlines = Deadlines(self._fires_at)
         #: What fired last: the index may hold it twice, after a deadline that went to and fro.
         self._last: tuple[int, bytes] | None = None
+        #: Some keys that the index has at this deadline or before, so that not every repeat asks for that.
+        self._armed: dict[bytes, int] = {}
         #: Deadline and second try of keys whose firing failed.
         self._put_off: dict[bytes, tuple[int, int]] = {}
         self.topic_id = store.position.topic_id
@@ -82,12 +85,17 @@ class PartitionState:
         if len(value) > self.max_value:
             raise StateTooLargeError(len(value), self.max_value)
         self._fresh[key] = value
-        self._fresh_due[key] = due
+        if due:
+            self._fresh_due[key] = due
+        else:
+            self._fresh_due.pop(key, None)
+            self._armed.pop(key, None)
 
     def delete(self, key: bytes) -> None:
         """Forget the key and its deadline."""
         self._fresh[key] = None
         self._fresh_due.pop(key, None)
+        self._armed.pop(key, None)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All keys and values as of the last committed call."""
@@ -108,12 +116,9 @@ class PartitionState:
 
     def commit(self) -> None:
         """Keep the call's changes. Raises ValueError for a deadline in a table that cannot read it."""
-        for key, due in self._fresh_due.items():
-            if due and not self._has_entry(key, due):
-                self._deadlines.add(key, due)
-                if self._last == (due, key):
-                    self._last = None
-        self._fresh_due.clear()
+        if self._fresh_due:
+            self._arm(self._fresh_due)
+            self._fresh_due = {}
         if self._fresh:
             self.store.apply(self._fresh)
             self._dirty.update(self._fresh)
@@ -123,7 +128,7 @@ class PartitionState:
         """Forget the call's changes."""
         self.marks = self._marks_before
         self._fresh = {}
-        self._fresh_due.clear()
+        self._fresh_due = {}
 
     # -- deadlines
 
@@ -138,6 +143,8 @@ class PartitionState:
         None when the index has to be asked again first, empty when all have fired: then time may move on.
         """
         now = self.clock.now
+        if self._next == (now + 1, b""):
+            return ()
         if not self._deadlines.open(now, _PORTION):
             return None
         # Behind a clock that went back, the order is ahead of time, and may get further ahead by this much.
@@ -154,6 +161,7 @@ class PartitionState:
             self._deadlines.pop()
             self._last = first
             self._put_off.pop(key, None)
+            self._armed.pop(key, None)
             self._next = at, key + b"\0"
             found.append((key, at))
         if not found:
@@ -189,12 +197,26 @@ class PartitionState:
             return put_off[1]
         return due
 
-    def _has_entry(self, key: bytes, due: int) -> bool:
-        """Whether the index has the key already, at its former deadline or before, so that it will be found."""
-        if self._due is None:
+    def _arm(self, fresh: Mapping[bytes, int]) -> None:
+        """Have the index find these keys by their new deadlines.
+
+        It does already where a key's former deadline is to come and not later: this is the path of every repeat.
+        """
+        read, get, now, armed = self._due, self.store.get, self.clock.now, self._armed
+        if read is None:
             raise ValueError("this table has no `due` that reads a deadline out of a value")
-        former = self.store.get(key)
-        return former is not None and self.clock.now < self._due(former) <= due
+        if len(armed) > _ARMED:
+            armed.clear()
+        for key, due in fresh.items():
+            if armed.get(key) == due and now < due:
+                continue
+            former = get(key)
+            if former is not None and now < read(former) <= due:
+                armed[key] = due
+                continue
+            self._deadlines.add(key, due)
+            if self._last == (due, key):
+                self._last = None
 
     # -- bounds and flushes
 
@@ -213,6 +235,8 @@ class PartitionState:
                     break
         self.store.apply(changes)
         self._dirty.update(changes)
+        for key in changes:
+            self._armed.pop(key, None)
         # Where nothing may go, looking again is worth it only once more has come.
         self._evict_above = len(self.store) + slack if len(self.store) > max_keys else 0
         return len(changes)

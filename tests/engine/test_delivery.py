@@ -61,14 +61,6 @@ async def test_what_no_dead_letter_can_help_ends_the_worker_and_acknowledges_not
     assert set((await rig.committed()).values()) == {-1}
 
 
-async def test_a_stage_that_fails_on_a_tick_ends_the_worker(make_rig: MakeRig) -> None:
-    """There is no record to bury, so the process fails loudly instead of dropping the timer."""
-    rig = await make_rig(partitions=1)
-    worker = rig.worker(run="broken_tick", ticks=True)
-    assert await worker.ended(15) == 1
-    assert "RuntimeError('tick')" in worker.log
-
-
 async def test_the_committed_offset_never_passes_what_is_durable(make_rig: MakeRig) -> None:
     """While nothing can be sent, nothing is committed, although the stage went on; then everything is."""
     rig = await make_rig()

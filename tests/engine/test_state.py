@@ -1,18 +1,33 @@
-"""A partition's state: batches that leave no trace when they fail, deadlines, marks and the key bound."""
+"""A partition's state: calls that leave no trace when they fail, deadlines in one order, marks and the key bound."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine.changelog import Owner, Position
-from streams.engine.state import BUCKET_MS, Deadlines, PartitionState
+from streams.engine.changelog import Owner, Position, Time
+from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore
 
 
 @pytest.fixture
 def state() -> PartitionState:
-    """An empty partition."""
-    return PartitionState(MemoryStore())
+    """An empty partition, whose values are their deadlines in seconds."""
+    return PartitionState(MemoryStore(), due_of)
+
+
+def due_of(value: bytes) -> int:
+    """The deadline in a value, 0 if it is no number."""
+    return int(value) * 1_000 if value.isdigit() else 0
+
+
+def fired(state: PartitionState, now: int) -> list[tuple[bytes, int]]:
+    """What fires when the time is `now`, each key put or deleted by then."""
+    state.clock.record(now)
+    found: list[tuple[bytes, int]] = []
+    while due := state.ripe(2):
+        found += due
+        committed(state, **{key.decode(): None for key, _ in due})
+    return found
 
 
 def committed(state: PartitionState, **changes: bytes | None) -> None:
@@ -40,39 +55,22 @@ def test_a_batch_sees_its_own_writes_and_others_see_them_after_commit(state: Par
 
 
 def test_a_rolled_back_batch_leaves_no_trace(state: PartitionState) -> None:
-    """Values, marks, new deadlines and the next flush are as if the batch had never been."""
-    committed(state, a=b"1")
+    """Values, marks, deadlines and the next flush are as if the batch had never been."""
     state.begin()
+    state.put(b"a", b"5", 5_000)
     state.marks["m"] = 1
-    state.schedule(b"a", 5_000)
     state.commit()
     state.cut(10)
     state.begin()
-    state.put(b"a", b"2")
-    state.put(b"n", b"2")
-    state.delete(b"a")
+    state.put(b"a", b"2", 2_000)
+    state.put(b"n", b"1", 1_000)
     state.marks["m"] = 2
-    state.schedule(b"n", 1_000)
-    assert state.due(5_000) == [b"a"]
     state.rollback()
-    assert dict(state.items()) == {b"a": b"1"}
+    assert dict(state.items()) == {b"a": b"5"}
     assert state.marks == {"m": 1}
     assert state.cut(11) == ({}, Position(11, 0, {"m": 1}))
-    assert state.due(4_000) == []
-
-
-def test_a_deadline_taken_by_a_failed_batch_is_due_again_at_once(state: PartitionState) -> None:
-    """The batch is taken again record by record at the same stream time, and must find what was due."""
-    state.begin()
-    state.schedule(b"a", 1_000)
-    state.commit()
-    state.begin()
-    assert state.due(1_500) == [b"a"]
-    state.rollback()
-    state.begin()
-    assert state.due(1_500) == [b"a"]
-    state.commit()
-    assert state.due(9_000) == []
+    assert fired(state, 4_999) == []
+    assert fired(state, 5_000) == [(b"a", 5_000)]
 
 
 def test_a_cut_belongs_to_its_moment(state: PartitionState) -> None:
@@ -87,7 +85,7 @@ def test_a_cut_belongs_to_its_moment(state: PartitionState) -> None:
     state.marks["m"] = 2
     state.commit()
     assert changes == {b"a": b"1"}
-    assert position == Position(5, 0, {"m": 1})
+    assert position == Position(5, 0, {"m": 1}, Time(0, 1))
     assert state.cut(6)[0] == {b"a": b"2"}
 
 
@@ -98,22 +96,50 @@ def test_writes_of_one_key_coalesce(state: PartitionState) -> None:
     assert state.cut(1)[0] == {b"a": b"99"}
 
 
-def test_marks_and_stream_time_continue_from_the_store() -> None:
-    """They come back from the position of the last flush."""
+def test_marks_and_time_continue_from_the_store() -> None:
+    """They come back from the position of the last flush; what fired before does not fire for the same deadline."""
     store = MemoryStore()
-    store.flushed({}, Position(5, 1_234, {"m": 7}), 2, Owner(1, 1))
-    state = PartitionState(store)
-    assert (state.stream_time, state.marks) == (1_234, {"m": 7})
+    store.apply({b"a": b"40", b"b": b"40", b"c": b"39"})
+    store.flushed({}, Position(5, 0, {"m": 7}, Time(50_000, 40_000, b"a\0", {"f": 50_000})), 2, Owner(1, 1))
+    state = PartitionState(store, due_of)
+    assert list(state.index()) == []
+    assert (state.clock.now, state.marks, state.settled) == (50_000, {"m": 7}, False)
+    assert state.ripe(5) == [(b"c", 40_000), (b"a", 40_001), (b"b", 40_001)]
 
 
-def test_the_key_bound_forgets_the_oldest_and_says_how_many(state: PartitionState) -> None:
-    """Keys above the bound are deleted in the next flush."""
-    committed(state, **{f"k{number:02}": b"v" for number in range(10)})
+def test_a_deadline_the_order_has_passed_fires_at_the_next_millisecond_and_not_at_once(state: PartitionState) -> None:
+    """Put at 3 s when it is 9 s: nothing fires before time moves on, and then it says 9.001 s."""
+    assert fired(state, 9_000) == []
+    state.begin()
+    state.put(b"a", b"3", 3_000)
+    state.commit()
+    assert fired(state, 9_000) == []
+    assert fired(state, 9_500) == [(b"a", 9_001)]
+
+
+def test_a_deadline_in_a_table_that_cannot_read_it_is_refused() -> None:
+    """It could not come back after a recovery."""
+    state = PartitionState(MemoryStore())
+    state.begin()
+    state.put(b"a", b"5", 5_000)
+    with pytest.raises(ValueError, match="no `due`"):
+        state.commit()
+
+
+def test_the_key_bound_forgets_what_may_go_and_is_due_first() -> None:
+    """Keys above the bound are deleted in the next flush; where none may go, all stay."""
+    state = PartitionState(MemoryStore(), due_of, lambda value: int(value) % 2 == 0)
+    state.begin()
+    for number in range(1, 21):
+        state.put(b"k%02d" % number, b"%d" % (100 - number), (100 - number) * 1_000)
+    state.commit()
     state.cut(1)
-    assert state.evict(10) == 0
-    assert state.evict(7) == 3
-    assert len(state) == 7
-    assert state.cut(2)[0] == {b"k00": None, b"k01": None, b"k02": None}
+    assert state.evict(20) == 0
+    assert state.evict(17) == 3
+    assert state.cut(2)[0] == {b"k20": None, b"k18": None, b"k16": None}
+    assert state.evict(5) == 7
+    assert state.evict(5) == 0
+    assert all(int(value) % 2 for _, value in state.items())
 
 
 def test_keys_that_must_be_written_again_go_into_the_next_flush(state: PartitionState) -> None:
@@ -124,28 +150,58 @@ def test_keys_that_must_be_written_again_go_into_the_next_flush(state: Partition
     assert state.cut(2)[0] == {b"a": b"1", b"unknown": None}
 
 
-def test_deadlines_are_rebuilt_from_values() -> None:
-    """A recovered partition knows every deadline that its values carry, and none for 0."""
-    store = MemoryStore()
-    store.apply({b"a": b"\x05", b"b": b"\x00", b"c": b"\x02"})
-    state = PartitionState(store, deadline=lambda value: value[0] * 1_000)
-    assert state.due(2_000) == [b"c"]
-    assert state.due(100_000) == [b"a"]
+puts = st.tuples(st.sampled_from([b"a", b"b", b"c", b"d"]), st.none() | st.integers(0, 9_000))
 
 
-@given(st.dictionaries(st.binary(min_size=1, max_size=3), st.integers(1, 60_000)), st.lists(st.integers(0, 70_000)))
-def test_deadlines_come_once_never_early_and_less_than_a_bucket_late(
-    deadlines: dict[bytes, int], times: list[int]
+@given(st.lists(st.tuples(st.lists(puts, max_size=4), st.integers(0, 2_000), st.booleans()), max_size=30))
+def test_every_deadline_fires_once_in_order_and_never_early(
+    turns: list[tuple[list[tuple[bytes, int | None]], int, bool]],
 ) -> None:
-    """Over any growing time, every passed deadline is returned exactly once within BUCKET_MS."""
-    index = Deadlines()
-    for key, at in deadlines.items():
-        index.schedule(key, at)
-    waiting = dict(deadlines)
-    for now in sorted(times):
-        for key in index.due(now):
-            assert waiting.pop(key) <= now
-        assert all(at > now - BUCKET_MS for at in waiting.values())
+    """As a plain dictionary of deadlines says, for any puts, deletions, steps of time and restarts.
+
+    Deadlines up to two and a half hours away, so that seconds, hours and what is moved between them take part.
+    """
+
+    def read(value: bytes) -> int:
+        return int(value)
+
+    state, armed, now, last = PartitionState(MemoryStore(), read), dict[bytes, int](), 0, (0, b"")
+    for changes, step, restarts in turns:
+        state.begin()
+        for key, due in changes:
+            if due is None:
+                state.delete(key)
+                armed.pop(key, None)
+            else:
+                state.put(key, b"%d" % (due * 1_000), due * 1_000)
+                armed[key] = due * 1_000
+                if not due:
+                    del armed[key]
+        state.commit()
+        if restarts:
+            store = state.store
+            changed, position = state.cut(0)
+            store.flushed(changed, position, 0, Owner(1, 1))
+            state = PartitionState(store, read)
+            assert list(state.index()) == []
+        if not step:
+            continue
+        now += step * 1_000
+        state.clock.record(now)
+        expected = sorted((due, key) for key, due in armed.items() if due <= now)
+        found: list[tuple[bytes, int]] = []
+        while due_now := state.ripe(3):
+            found += due_now
+            state.begin()
+            for key, _ in due_now:
+                state.delete(key)
+                armed.pop(key)
+            state.commit()
+        assert sorted(key for key, _ in found) == sorted(key for _, key in expected)
+        for key, at in found:
+            assert last < (at, key)
+            assert at <= now
+            last = at, key
 
 
 operations = st.lists(

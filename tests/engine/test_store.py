@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.engine.changelog import OWN, POS, Owner, Position, Replay, own_record, pos_record
+from streams.engine.changelog import OWN, POS, Owner, Position, Replay, Time, own_record, pos_record
 from streams.engine.store import MemoryStore, RocksStore, Store
 from tests.engine.test_changelog import log
 
@@ -51,40 +51,18 @@ def test_a_flush_keeps_newer_changes(opened: Open) -> None:
     assert (store.position.offset, store.end) == (7, 3)
 
 
-def test_oldest_names_keys_that_are_there(opened: Open) -> None:
-    """As many as asked for, none that was deleted, none twice."""
-    store = opened()
-    first: dict[bytes, bytes | None] = {b"%03d" % n: b"v" for n in range(100)}
-    store.apply(first)
-    store.flushed(first, Position(1), 101, Owner(1, 1))
-    store.apply({b"%03d" % n: None for n in range(50)})
-    store.apply({b"%03d" % n: b"w" for n in range(60, 80)})
-    oldest = store.oldest(30)
-    assert len(oldest) == len(set(oldest)) == 30
-    assert all(store.get(key) is not None for key in oldest)
-    assert len(store.oldest(1_000)) == 50
-
-
-def test_memory_forgets_in_order_of_writing() -> None:
-    """The memory store knows which key came first."""
-    store = MemoryStore()
-    store.apply({b"z": b"1"})
-    store.apply({b"a": b"1"})
-    assert store.oldest(1) == [b"z"]
-
-
 def test_rocksdb_keeps_what_a_flush_carried_and_nothing_else(tmp_path: Path) -> None:
     """After a reopening, values, position and changelog offset are those of the last flush."""
     store = RocksStore(tmp_path / "t")
     first: dict[bytes, bytes | None] = {b"a": b"1", b"b": b"1"}
     store.apply(first)
-    store.flushed(first, Position(7, 99, {"mark": 3}), 3, Owner(1, 1))
+    store.flushed(first, Position(7, 0, {"mark": 3}, Time(99, 100, b"k", {"feeder": 98})), 3, Owner(1, 1))
     store.apply({b"a": b"2", b"c": b"2"})
     store.close()
     again = RocksStore(tmp_path / "t")
     assert dict(again.items()) == first
     assert len(again) == 2
-    assert again.position == Position(7, 99, {"mark": 3})
+    assert again.position == Position(7, 0, {"mark": 3}, Time(99, 100, b"k", {"feeder": 98}))
     assert again.end == 3
     again.close()
 
