@@ -20,7 +20,7 @@ from streams.engine.effects import BatchLane, BatchSink, TaskLane, TaskSink
 from streams.engine.lane import DeadLetters, FencedError, Lane, Stage, StageLane, Table, TableSpec
 from streams.engine.restore import catch_up, foreign, restore
 from streams.engine.state import PartitionState
-from streams.engine.store import MemoryStore, RocksStore, Store
+from streams.engine.store import RECENT_KEYS, MemoryStore, RocksStore, Store
 from streams.engine.transport import BatchSchema, EngineConsumer, EngineTransport
 from streams.engine.watch import Watchdog
 
@@ -255,12 +255,13 @@ class Engine:
         for tp in plain:
             await self._start(tp, None, committed[tp])
         wanted: list[tuple[TableSpec, int, Store]] = []
+        share = RECENT_KEYS // max(len(tps) - len(plain), 1)
         places: dict[tuple[str, int], TP] = {}
         for tp in tps:
             spec = self._wirings[tp.topic].table
             if spec is not None:
                 places[spec.name, tp.partition] = tp
-                wanted.append((spec, tp.partition, self._new_store(spec, tp.partition)))
+                wanted.append((spec, tp.partition, self._new_store(spec, tp.partition, share)))
         for (name, partition), store in list(self._parked.items()):
             if (name, partition) not in places:
                 store.close()
@@ -290,9 +291,9 @@ class Engine:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
 
-    def _new_store(self, spec: TableSpec, partition: int) -> Store:
+    def _new_store(self, spec: TableSpec, partition: int, share: int) -> Store:
         if self._store == "memory":
-            return self._parked.pop((spec.name, partition), None) or MemoryStore()
+            return self._parked.pop((spec.name, partition), None) or MemoryStore(share)
         path = self._data_dir / "tables" / spec.name / str(partition)
         try:
             return RocksStore(path)
