@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import for_code
 
 from streams.engine import metrics
 from streams.engine.changelog import OWN, POS, Owner, Replay
@@ -108,6 +111,27 @@ async def _between(
             yield [record for record in records if record.offset < stop]
     finally:
         await consumer.stop()
+
+
+async def deletions_kept(bootstrap: str, topics: Iterable[str]) -> dict[str, int]:
+    """How long each topic keeps deletions after compaction (`delete.retention.ms`), milliseconds.
+
+    A topic whose settings the broker does not show is left out, with a warning. Raises aiokafka's errors.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])
+    finally:
+        await admin.close()
+    kept: dict[str, int] = {}
+    for code, _, _, topic, entries in (resource for answer in answers for resource in answer.resources):
+        if code:
+            log.warning("the broker does not show the settings of %s: %s", topic, for_code(code).__name__)
+        for name, value, *_ in entries:
+            if name == "delete.retention.ms":
+                kept[topic] = int(value)
+    return kept
 
 
 def _reader(bootstrap: str) -> AIOKafkaConsumer:

@@ -3,7 +3,9 @@
 A store holds what was applied, and the position and changelog offset that go with it.
 """
 
+import logging
 import shutil
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
@@ -21,9 +23,24 @@ RECENT_KEYS = 262_144
 DEFAULT_SHARE = 32_768
 #: Keys known to be absent that a store remembers between two calls of `apply`.
 _MAX_ABSENT = 10_000
+log = logging.getLogger(__name__)
 _META = b"__meta__"
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[int, Position, Owner]).decode
+
+#: Of the time that a topic keeps deletions, what files may be old: the rest is for clocks and for reading.
+_SAFE_PART = 0.9
+
+
+class _Meta(msgspec.Struct, array_like=True):
+    """What belongs to the files: see Store, and when they last took a flush, milliseconds (0: nobody knows)."""
+
+    end: int = -1
+    position: Position = Position()
+    owner: Owner = Owner()
+    flushed_at: int = 0
+
+
+_decode = msgspec.msgpack.Decoder(_Meta).decode
 
 
 class Store(Protocol):
@@ -181,15 +198,45 @@ class MemoryStore:
 class RocksStore:
     """RocksDB under `path`. Values, position and changelog offset are written in one batch, so they agree."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         options = Options(raw_mode=True)
         options.create_if_missing(True)
+        self._clock = clock
         self._db = Rdict(str(path), options, access_type=AccessType.read_write())
-        meta = self._db.get(_META)
-        self.end, self.position, self.owner = _decode(meta) if meta is not None else (-1, Position(), Owner())
+        kept = self._db.get(_META)
+        meta = _decode(kept) if kept is not None else _Meta()
+        self.end, self.position, self.owner = meta.end, meta.position, meta.owner
+        self._flushed_at = meta.flushed_at
         self._overlay: dict[bytes, bytes | None] = {}
         self._count = sum(1 for _ in self.items())
+
+    @classmethod
+    def reopen(cls, path: Path, kept_ms: int, clock: Callable[[], float]) -> "RocksStore":
+        """The partition's files if they can be brought up to date, else empty ones, with the reason in the log.
+
+        `kept_ms` is how long the changelog keeps deletions (its `delete.retention.ms`). What was deleted after
+        the files' last flush is unknown to them, and a deletion that Kafka has compacted away would stay so: the
+        key would be back for good. Offsets do not tell, since compaction leaves holes anywhere.
+        """
+        try:
+            store = cls(path, clock)
+            if store.catches_up(kept_ms):
+                return store
+            store.close()
+            log.warning(
+                "%s has taken no flush for too long (deletions are kept %d s): it is built anew from the changelog",
+                path,
+                kept_ms // 1000,
+            )
+        except Exception:
+            log.exception("%s cannot be used: it is built anew from the changelog", path)
+        cls.wipe(path)
+        return cls(path, clock)
+
+    def catches_up(self, kept_ms: int) -> bool:
+        """Whether every deletion since the last flush is still in a changelog that keeps them for `kept_ms`."""
+        return self.end < 0 or 0 <= self._clock() * 1000 - self._flushed_at < kept_ms * _SAFE_PART
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""
@@ -217,7 +264,8 @@ class RocksStore:
                 batch.put(key, value)
             if self._overlay.get(key, b"") is value:
                 del self._overlay[key]
-        batch.put(_META, _encode((end, position, owner)))
+        self._flushed_at = int(self._clock() * 1000)
+        batch.put(_META, _encode(_Meta(end, position, owner, self._flushed_at)))
         self._db.write(batch)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
