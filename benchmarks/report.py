@@ -55,6 +55,7 @@ GOALS = (
     Goal("latency_idle_p99_ms", "webhook to notification, idle, p99 (ms)", 80, at_least=False),
     Goal("latency_half_load_p99_ms", "webhook to notification at half load, p99 (ms)", 150, at_least=False),
     Goal("rss_1m_keys_mb", "worker memory at 1,000,000 live dedup keys (MB)", 400, at_least=False),
+    Goal("worker_rss_1m_open_mb", "worker memory at 1,000,000 open incidents (MB)", 450, at_least=False),
     Goal("recover_1m_keys_s", "recovering 1,000,000 keys (s)", 60, at_least=False),
     Goal("cost_1e6_vs_1e4_keys", "CPU per repeat, 1,000,000 keys / 10,000 keys", 1.2, at_least=False),
 )
@@ -154,7 +155,7 @@ def table(kept: Mapping[str, Any], page: Page) -> str:
 def _medians_table(runs: list[Run]) -> list[str]:
     """One line for each distinct combination of labels, with the median of every figure."""
     labels = [name for name in runs[0] if isinstance(runs[0][name], str) and name != "part"]
-    labels += [name for name in ("connections", "alerts_per_request", "keys_live") if name in runs[0]]
+    labels += [name for name in ("connections", "alerts_per_request", "keys_live", "incidents") if name in runs[0]]
     figures = [
         name
         for name in dict.fromkeys(name for run in runs for name in run)

@@ -35,7 +35,7 @@ from streams.engine.losses import Loss
 from streams.engine.restore import catch_up, foreign, restore
 from streams.engine.stage_lane import StageLane
 from streams.engine.state import PartitionState
-from streams.engine.store import MemoryStore, RocksStore, Store
+from streams.engine.store import RECENT_KEYS, MemoryStore, RocksStore, Store
 from streams.engine.task_lane import TaskLane, TaskSink
 from streams.engine.transport import BatchSchema, EngineConsumer, EngineTables, EngineTransport
 from streams.engine.watch import Watchdog
@@ -326,12 +326,17 @@ class Engine:
         for tp in plain:
             await self._start(tp, None, committed[tp], *bounds[tp])
         wanted: list[tuple[TableSpec, int, Store]] = []
+        share = RECENT_KEYS // max(len(tps) - len(plain), 1)
+        changelogs = {spec.changelog for tp in tps if (spec := self._wirings[tp.topic].table) is not None}
+        kept = await self._broker.deletions_kept(changelogs) if self._store != "memory" else {}
         places: dict[tuple[str, int], TP] = {}
         for tp in tps:
             spec = self._wirings[tp.topic].table
             if spec is not None:
                 places[spec.name, tp.partition] = tp
-                wanted.append((spec, tp.partition, self._new_store(spec, tp.partition)))
+                wanted.append(
+                    (spec, tp.partition, self._new_store(spec, tp.partition, share, kept.get(spec.changelog, 0)))
+                )
         for (name, partition), store in list(self._parked.items()):
             if (name, partition) not in places:
                 store.close()
@@ -363,20 +368,10 @@ class Engine:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
 
-    def _new_store(self, spec: TableSpec, partition: int) -> Store:
+    def _new_store(self, spec: TableSpec, partition: int, share: int, kept_ms: int) -> Store:
         if self._store == "memory":
-            return self._parked.pop((spec.name, partition), None) or MemoryStore()
-        path = self._data_dir / "tables" / spec.name / str(partition)
-        try:
-            return RocksStore(path)
-        except Exception:
-            log.exception(
-                "the files of %s/%d cannot be used; they are built anew from the changelog",
-                spec.name,
-                partition,
-            )
-            RocksStore.wipe(path)
-            return RocksStore(path)
+            return self._parked.pop((spec.name, partition), None) or MemoryStore(share)
+        return RocksStore.reopen(self._data_dir / "tables" / spec.name / str(partition), kept_ms, time.time)
 
     async def _start_owned(
         self, tp: TP, spec: TableSpec, store: Store, replay: Replay, generation: int, committed: int | None

@@ -94,14 +94,20 @@ class Broker:
 
     async def learn_limits(self, topics: Iterable[str]) -> None:
         """Ask Kafka how large a record of these topics may be. What it does not tell is MAX_REQUEST."""
+        self._limits |= await self._settings(topics, "max.message.bytes")
+        self.fits_everywhere = min([MAX_BATCH, *self._limits.values()]) // 2
+
+    async def deletions_kept(self, topics: Iterable[str]) -> dict[str, int]:
+        """How long these topics keep deletions after compaction, milliseconds; without those it is not told of."""
+        return await self._settings(topics, "delete.retention.ms")
+
+    async def _settings(self, topics: Iterable[str], setting: str) -> dict[str, int]:
+        """A numeric setting of each topic, without those that Kafka does not show."""
         client = (await self._connected()).client
         names = {self._kafka.name(topic): topic for topic in topics}
-        wanted = [(ConfigResourceType.TOPIC, name, ["max.message.bytes"]) for name in names]
+        wanted = [(ConfigResourceType.TOPIC, name, [setting]) for name in names]
         answer = await client.send(client.get_random_node(), DescribeConfigsRequest(wanted, False))
-        for code, _, _, name, configs in answer.resources:
-            if not code:
-                self._limits[names[name]] = int(configs[0][1])
-        self.fits_everywhere = min([MAX_BATCH, *self._limits.values()]) // 2
+        return {names[name]: int(configs[0][1]) for code, _, _, name, configs in answer.resources if not code}
 
     def limit(self, topic: str) -> int:
         """The largest record the topic takes, bytes as `record_size` counts them."""

@@ -3,8 +3,12 @@
 A store holds what was applied, and the position and changelog offset that go with it.
 """
 
+import logging
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -12,10 +16,31 @@ import msgspec
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from streams.engine.changelog import Owner, Position
+from streams.engine.packed import CHUNK_ROWS, PackedTable
 
+#: How many keys all memory stores of a process should keep in dicts, and one of them if nothing else is said.
+RECENT_KEYS = 262_144
+DEFAULT_SHARE = 32_768
+#: Keys known to be absent that a store remembers between two calls of `apply`.
+_MAX_ABSENT = 10_000
+log = logging.getLogger(__name__)
 _META = b"__meta__"
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[int, Position, Owner]).decode
+
+#: Of the time that a topic keeps deletions, what files may be old: the rest is for clocks and for reading.
+_SAFE_PART = 0.9
+
+
+class _Meta(msgspec.Struct, array_like=True):
+    """What belongs to the files: see Store, and when they last took a flush, milliseconds (0: nobody knows)."""
+
+    end: int = -1
+    position: Position = Position()
+    owner: Owner = Owner()
+    flushed_at: int = 0
+
+
+_decode = msgspec.msgpack.Decoder(_Meta).decode
 
 
 class Store(Protocol):
@@ -37,30 +62,77 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-class MemoryStore:
-    """A dict."""
+class _Recent(dict[bytes, bytes]):
+    """The dict of recent keys: a key that is missing is moved here if the packed table has it.
 
-    def __init__(self) -> None:
+    A hit costs what it costs in any dict; only a miss runs Python. `absent` has keys found in neither.
+    """
+
+    __slots__ = ("_packed", "absent")
+
+    def __init__(self, packed: PackedTable) -> None:
+        super().__init__()
+        self._packed = packed
+        self.absent: set[bytes] = set()
+
+    def __missing__(self, key: bytes) -> bytes | None:
+        if not self._packed.count:
+            return None
+        value = self._packed.take(key)
+        if value is not None:
+            self[key] = value
+        elif len(self.absent) < _MAX_ABSENT:
+            self.absent.add(key)
+        return value
+
+
+class MemoryStore:
+    """Up to `share` keys of recent use in a dict, all others in a packed table; each key is in one of them.
+
+    What a storm touches stays in the dict. When that is full, the keys of one group after the other are packed,
+    about as many in a call as came with it, so that no call takes long.
+    """
+
+    def __init__(self, share: int = DEFAULT_SHARE) -> None:
         self.position = Position()
         self.end = -1
         self.owner = Owner()
-        self._values: dict[bytes, bytes] = {}
-        self.get = self._values.get
+        self._share = share
+        # A group has half a chunk on average, and a whole one when its turn comes.
+        self._groups = 1 << (max(share * 2 // CHUNK_ROWS, 1) - 1).bit_length()
+        self._packed = PackedTable(self._groups)
+        self._recent = _Recent(self._packed)
+        self.get: Callable[[bytes], bytes | None] = self._recent.__getitem__
+        #: The recent keys by group, and how many that are; those that were deleted since are among them.
+        self._arrived: defaultdict[int, list[bytes]] = defaultdict(list)
+        self._arrivals = 0
+        self._noted = 0
+        self._turn = 0
 
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Take changes; see Store."""
-        values = self._values
+        recent, packed = self._recent, self._packed
+        # What was read since the last call came from the packed table.
+        unpacked = len(recent) - self._noted
+        self._note(unpacked)
+        before = len(recent)
         for value in changes.values():
             if value is None:
+                before -= self._delete([key for key, value in changes.items() if value is None])
+                recent.update((key, value) for key, value in changes.items() if value is not None)
                 break
         else:
-            values.update(changes)  # type: ignore[arg-type]
-            return
-        for key, value in changes.items():
-            if value is None:
-                values.pop(key, None)
-            else:
-                values[key] = value
+            recent.update(changes)  # type: ignore[arg-type]
+        arrived = len(recent) - before
+        if arrived:
+            if packed.count:
+                for key in islice(reversed(recent), arrived):
+                    if key not in recent.absent:
+                        packed.take(key)
+            self._note(arrived)
+        self._pack(unpacked + arrived)
+        recent.absent.clear()
+        self._noted = len(recent)
 
     def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int, owner: Owner) -> None:
         """Remember position, end and owner; the values are here already."""
@@ -69,28 +141,95 @@ class MemoryStore:
         self.owner = owner
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """All keys and values."""
-        return iter(self._values.items())
+        """All keys and values, the recent ones last."""
+        return chain(self._packed.items(), self._recent.items())
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._recent) + self._packed.count
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _delete(self, keys: list[bytes]) -> int:
+        """Forget keys; how many of them were recent."""
+        recent, packed = self._recent, self._packed
+        gone = 0
+        for key in keys:
+            if recent.pop(key, None) is not None:
+                gone += 1
+            elif packed.count:
+                packed.take(key)
+        return gone
+
+    def _note(self, count: int) -> None:
+        """Remember the groups of the `count` keys that came into the dict last: they are at its end."""
+        if count:
+            arrived, mask = self._arrived, self._groups - 1
+            for key in islice(reversed(self._recent), count):
+                arrived[hash(key) & mask].append(key)
+            self._arrivals += count
+
+    def _pack(self, arrived: int) -> None:
+        """Bring the dict back to its share, or a part of the way if much is to be done."""
+        recent = self._recent
+        for _ in range(2 + arrived // 8):
+            if len(recent) <= self._share and self._arrivals <= 2 * self._share:
+                break
+            turn = self._turn
+            self._turn = (turn + 1) % self._groups
+            keys = self._arrived.pop(turn, ())
+            self._arrivals -= len(keys)
+            if len(recent) > self._share:
+                # A key that was deleted is not there, and one that came twice is there once.
+                rows = [(key, value) for key in keys if (value := recent.pop(key, None)) is not None]
+                self._packed.add(turn, [key for key, _ in rows], [value for _, value in rows])
+            else:
+                self._arrived[turn] = present = [key for key in dict.fromkeys(keys) if key in recent]
+                self._arrivals += len(present)
 
 
 class RocksStore:
     """RocksDB under `path`. Values, position and changelog offset are written in one batch, so they agree."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         options = Options(raw_mode=True)
         options.create_if_missing(True)
+        self._clock = clock
         self._db = Rdict(str(path), options, access_type=AccessType.read_write())
-        meta = self._db.get(_META)
-        self.end, self.position, self.owner = _decode(meta) if meta is not None else (-1, Position(), Owner())
+        kept = self._db.get(_META)
+        meta = _decode(kept) if kept is not None else _Meta()
+        self.end, self.position, self.owner = meta.end, meta.position, meta.owner
+        self._flushed_at = meta.flushed_at
         self._overlay: dict[bytes, bytes | None] = {}
         self._count = sum(1 for _ in self.items())
+
+    @classmethod
+    def reopen(cls, path: Path, kept_ms: int, clock: Callable[[], float]) -> "RocksStore":
+        """The partition's files if they can be brought up to date, else empty ones, with the reason in the log.
+
+        `kept_ms` is how long the changelog keeps deletions (its `delete.retention.ms`). What was deleted after
+        the files' last flush is unknown to them, and a deletion that Kafka has compacted away would stay so: the
+        key would be back for good. Offsets do not tell, since compaction leaves holes anywhere.
+        """
+        try:
+            store = cls(path, clock)
+            if store.catches_up(kept_ms):
+                return store
+            store.close()
+            log.warning(
+                "%s has taken no flush for too long (deletions are kept %d s): it is built anew from the changelog",
+                path,
+                kept_ms // 1000,
+            )
+        except Exception:
+            log.exception("%s cannot be used: it is built anew from the changelog", path)
+        cls.wipe(path)
+        return cls(path, clock)
+
+    def catches_up(self, kept_ms: int) -> bool:
+        """Whether every deletion since the last flush is still in a changelog that keeps them for `kept_ms`."""
+        return self.end < 0 or 0 <= self._clock() * 1000 - self._flushed_at < kept_ms * _SAFE_PART
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""
@@ -118,7 +257,8 @@ class RocksStore:
                 batch.put(key, value)
             if self._overlay.get(key, b"") is value:
                 del self._overlay[key]
-        batch.put(_META, _encode((end, position, owner)))
+        self._flushed_at = int(self._clock() * 1000)
+        batch.put(_META, _encode(_Meta(end, position, owner, self._flushed_at)))
         self._db.write(batch)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:

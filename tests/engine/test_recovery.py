@@ -9,6 +9,7 @@ from streams.engine.changelog import OWN, POS, Owner, Position, own_record, pos_
 from streams.process.kafka import Kafka
 from tests.engine.conftest import MakeRig
 from tests.engine.harness import admin, check_counts, until
+from tests.engine.stages import number
 
 
 async def test_a_million_keys_are_recovered_within_60_seconds(make_rig: MakeRig, store: str) -> None:
@@ -23,8 +24,8 @@ async def test_a_million_keys_are_recovered_within_60_seconds(make_rig: MakeRig,
     one = (1).to_bytes(4, "big")
     for place, held in enumerate(places):
         chunks: list[list[Item]] = []
-        for number, start in enumerate(range(0, len(held), 20_000)):
-            chunk: list[Item] = [(OWN, own_record(owner, number), ())]
+        for part, start in enumerate(range(0, len(held), 20_000)):
+            chunk: list[Item] = [(OWN, own_record(owner, part), ())]
             chunk += [(key, one, ()) for key in held[start : start + 20_000]]
             chunks.append(chunk)
         chunks[-1].append((POS, pos_record(Position()), ()))
@@ -195,3 +196,43 @@ async def test_a_changelog_made_anew_gets_the_whole_table(make_rig: MakeRig) -> 
     await rig.drained()
     assert "writing the whole table to it" in second.log
     await rig.check()
+
+
+async def test_files_that_missed_a_deletion_for_too_long_are_built_anew(make_rig: MakeRig) -> None:
+    """A key was deleted while the files were away, and Kafka has forgotten even the deletion: it stays deleted."""
+    rig = await make_rig(
+        partitions=1,
+        **{
+            "delete.retention.ms": "100",
+            "segment.ms": "100",
+            "min.cleanable.dirty.ratio": "0.001",
+            "max.compaction.lag.ms": "100",
+        },
+    )
+    await rig.send([(b"gone", b"1"), (b"kept", b"1")])
+    first = rig.worker(store="rocksdict")
+    await rig.drained()
+    assert await first.terminate() == 0
+    broker = Broker(Kafka(rig.bootstrap), "other owner")
+    owner = Owner(9, 9)
+
+    async def flush(*items: Item) -> None:
+        end = [(OWN, own_record(owner, 0), ()), *items, (POS, pos_record(Position(1)), ())]
+        await broker.append(rig.changelog, 0, [end])
+
+    await flush((b"gone", None, ()))
+
+    async def forgotten() -> bool:
+        # A segment is compacted when a newer one has begun.
+        await flush()
+        return all(record.key != b"gone" for record in await rig.read(rig.changelog))
+
+    await until(forgotten, 120, "the deletion's own removal", every=1)
+    await broker.stop()
+    assert await rig.table() == {b"kept": (1).to_bytes(4, "big")}
+    second = rig.worker(store="rocksdict")
+    await rig.send([(b"gone", b"2"), (b"kept", b"2")])
+    await rig.drained()
+    assert "has taken no flush for too long" in second.log
+    assert {key: number(value) for key, value in (await rig.table()).items()} == {b"gone": 1, b"kept": 2}
+    assert [record.value for record in await rig.read(rig.output) if record.key == b"gone"] == [b"1", b"2"]

@@ -1,8 +1,10 @@
 """Both stores keep the same promises."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -100,10 +102,37 @@ def test_an_unfinished_replay_is_read_again(tmp_path: Path) -> None:
     again.close()
 
 
+@pytest.mark.parametrize(
+    ("age_ms", "kept"), [(0, True), (80_000, True), (95_000, False), (10**9, False), (-5_000, False)]
+)
+def test_files_older_than_deletions_are_built_anew(tmp_path: Path, age_ms: int, kept: bool) -> None:
+    """Files are used if their last flush is younger than what the changelog deletes, and not from the future."""
+    now = 1_700_000_000.0
+    store = RocksStore.reopen(tmp_path / "t", 100_000, lambda: now)
+    store.apply({b"a": b"1"})
+    store.flushed({b"a": b"1"}, Position(7), 3, Owner(1, 1))
+    store.close()
+    again = RocksStore.reopen(tmp_path / "t", 100_000, lambda: now + age_ms / 1000)
+    assert (dict(again.items()), again.end) == (({b"a": b"1"}, 3) if kept else ({}, -1))
+    again.close()
+
+
+def test_files_that_do_not_say_their_age_are_built_anew(tmp_path: Path) -> None:
+    """Those of an earlier version are, and those of a topic whose settings are unknown."""
+    store = RocksStore(tmp_path / "t")
+    store.flushed({b"a": b"1"}, Position(7), 3, Owner(1, 1))
+    assert not store.catches_up(0)
+    store._db[b"__meta__"] = msgspec.msgpack.encode((3, Position(7), Owner(1, 1)))
+    store.close()
+    again = RocksStore.reopen(tmp_path / "t", 86_400_000, time.time)
+    assert (dict(again.items()), again.end) == ({}, -1)
+    again.close()
+
+
 changes = st.dictionaries(st.binary(min_size=1, max_size=2), st.none() | st.binary(max_size=3), max_size=5)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 @given(st.lists(st.tuples(changes, st.booleans()), max_size=12))
 def test_both_stores_agree(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[dict, bool]]) -> None:  # type: ignore[type-arg]
     """Any sequence of applied changes and flushes shows the same keys and values in both."""
