@@ -1,6 +1,5 @@
 """`stormweir doctor --kafka` says what is wrong, in words that name what to change."""
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -12,26 +11,12 @@ import pytest
 from schemas.kafka import kafka_properties
 from schemas.settings import Settings
 from schemas.topics import ALERTS_EVENTS, ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REPLIES
-from streams.process.diagnose import diagnose
 from streams.process.kafka import Kafka
 from tests.conftest import FreePorts
-from tests.engine.harness import until
 from tests.kafka.certificates import Authority
+from tests.kafka.findings import problems
 from tests.kafka.secured import NOWHERE, PASSWORD, SecuredKafka
 from tests.kafka.tokens import TokenServer
-
-
-def problems(kafka: Kafka, *processes: str) -> list[str]:
-    """What is wrong, one line each."""
-
-    async def run() -> list[str]:
-        found = [finding.text async for finding in diagnose(kafka, processes or ("gateway",)) if finding.problem]
-        # aiokafka does not wait for the end of a TLS connection that it closes.
-        transports = asyncio.get_running_loop()._transports
-        await until(lambda: all(transport._sock is None for transport in transports.values()), 10, "closed sockets")
-        return found
-
-    return asyncio.run(run())
 
 
 def reached(address: str, secured: SecuredKafka, protocol: str = "SSL", **more: str) -> Kafka:
