@@ -57,7 +57,7 @@ class Faults:
         self._clickhouse = ClickHouse(settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database)
 
     async def __aenter__(self) -> "Faults":
-        await self._stack.start()
+        assert await self._stack.start() == [], "a process does not start"
         try:
             await prepare(self._settings, SERVICES, gateway=True)
         except BaseException:

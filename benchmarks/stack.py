@@ -116,7 +116,7 @@ async def running(bootstrap: str, kafka_pid: int, data_dir: Path, port_base: int
     )
     await topics_made_anew(settings)
     stack = Stack(settings, processes=("receiver", *PROCESSES))
-    await stack.start()
+    assert await stack.start() == [], "a process does not start"
     try:
         async with ClickHouse(
             settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database

@@ -101,6 +101,8 @@ class Command:
             return
         kill_group(self._process.pid)
         self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         self._process = None
         self._pid_file.unlink(missing_ok=True)
 

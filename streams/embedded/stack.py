@@ -46,8 +46,8 @@ class Stack:
     """One machine's stack. `start` brings everything up; from then on what dies is started again.
 
     `processes` are commands of `stormweir`; the demo adds `receiver`. A Kafka or ClickHouse that the
-    settings name is used instead of the embedded one. `progress` gets lines for people, `alarm` those about a
-    process that crash-loops.
+    settings name is used instead of the embedded one. `progress` gets lines for people, `alarm` (without one
+    `progress`) those about a process that crash-loops.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Stack:
         settings: Settings,
         progress: Progress = silent,
         processes: Sequence[str] = PROCESSES,
-        alarm: Progress = silent,
+        alarm: Progress | None = None,
     ) -> None:
         self.settings = settings
         self._progress = progress
         self._names = processes
-        self._supervisor = Supervisor(progress, alarm)
+        self._supervisor = Supervisor(progress, alarm or progress)
         self._lock: IO[str] | None = None
 
     @property

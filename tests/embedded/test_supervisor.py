@@ -240,3 +240,33 @@ async def test_orphans_of_a_killed_stack_are_ended_and_strangers_are_not(
         assert list((tmp_path / "pids").iterdir()) == []
     finally:
         stranger.kill()
+
+
+async def test_a_prepared_process_waits_for_its_start_and_can_be_ended_before(
+    tmp_path: Path, free_ports: FreePorts, lines: list[str]
+) -> None:
+    """`prepare` runs a program up to where it reads its standard input to the end; `start` lets it go on; what was
+    prepared and never started leaves nothing behind."""
+    (port,) = free_ports(1)
+    (tmp_path / "ready").touch()
+    command = Command(
+        "prepared",
+        [sys.executable, "-c", f"import sys\nprint('waits', flush=True)\nsys.stdin.read()\n{SERVER}",
+         str(port), str(tmp_path / "ready"), "plain"],
+        environ=os.environ,
+        ready_url=f"http://127.0.0.1:{port}/readyz",
+        directory=tmp_path,
+        progress=lines.append,
+    )  # fmt: skip
+    command.prepare()
+    pid = command.pid
+    await _within(10, lambda: command.last_lines() == "  waits")
+    await command.start()
+    assert command.pid == pid
+    assert command.last_lines() == "  waits\n  listening"
+    command.kill()
+    command.prepare()
+    assert command.pid is not None
+    command.kill()
+    assert command.pid is None
+    assert list((tmp_path / "pids").iterdir()) == []
