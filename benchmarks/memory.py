@@ -102,7 +102,9 @@ def _worker(bootstrap: str, source: str, changelog: str, count: int, data_dir: P
 
 
 def alerts(keys: Iterator[int] | range, first: int) -> Iterator[tuple[bytes, bytes]]:
-    """Fingerprint and alert, as large as alerts are, for each key; numbered from `first` as if normalised from one partition."""
+    """Fingerprint and alert, as large as alerts are, for each key; numbered from `first` as if normalised from one
+    partition.
+    """
     now = int(time.time() * 1000)
     event_id = uuid7(now)
     for number, key in enumerate(keys, first):
