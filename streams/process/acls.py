@@ -1,6 +1,7 @@
 """What each process does in Kafka, as ACLs: operation, kind of resource, and its name without the prefix.
 
-In Kafka READ and WRITE on a topic, and READ on a group, include DESCRIBE. docs/kafka.md shows this table.
+In Kafka READ and WRITE on a topic, READ on a group, and WRITE on a transactional id include DESCRIBE. docs/kafka.md
+shows this table.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from schemas.topics import Topic
 
 
 class Acl(NamedTuple):
-    """One operation that must be allowed. `resource` is `topic` or `group`."""
+    """One operation that must be allowed. `resource` is `topic`, `group` or `transactional_id`."""
 
     operation: str
     resource: str
@@ -26,45 +27,58 @@ def _group(name: str) -> Acl:
     return Acl("READ", "group", name)
 
 
+_WRITE_CONTROL = (*_on("WRITE", topics.CONTROL), Acl("WRITE", "transactional_id", topics.CONTROL_WRITER))
 _WRITER_CHANGELOGS = tuple(table.changelog for table in topics.WRITER_TABLES)
+_WORKER_OUTPUTS = (
+    *(topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE, topics.ALERTS_HISTORY, topics.INCIDENTS, topics.INCIDENTS_EVENTS),
+    *(topics.NOTIFICATIONS, topics.REPLIES, topics.DEADLETTERS),
+)
 _WORKER_CHANGELOGS = (topics.DEDUP.changelog, topics.CORRELATION.changelog)
 
-#: By process; `control` are the commands apply, integrations and keys.
+#: By process; `control` are the commands apply, integrations and keys, `rejections` the command of that name.
 ACLS: Mapping[str, tuple[Acl, ...]] = {
     "gateway": (
-        *_on("WRITE", topics.ALERTS_RAW, topics.CHANGES, topics.REJECTIONS),
+        *_on("WRITE", topics.ALERTS_RAW, topics.CHANGES, topics.REJECTIONS, topics.REJECTED_BODIES),
         *_on("DESCRIBE_CONFIGS", topics.ALERTS_RAW, topics.CHANGES),
         *_on("READ", topics.CONTROL, topics.REPLIES),
     ),
     "worker": (
         *_on("READ", topics.ALERTS_RAW, topics.ALERTS_EVENTS, topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE),
         *_on("READ", topics.CONTROL, *_WORKER_CHANGELOGS),
-        *_on("WRITE", topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE, topics.ALERTS_HISTORY),
-        *_on("WRITE", topics.INCIDENTS, topics.INCIDENTS_EVENTS, topics.NOTIFICATIONS),
-        *_on("WRITE", topics.REPLIES, topics.DEADLETTERS, *_WORKER_CHANGELOGS),
+        *_on("WRITE", *_WORKER_OUTPUTS, *_WORKER_CHANGELOGS),
+        *_on("DESCRIBE_CONFIGS", *_WORKER_OUTPUTS, *_WORKER_CHANGELOGS),
         _group(topics.WORKER_GROUP),
     ),
     "writer": (
         *_on("READ", *topics.WRITTEN_TOPICS, *_WRITER_CHANGELOGS),
-        *_on("WRITE", *_WRITER_CHANGELOGS),
+        *_on("WRITE", topics.DEADLETTERS, *_WRITER_CHANGELOGS),
+        *_on("DESCRIBE_CONFIGS", topics.DEADLETTERS, *_WRITER_CHANGELOGS),
         _group(topics.WRITER_GROUP),
     ),
     "notifier": (
         *_on("READ", topics.NOTIFICATIONS, topics.CONTROL),
         *_on("WRITE", topics.NOTIFICATIONS_RESULTS, topics.DEADLETTERS),
+        *_on("DESCRIBE_CONFIGS", topics.NOTIFICATIONS_RESULTS, topics.DEADLETTERS),
         _group(topics.NOTIFIER_GROUP),
     ),
-    "control": (*_on("READ", topics.CONTROL), *_on("WRITE", topics.CONTROL)),
+    "control": (*_on("READ", topics.CONTROL), *_WRITE_CONTROL),
+    "rejections": (
+        *_on("READ", topics.REJECTED_BODIES, topics.CONTROL),
+        *_on("WRITE", topics.ALERTS_RAW, topics.CHANGES),
+        *_on("DESCRIBE_CONFIGS", topics.ALERTS_RAW, topics.CHANGES),
+    ),
     "storm": (
         *_on("READ", topics.CONTROL, topics.ALERTS_RAW, topics.ALERTS_EVENTS, topics.ALERTS_NORMALIZED),
         *_on("READ", topics.ALERTS_UNIQUE, topics.NOTIFICATIONS, *topics.WRITTEN_TOPICS),
-        *_on("WRITE", topics.CONTROL, topics.ALERTS_EVENTS),
+        *_on("WRITE", topics.ALERTS_EVENTS),
+        *_WRITE_CONTROL,
         *(Acl("DESCRIBE", "group", name) for name in (topics.WORKER_GROUP, topics.WRITER_GROUP, topics.NOTIFIER_GROUP)),
     ),
     "topics": (
         *_on("CREATE", *topics.TOPICS),
         *_on("DESCRIBE", *topics.TOPICS),
         *_on("DESCRIBE_CONFIGS", *topics.TOPICS),
+        *_on("ALTER_CONFIGS", *(topic for topic in topics.TOPICS if topic.append_time)),
     ),
 }
 

@@ -20,7 +20,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 #: Bits of authorized operations: org.apache.kafka.common.acl.AclOperation.
-_BITS = {"READ": 3, "WRITE": 4, "CREATE": 5, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10}
+_BITS = {"READ": 3, "WRITE": 4, "CREATE": 5, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10, "ALTER_CONFIGS": 11}
 #: What a broker answers that does not tell: the least 32-bit number.
 _UNKNOWN = -(2**31)
 #: Of a topic or group that is not shown at all: so none of these is allowed, and of others nothing is known.
@@ -31,7 +31,7 @@ _RETRY_S = 0.25
 
 
 class Operations:
-    """Which operations are allowed: call it with an operation, `topic` or `group`, and a name.
+    """Which operations are allowed: call it with an operation, the kind of a resource, and its name.
 
     What the broker does not tell counts as allowed. `missing` are the topics that do not exist.
     """
@@ -42,7 +42,7 @@ class Operations:
         self._found = found
 
     def __call__(self, operation: str, resource: str, name: str) -> bool:
-        bits = self._found[resource, name]
+        bits = self._found.get((resource, name), _UNKNOWN)
         if bits == _HIDDEN:
             return operation not in _SHOWING
         if operation == "CREATE":
