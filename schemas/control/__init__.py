@@ -6,7 +6,15 @@ import orjson
 
 from schemas.control.apikey import ApiKey
 from schemas.control.destination import Destination
-from schemas.control.integration import FieldMapping, Integration, SignaturePolicy, mapping_of, masked_key, shown_sender
+from schemas.control.integration import (
+    FieldMapping,
+    Integration,
+    SignaturePolicy,
+    installation_of,
+    mapping_of,
+    masked_key,
+    shown_sender,
+)
 from schemas.control.record import (
     DEFAULT_RATE_LIMIT,
     DEFAULT_TENANT,
@@ -42,6 +50,7 @@ __all__ = [
     "control_key",
     "describe",
     "dump",
+    "installation_of",
     "mapping_of",
     "masked_key",
     "shown_sender",

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from schemas.control.record import DEFAULT_TENANT, Name, RateLimit, Record, SeverityName
+from schemas.fingerprint import digest
 
 SignaturePolicy = Literal["required", "if_secret_set", "off"]
 
@@ -50,7 +51,8 @@ class Integration(Record):
 
     `signature` says when a request must be signed; None is the default of the route it comes in by.
     `rate_limit` counts requests a minute; None is the default of its type. `topic_arns` are the SNS topics it may be
-    subscribed to; empty: any.
+    subscribed to; empty: any. `installation` stands for the installation that sends where keys of alerts count inside
+    one only; empty: that of its key, and a rotation keeps it.
     """
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
@@ -62,8 +64,14 @@ class Integration(Record):
     signature: SignaturePolicy | None = None
     signature_secret: str | None = Field(default=None, min_length=6, repr=False)
     rate_limit: RateLimit | None = None
+    installation: str = Field(default="", pattern=r"^[0-9a-f]{0,32}$")
     topic_arns: tuple[str, ...] = Field(default=(), max_length=50)
     mapping: FieldMapping = FieldMapping()
+
+
+def installation_of(key: str) -> str:
+    """What stands for the installation behind an integration's first key: its digest, which opens nothing."""
+    return digest(key).hex()
 
 
 def masked_key(key: str) -> str:

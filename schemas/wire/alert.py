@@ -31,7 +31,8 @@ class RawEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     `body` is what was sent, without its content encoding and in UTF-8 if it was declared in another charset.
     `mapping` is the field mapping it was accepted under (schemas.control.FieldMapping.wire), empty for the default
-    one; of a record older than this field nobody knows it, and the default counts.
+    one; of a record older than this field nobody knows it, and the default counts. `installation` is that of the
+    integration, empty where it is that of its key.
     """
 
     tenant: str
@@ -43,6 +44,7 @@ class RawEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     body: bytes
     headers: dict[str, str] = {}
     mapping: bytes = b""
+    installation: str = ""
 
 
 class Alert(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):

@@ -11,7 +11,17 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from schemas.control import DEFAULT_TENANT, AnyRecord, ApiKey, Integration, Record, Service, Tenant, masked_key
+from schemas.control import (
+    DEFAULT_TENANT,
+    AnyRecord,
+    ApiKey,
+    Integration,
+    Record,
+    Service,
+    Tenant,
+    installation_of,
+    masked_key,
+)
 from streams.control.state import Control
 from streams.policy.signature import SnsCertificate
 from streams.process.errors import OperatorError
@@ -81,9 +91,10 @@ def changed_integration(control: Control, integration: Integration, values: Mapp
 def rotated_integration(integration: Integration) -> Integration:
     """The same integration with a new key and, where it signs with a shared secret, a new secret.
 
-    The old one stays as it is, so both are taken until somebody deletes it.
+    The old one stays as it is, so both are taken until somebody deletes it; their alerts are the same ones.
     """
-    changes: dict[str, Any] = {"id": secrets.token_hex(KEY_BYTES)}
+    installation = integration.installation or installation_of(integration.id)
+    changes: dict[str, Any] = {"id": secrets.token_hex(KEY_BYTES), "installation": installation}
     provider = PROVIDERS.get(integration.type)
     shared = provider is None or not isinstance(provider.signature, SnsCertificate)
     if integration.signature_secret is not None and shared:

@@ -26,6 +26,11 @@ class ApiSender(NamedTuple):
     signature_secret: str | None = None
     rate_limit: RateLimit = DEFAULT_RATE_LIMIT
 
+    @property
+    def installation(self) -> str:
+        """That of the integration."""
+        return self.integration.installation if self.integration is not None else ""
+
 
 #: For whom an accepted request counts; `id` is what its record names as integration.
 Sender = Integration | ApiSender

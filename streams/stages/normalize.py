@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
 
-from schemas.control import FieldMapping, describe, mapping_of, shown_sender
+from schemas.control import FieldMapping, describe, installation_of, mapping_of, shown_sender
 from schemas.fingerprint import derived_uuid, fingerprint
 from schemas.records import Output, Record
 from schemas.topics import ALERTS_NORMALIZED, DEADLETTERS
@@ -40,7 +40,9 @@ def requests(state: object, records: Sequence[Record], now: int) -> Iterator[Out
         except (DecodeError, BadBody) as error:
             yield dead_letter("normalize", "bad_body", error, record, now)
             continue
-        installation = raw.integration if provider.key_scope == "installation" else ""
+        installation = ""
+        if provider.key_scope == "installation":
+            installation = raw.installation or installation_of(raw.integration)
         for index, draft in enumerate(drafts):
             alert = _from_draft(raw, draft, record, index, installation)
             headers = record.headers and readdress(record.headers, index, len(drafts), alert.dedup_key)

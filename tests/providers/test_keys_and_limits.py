@@ -8,7 +8,7 @@ import pytest
 from schemas.control import DEFAULT_RATE_LIMIT, Integration, Tenant
 from schemas.wire.alert import RawEvent
 from schemas.wire.codec import decode_alert, encode
-from streams.control import catalogue
+from streams.control import catalogue, edits
 from streams.gateway.limits import claims_of
 from streams.providers import PROVIDERS
 from streams.stages import normalize
@@ -65,6 +65,23 @@ def test_two_senders_fold_only_where_a_key_is_the_same_thing_everywhere(slug: st
     assert one == again
     assert (one == other) is (slug in GLOBAL)
     assert one.isdisjoint(other) is (slug not in GLOBAL)
+
+
+def test_a_rotated_key_sends_the_same_alerts() -> None:
+    """Down with the old key, up with the new one, and with the one after that: one alert."""
+    old = Integration(id=ONE, name="kuma", type="uptimekuma", service="shop")
+    new = edits.rotated_integration(old)
+    newest = edits.rotated_integration(new)
+    assert new.installation == newest.installation != ""
+    example, found = PROVIDERS["uptimekuma"].examples[0], set()
+    for sender in (old, new, newest):
+        raw = RawEvent(
+            "default", "shop", sender.id, "uptimekuma", bytes(16), 1, example.body, dict(example.headers), b"",
+            sender.installation,
+        )  # fmt: skip
+        outputs = normalize.requests(None, [Fetched(encode(raw))], 1)
+        found |= {decode_alert(output.value or b"").fingerprint for output in outputs}
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("slug", PROVIDERS)

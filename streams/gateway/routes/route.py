@@ -96,6 +96,7 @@ class Request:
             self.body,
             self.headers,
             sender.mapping.wire,
+            sender.installation,
         )
         self.sent, self._body, self.decoded = b"", None, None
         return event
