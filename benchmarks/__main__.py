@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import uvloop
 
-from benchmarks import gateway, hop, latency, memory, path
+from benchmarks import deadlines, gateway, hop, latency, memory, path
 from benchmarks.broker import broker
 from benchmarks.command import Command
 from benchmarks.process import ContenderError
@@ -17,7 +17,7 @@ from benchmarks.report import RESULTS, VAR, Progress, Run
 from benchmarks.stack import running
 from streams.embedded.kafka import EmbeddedKafka
 
-PARTS = ("hop", "gateway", "path", "latency", "memory")
+PARTS = ("hop", "gateway", "path", "latency", "memory", "deadlines")
 #: Everything listens on loopback, from here on.
 PORTS = 18_700
 
@@ -51,7 +51,7 @@ def main() -> int:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     summary = {**hop.summary(runs), **gateway.summary(runs), **path.summary(runs)}
-    summary |= {**latency.summary(runs), **memory.summary(runs)}
+    summary |= {**latency.summary(runs), **memory.summary(runs), **deadlines.summary(runs)}
     return command.conclude(runs, summary, failed, RESULTS)
 
 
@@ -70,6 +70,7 @@ def _measure(
         "hop": lambda: hop.measure(bootstrap, scratch, sizes.hop_rounds, sizes.scale, progress),
         "gateway": lambda: gateway.measure(bootstrap, scratch, PORTS + 20, sizes.rounds, sizes.wrk_s, progress),
         "memory": lambda: memory.measure(bootstrap, scratch, sizes.path_rounds, sizes.scale, progress),
+        "deadlines": lambda: deadlines.measure(bootstrap, scratch, sizes.path_rounds, sizes.scale, progress),
         "path": stacked,
         "latency": stacked,
     }
