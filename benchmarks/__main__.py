@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import uvloop
 
-from benchmarks import gateway, hop, latency, memory, open_incidents, path
+from benchmarks import deadlines, gateway, hop, latency, memory, open_incidents, path
 from benchmarks.broker import broker
 from benchmarks.command import Command
 from benchmarks.process import ContenderError
@@ -17,7 +17,7 @@ from benchmarks.report import RESULTS, VAR, Progress, Run
 from benchmarks.stack import running
 from streams.embedded.kafka import EmbeddedKafka
 
-PARTS = ("hop", "gateway", "path", "latency", "memory", "incidents")
+PARTS = ("hop", "gateway", "path", "latency", "memory", "deadlines", "incidents")
 #: Everything listens on loopback, from here on.
 PORTS = 18_700
 
@@ -52,6 +52,7 @@ def main() -> int:
         shutil.rmtree(scratch, ignore_errors=True)
     summary = {**hop.summary(runs), **gateway.summary(runs), **path.summary(runs)}
     summary |= {**latency.summary(runs), **memory.summary(runs), **open_incidents.summary(runs)}
+    summary |= deadlines.summary(runs)
     return command.conclude(runs, summary, failed, RESULTS)
 
 
@@ -71,6 +72,7 @@ def _measure(
         "gateway": lambda: gateway.measure(bootstrap, scratch, PORTS + 20, sizes.rounds, sizes.wrk_s, progress),
         "memory": lambda: memory.measure(bootstrap, scratch, sizes.path_rounds, sizes.scale, progress),
         "incidents": lambda: open_incidents.measure(bootstrap, scratch, PORTS + 100, sizes.scale, progress),
+        "deadlines": lambda: deadlines.measure(bootstrap, scratch, sizes.path_rounds, sizes.scale, progress),
         "path": stacked,
         "latency": stacked,
     }

@@ -58,6 +58,7 @@ GOALS = (
     Goal("worker_rss_1m_open_mb", "worker memory at 1,000,000 open incidents (MB)", 450, at_least=False),
     Goal("recover_1m_keys_s", "recovering 1,000,000 keys (s)", 60, at_least=False),
     Goal("cost_1e6_vs_1e4_keys", "CPU per repeat, 1,000,000 keys / 10,000 keys", 1.2, at_least=False),
+    Goal("deadlines_1m_lag_ms", "1,000,000 deadlines at once, longest turn of the loop (ms)", 50, at_least=False),
 )
 
 
