@@ -1,7 +1,7 @@
 """The three stages joined in memory: what one partition of each topic would see, without a broker."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,12 +82,22 @@ class Path:
             body["payload"] = {"summary": f"{key} is broken", "source": "host-1", "severity": severity, **payload}
         self.request("events_v2", body, service=service, waits=waits)
 
-    def request(self, provider: str, body: Any, *, service: str = "web", waits: bool = False) -> None:
-        """One request in a provider's format, through all stages."""
+    def request(
+        self,
+        provider: str,
+        body: Any,
+        *,
+        service: str = "web",
+        waits: bool = False,
+        sender: str = "0" * 32,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """One request in a provider's format, from the integration `sender`, through all stages."""
         request = uuid7(self.now)
-        raw = RawEvent("default", service, "0" * 32, provider, request, self.now, msgspec.json.encode(body))
-        headers = [(REPLY, encode(ReplyTo(b"gateway", request)))] if waits else []
-        self.append(topics.ALERTS_RAW.name, encode(raw), headers=headers)
+        sent = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        raw = RawEvent("default", service, sender, provider, request, self.now, sent, dict(headers or {}))
+        address = [(REPLY, encode(ReplyTo(b"gateway", request)))] if waits else []
+        self.append(topics.ALERTS_RAW.name, encode(raw), headers=address)
         self.run()
 
     def run(self) -> None:
