@@ -64,7 +64,8 @@ def run(number: int, conclusion: str, started: str, ended: str) -> dict[str, Any
     """A run of GitHub Actions on the main branch."""
     whole = {
         "id": number, "name": "ci", "workflow_id": 3300, "head_branch": "main", "event": "push",
-        "conclusion": conclusion, "run_attempt": 1, "run_started_at": started, "created_at": started, "updated_at": ended,
+        "conclusion": conclusion, "run_attempt": 1,
+        "run_started_at": started, "created_at": started, "updated_at": ended,
         "head_repository": {"full_name": "acme/till"},
     }  # fmt: skip
     return {"action": "completed", "workflow_run": whole, "repository": {"full_name": "acme/till"}}
