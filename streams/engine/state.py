@@ -86,7 +86,8 @@ class PartitionState:
             raise StateTooLargeError(len(value), self.max_value)
         self._fresh[key] = value
         if due:
-            self._fresh_due[key] = due
+            if self._armed.get(key) != due:
+                self._fresh_due[key] = due
         else:
             self._fresh_due.pop(key, None)
             self._armed.pop(key, None)
@@ -208,8 +209,6 @@ class PartitionState:
         if len(armed) > _ARMED:
             armed.clear()
         for key, due in fresh.items():
-            if armed.get(key) == due and now < due:
-                continue
             former = get(key)
             if former is not None and now < read(former) <= due:
                 armed[key] = due
