@@ -77,7 +77,8 @@ class Reader:
         )
         try:
             with urllib.request.urlopen(request, timeout=_RUN_S) as answer:
-                return str(answer.read(), "utf-8")
+                # The key of a dead letter may be any bytes.
+                return str(answer.read(), "utf-8", "replace")
         except urllib.error.HTTPError as error:
             with error:
                 raise AssertionError(f"{query}\n{error.read().decode()}") from None
