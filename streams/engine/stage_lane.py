@@ -24,7 +24,6 @@ from streams.engine.clock import Clock, mark, read_mark
 from streams.engine.lane import (
     COMMIT_INTERVAL,
     LARGE_BATCH,
-    MAX_UNCOMMITTED,
     SMALL_BATCH,
     DeadLetters,
     Lane,
@@ -40,9 +39,11 @@ log = logging.getLogger(__name__)
 
 #: Keys of one call of `on_due`. A number of its own, so that a replay makes the same calls.
 FIRED_AT_ONCE = 100
-#: After so many keys or seconds of firing the event loop gets control.
+#: After so many keys or seconds of firing the event loop gets control. All lanes of a process may fire at once.
 SLICE_KEYS = 1_000
-SLICE_SECONDS = 0.02
+SLICE_SECONDS = 0.005
+#: Firings that no commit has taken, above which firing waits: a commit is put together in one go.
+MAX_FIRINGS = 4_000
 #: How often a deadline whose firing fails is tried, and milliseconds of the partition's time before the second try;
 #: each further pause is four times the one before.
 FIRING_TRIES = 5
@@ -210,7 +211,7 @@ class StageLane(Lane):
         elif self._gathered and (self._flush is None or self._flush.done()):
             self._acknowledge_marks()
         # Else the commit in flight goes on with it.
-        if not self._settled and self._firings < MAX_UNCOMMITTED:
+        if not self._settled and self._firings < MAX_FIRINGS:
             self._going_on = asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:

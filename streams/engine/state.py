@@ -17,7 +17,7 @@ from streams.engine.losses import StateTooLargeError
 from streams.engine.store import Store
 
 #: Keys of the index that are put into order at once.
-_PORTION = 5_000
+_PORTION = 1_000
 _ARMED = 10_000
 #: A table above its bound is brought this part of it below, so that what may go is looked for that much less often.
 _SLACK = 64
