@@ -113,8 +113,9 @@ class StageLane(Lane):
         self._flush: asyncio.Task[None] | None = None
         self._processed_total = metrics.PROCESSED.labels(name)
         self._fired_total = metrics.FIRED.labels(name)
-        place = (table.spec.name, str(partition)) if table is not None else ("", "")
-        self._keys, self._over_bound = metrics.KEYS.labels(*place), metrics.OVER_BOUND.labels(*place)
+        place = (table.spec.name, str(partition)) if table is not None else None
+        self._keys = metrics.KEYS.labels(*place) if place is not None else None
+        self._over_bound = metrics.OVER_BOUND.labels(*place) if place is not None else None
 
     def receive(self, records: Sequence[Record]) -> None:
         """Run the stage over a batch; a record it cannot take alone becomes a dead letter."""
@@ -377,7 +378,7 @@ class StageLane(Lane):
             group.append((key, value, headers))
 
     def _bound_keys(self) -> None:
-        if self.table is None:
+        if self.table is None or self._keys is None or self._over_bound is None:
             return
         spec, state = self.table.spec, self.table.state
         if evicted := state.evict(spec.max_keys):
