@@ -34,7 +34,7 @@ class Replays:
         `now` is monotonic, in seconds.
         """
         if now - self._since > MEMORY_S or len(self._young) >= GENERATION:
-            # A generation is dropped as a whole, when it is two generations old; marks are not dropped one by one.
+            # Marks that are two generations old are dropped together, not one by one.
             self._old = self._young if now - self._since <= 2 * MEMORY_S else set()
             self._young, self._since = set(), now
         self._young.add(mark)
