@@ -25,7 +25,7 @@ T = TypeVar("T")
 def transact(plan: Plan[T]) -> T:
     """Read the configuration, write what `plan` wants changed, and return its result once every process can read it.
 
-    Raises ConflictError when somebody else changed the same records meanwhile, OperatorError when Kafka fails or
+    Raises ConflictError when another writer changed the same records meanwhile, OperatorError when Kafka fails or
     has no topic for the configuration; nothing is written then.
     """
     kafka = Kafka.of(Settings.from_env(os.environ))

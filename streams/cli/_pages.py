@@ -1,4 +1,4 @@
-"""The page of a provider and the table of all, in Markdown, made of nothing but their declarations."""
+"""The page of each provider and the table of all, in Markdown, made only from the providers' declarations."""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from schemas.wire.alert import Action
 from streams.control import catalogue
 from streams.providers import PATH, QUERY, Context, Example, NoAlert, Provider
 
-#: Where pages for everybody say the gateway is.
+#: The gateway's address in the published pages.
 BASE_URL = "https://alerts.example.com"
 _EVENT_ID = bytes(range(16))
 _JSON_PART = re.compile(r'(\{".*\})', re.DOTALL)
@@ -25,21 +25,21 @@ _ORDERED = """
 202 says that it is stored. It has the time at which it was sent in it: sent again after a resolve with a later time, it
 is older than that, and opens nothing.
 """
-#: Who shares an alert with whom, by Provider.key_scope.
+#: Which integrations share an alert, by Provider.key_scope.
 _SCOPES = {"global": "for all integrations of a service", "installation": "for each integration"}
-#: What is no header among `Example.headers`, as its line is called.
+#: The entries of `Example.headers` that are not headers, and how their lines are labelled.
 _PARTS = {QUERY: "query", PATH: "path"}
 
 
 def pages(providers: Iterable[Provider[Any]]) -> dict[str, str]:
-    """Every page by its file name, with `README.md`, the table of them."""
+    """Every page by its file name, and `README.md`, the table of them."""
     listed = list(providers)
     texts = {f"{provider.slug}.md": page(provider, BASE_URL) for provider in listed}
     return texts | {"README.md": _table(listed)}
 
 
 def page(provider: Provider[Any], base_url: str) -> str:
-    """All about one provider: how to connect it, what becomes what, and an example with its result."""
+    """Everything about one provider: how to connect it, how its fields map to ours, and examples with their results."""
     entry = catalogue.entry(provider, base_url)
     quoted = f'"{provider.title}"'
     create = f"stormweir integrations create --type {provider.slug} --service <service> --name {quoted}"
@@ -100,13 +100,13 @@ Ask `stormweir integrations show <key>` for the URL, send the request above, and
 
 
 def _order(provider: Provider[Any]) -> str:
-    """What the times are for that nobody is shown, where the provider has one of them."""
+    """A sentence on the times that only order events and are not shown to people, if the provider has one of them."""
     named = [f"`{ours}`" for ours, _ in provider.fields if ours in {"sent_at", "began_at"}]
     return f"\nEvents of one alert are put in order by {' and '.join(named)}, the tool's own clock." if named else ""
 
 
 def _stored(provider: Provider[Any]) -> str:
-    """What the answer to the test request says, which is the provider's first example."""
+    """The text on the answer to the test request, which is the provider's first example."""
     return _ORDERED if any("sent_at" in outcome for outcome in _outcome(provider, provider.examples[0])) else _STORED
 
 
@@ -159,7 +159,7 @@ unless they set one; 503 means that Kafka was away.
 
 
 def _shown(provider: Provider[Any]) -> list[Example]:
-    """The first example, and the first that ends something, if that is another."""
+    """The first example, and the first example that ends something, if that is another."""
     ends = (each for each in provider.examples if any(action is Action.RESOLVE for action, _ in each.alerts))
     end = next(ends, None)
     return [provider.examples[0]] + ([end] if end not in (None, provider.examples[0]) else [])
@@ -191,7 +191,7 @@ def _body(body: bytes) -> str:
 
 
 def _outcome(provider: Provider[Any], example: Example) -> list[dict[str, Any]]:
-    """What comes of an example: alerts, or a change. Raises what the provider does not take."""
+    """The result of an example: alerts, or a change. Raises BadBody if the provider does not take it."""
     context = Context(_EVENT_ID, example.headers, FieldMapping())
     try:
         drafts = provider.parse(provider.decode(example.body, context), context)
@@ -201,7 +201,7 @@ def _outcome(provider: Provider[Any], example: Example) -> list[dict[str, Any]]:
 
 
 def _plain(outcome: Any) -> dict[str, Any]:
-    """The fields that are there, as people read them; the details, which are the body or a part of it, left out."""
+    """The fields that have a value, formatted for people, without the details (the body or a part of it)."""
     fields = {}
     for name in outcome.__struct_fields__:
         value = getattr(outcome, name)
@@ -220,7 +220,7 @@ def _json(value: Any) -> str:
 
 
 def _step(text: str) -> str:
-    """A step with the templates in it as code, which nothing in them is markup of."""
+    """A step with its JSON templates as code, so that nothing in them is read as markup."""
     parts = _JSON_PART.split(text)
     return "".join(f"`{part}`" if place % 2 else _escaped(part) for place, part in enumerate(parts))
 

@@ -1,4 +1,4 @@
-"""How a command that runs a stack tells people what happens: one line each, with the seconds since it began."""
+"""How a command that runs a stack reports progress: one line per event, with the seconds since the command began."""
 
 import time
 
@@ -15,15 +15,15 @@ class Lines:
         self._began = time.monotonic()
 
     def progress(self, line: str) -> None:
-        """What happens in the ordinary course."""
+        """Print a line about the normal course."""
         self._print(line, None)
 
     def alarm(self, line: str) -> None:
-        """What somebody must look at."""
+        """Print a line that needs attention."""
         self._print(line, "bold red")
 
     def _print(self, text: str, style: str | None) -> None:
         self._console.print(f"[dim]{time.monotonic() - self._began:6.1f} s[/]", end="  ")
-        # Lines of a log may hold what a terminal would obey.
+        # Lines of a log may contain control characters that a terminal would obey.
         shown = "\n".join(printable(line) if line else "" for line in text.split("\n"))
         self._console.print(shown, style=style, markup=False, soft_wrap=True)

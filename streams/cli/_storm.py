@@ -1,4 +1,4 @@
-"""What `storm` and `demo` share: the ledger's way to ClickHouse, and the progress bars."""
+"""What `storm` and `demo` share: the ledger's queries to ClickHouse, and the progress bars."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ _RETRY_S = 0.5
 
 @asynccontextmanager
 async def ledger_query(settings: Settings) -> AsyncIterator[Query]:
-    """Queries that outlast a ClickHouse that restarts; OperatorError when it is away for a minute."""
+    """Queries that survive a restart of ClickHouse; OperatorError when it is away for a minute."""
     async with ClickHouse(
         settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database
     ) as clickhouse:
@@ -32,7 +32,7 @@ async def ledger_query(settings: Settings) -> AsyncIterator[Query]:
                 try:
                     return await clickhouse.query(sql, params)
                 except ClickHouseError as error:
-                    # A number means that it answered, and would answer the same again.
+                    # An error code means that ClickHouse answered, and would answer the same again.
                     if error.code is not None or time.monotonic() > deadline:
                         raise OperatorError(f"ClickHouse at {settings.clickhouse_url}: {error}") from None
                     await asyncio.sleep(_RETRY_S)
@@ -42,7 +42,7 @@ async def ledger_query(settings: Settings) -> AsyncIterator[Query]:
 
 @contextmanager
 def progress_bars(console: Console) -> Iterator[play.Progress]:
-    """A bar for each phase of a storm; without a terminal, one line when a phase is over."""
+    """A bar for each phase of a storm; without a terminal, one line at the end of a phase."""
     columns = (
         TextColumn("{task.description:24}"),
         BarColumn(),

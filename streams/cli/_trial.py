@@ -1,4 +1,4 @@
-"""What `stormweir integrations test` does: one marked alert through the whole pipe, and its resolve."""
+"""What `stormweir integrations test` does: sends one marked alert through the whole pipeline, and resolves it."""
 
 import asyncio
 import time
@@ -55,12 +55,12 @@ WHERE at >= fromUnixTimestamp64Milli({since:Int64}) AND position(body, {mark:Str
 
 
 class TrialError(Exception):
-    """A step failed; the message says which, and where to look."""
+    """A step failed; the message says which step, and where to look."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What became of a test alert. It is `ok` if everything happened that should have."""
+    """The result of a test alert. It is `ok` if everything happened that should have."""
 
     integration: str
     type: str
@@ -83,7 +83,7 @@ class Report:
 
 
 class Trial:
-    """One test of one integration. `wait_s` bounds each step, `say` hears of each that is done.
+    """One test of one integration. `wait_s` bounds each step, `say` is called when a step is done.
 
     `mark` is the number that makes the probe different from any other: its time, in milliseconds.
     """
@@ -124,7 +124,7 @@ class Trial:
         )
 
     async def run(self) -> Report:
-        """Send, look, resolve. What may have been stored is resolved whatever happens in between."""
+        """Send, look, resolve. An alert that may have been stored is resolved, whatever happens in between."""
         async with self._clickhouse, aiohttp.ClientSession() as self._http:
             try:
                 with self._noted():
@@ -147,7 +147,7 @@ class Trial:
         return catalogue.request(PROVIDERS[slug], self._url, self._integration.id, example, secret, time.time())
 
     async def _post(self, request: Request) -> bool:
-        """Whether the worker has judged the request by the time it was accepted. Raises TrialError if it was not."""
+        """Post the request; returns whether the worker judged it in time. Raises TrialError if it was not accepted."""
         place = request.url.partition("?")[0]
         started = time.monotonic()
         while True:
@@ -175,7 +175,7 @@ class Trial:
             ) as answer:
                 status, body, retry_after = answer.status, await answer.read(), answer.headers.get("retry-after", "")
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            self._refused = isinstance(error, aiohttp.ClientConnectorError)  # else it may be stored
+            self._refused = isinstance(error, aiohttp.ClientConnectorError)  # otherwise the alert may be stored
             raise TrialError(
                 f"{place} cannot be reached ({type(error).__name__}): is `stormweir gateway` running, "
                 "and STORMWEIR_BASE_URL its address?"
@@ -187,7 +187,7 @@ class Trial:
         return status, said if isinstance(said, dict) else {}, float(retry_after) if retry_after.isdecimal() else 0.0
 
     async def _follow(self, judged: bool) -> None:
-        """The alert, its incident, and who was told."""
+        """Look for the alert, its incident, and the deliveries."""
         report = self._report
         self._say(f"accepted by the gateway, as {report.dedup_key}")
         rows = await self._until(_ALERTS, bool)
@@ -216,7 +216,7 @@ class Trial:
         return f"{late}, and the worker has not judged it: look at `stormweir worker`, then at `stormweir writer`"
 
     async def _told(self) -> None:
-        """Every destination that the matched rules name was told, or is known not to be."""
+        """Wait until each destination of the matched rules was notified, or is known not to be."""
         report, tenant = self._report, self._integration.tenant
         rules = [self._control.rules.get((tenant, rule)) for rule in report.rules]
         wanted = {destination for rule in rules if rule is not None for destination in rule.route}
@@ -241,7 +241,7 @@ class Trial:
                 report.problems.append(f"{told}, attempt {row['attempt']}, status {row['http_status'] or 'none'}")
 
     async def _resolve(self) -> None:
-        """The alert's end, by the Events API, which takes any integration's key, and formats without a resolve too."""
+        """Resolve the alert by the Events API: it takes any integration's key, and some formats have no resolve."""
         report = self._report
         event = {"event_action": "resolve", "dedup_key": report.dedup_key}
         try:
@@ -249,7 +249,7 @@ class Trial:
         except TrialError as error:
             raise TrialError(f"{report.dedup_key} stays open, its resolve was not taken: {error}") from None
         if not report.outcome:
-            return  # the reason is told already, and nobody can say more
+            return  # the reason is reported already, and nothing more can be found out
         rows = await self._until(_ALERTS, lambda rows: any(row["action"] == "resolve" for row in rows))
         if not any(row["action"] == "resolve" for row in rows):
             raise TrialError(f"its resolve is accepted, but not in ClickHouse after {self._wait_s:g} s")

@@ -53,7 +53,7 @@ def command() -> None:
 
 
 async def _run(settings: Settings, console: Console, lines: Lines) -> list[str]:
-    """The whole demo, stopped by SIGINT and SIGTERM; what went wrong."""
+    """Run the whole demo, until the end or SIGINT or SIGTERM; returns its problems."""
     import asyncio
     import signal
 
@@ -96,7 +96,7 @@ async def _play(settings: Settings, stack: Stack, console: Console, progress: Pr
 
 
 async def _show(settings: Settings, query: Query, summary: Summary, console: Console) -> None:
-    """What came out: the numbers, the noisiest keys, one notification."""
+    """Print the results: the numbers, the noisiest keys, the last notification."""
     from rich.table import Table
 
     from schemas.control import DEFAULT_TENANT
@@ -113,7 +113,7 @@ async def _show(settings: Settings, query: Query, summary: Summary, console: Con
 
 
 def _clear(directory: Path, progress: Progress) -> None:
-    """Remove what an earlier demo left, its processes too; OperatorError while one runs."""
+    """Remove the files and processes that an earlier demo left; OperatorError while one runs."""
     import asyncio
     import fcntl
     import shutil

@@ -60,7 +60,7 @@ def command(
 
 
 def kafka_findings(settings: Settings, processes: Sequence[Process]) -> list[Finding]:
-    """What is found out about Kafka by asking it."""
+    """The findings about Kafka, from asking it."""
     import asyncio
 
     from streams.process.diagnose import diagnose

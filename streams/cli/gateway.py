@@ -28,7 +28,7 @@ async def _run(settings: Settings) -> None:
     from sinks.outbound import Outbound
     from streams.gateway.server import serve
 
-    # Who waits for what is fetched is a request.
+    # A request waits for each fetch, so the timeouts are short.
     outbound = Outbound(settings.allowed_networks, aiohttp.ClientTimeout(total=10, connect=5))
     try:
         await serve(settings, outbound)

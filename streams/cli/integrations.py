@@ -215,7 +215,7 @@ def _options(
     topic_arn: list[str] | None,
     mapping: Path | None,
 ) -> dict[str, Any]:
-    """The record's fields out of the options that were given."""
+    """The record's fields, from the options that were given."""
     import yaml
 
     from streams.control import edits
@@ -269,7 +269,7 @@ def _title(integration: Integration) -> str:
 
 
 def _show(integration: Integration, *, json: bool, secret: bool = False) -> None:
-    """All about one integration; with `secret` what it signs with as well."""
+    """Print everything about one integration; with `secret`, also the secret that it signs with."""
     import os
 
     from schemas.settings import Settings

@@ -97,7 +97,7 @@ def _read(integration: str | None) -> list[RejectedBody]:
 
     configure_logging("rejections", "warning")
     bodies = asyncio.run(kept(_kafka()))
-    # Of a key six characters are shown; who gives more of them means the same one.
+    # Lists show six characters of a key; a longer beginning means the same key.
     return [b for b in bodies if integration is None or integration.startswith(b.integration.removesuffix("..."))]
 
 

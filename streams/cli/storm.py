@@ -18,14 +18,14 @@ class ShapeName(StrEnum):
 
 
 class Via(StrEnum):
-    """Where alerts go in."""
+    """The way in for alerts."""
 
     HTTP = "http"
     KAFKA = "kafka"
 
 
 class Encoding(StrEnum):
-    """Of records on `alerts.events`."""
+    """The encoding of records on `alerts.events`."""
 
     JSON = "json"
     AVRO = "avro"

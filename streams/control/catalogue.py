@@ -1,7 +1,7 @@
-"""What can send alerts here, and how it is set up: everything derives from the providers' declarations.
+"""What can send alerts, and how to set it up; everything derives from the providers' declarations.
 
-Pure. `base_url` is how senders reach the gateway, without a slash at the end; a key of None stands for one
-that does not exist yet and shows as `<key>`.
+Pure. `base_url` is how senders reach the gateway, without a slash at the end; KEY stands for a key that does not exist
+yet.
 """
 
 import shlex
@@ -29,9 +29,9 @@ _JSON = "application/json"
 
 
 class Setup(NamedTuple):
-    """How a sender is connected. `headers` are what it sends besides the URL, `addresses` other ways in.
+    """How a sender is connected. `headers` are what it sends besides the URL, `addresses` are other ways in.
 
-    `sends_again` says after which refusals the tool tries again, and so what the default rate limit is.
+    `sends_again` says after which refusals the tool retries, which determines the default rate limit.
     """
 
     webhook_url: str
@@ -44,7 +44,7 @@ class Setup(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What is posted."""
+    """A request to post."""
 
     url: str
     headers: dict[str, str]
@@ -52,14 +52,14 @@ class Request(NamedTuple):
 
 
 def setup(integration: Integration, base_url: str) -> Setup:
-    """How to connect this integration; the test request is signed if it has a secret, and shows none."""
+    """How to connect this integration. The test request is signed if there is a secret, but never shows it."""
     provider, secret = PROVIDERS[integration.type], integration.signature_secret
     headers = () if secret is None else _signature_headers(provider)
     return _setup(provider, base_url, integration.id, secret)._replace(headers=headers)
 
 
 def rate_limit(integration: Integration) -> RateLimit:
-    """Requests a minute that an integration may send: its own limit, else its type's."""
+    """Requests a minute that an integration may send: its own limit, else the limit of its type."""
     if integration.rate_limit is not None:
         return integration.rate_limit
     provider = find(integration.type)
@@ -67,9 +67,9 @@ def rate_limit(integration: Integration) -> RateLimit:
 
 
 def could_sign(integration: Integration) -> bool:
-    """Whether anybody who has its URL can send although its tool may be able to sign, and nobody decided so (`off`).
+    """Whether the integration takes unsigned requests, though its tool may be able to sign and `off` was not chosen.
 
-    Amazon SNS signs without a secret of ours.
+    Amazon SNS is excluded: it signs without a secret of ours.
     """
     if integration.signature_secret is not None or integration.signature == "off":
         return False
@@ -78,7 +78,7 @@ def could_sign(integration: Integration) -> bool:
 
 
 def entry(provider: Provider[Any], base_url: str) -> dict[str, Any]:
-    """A provider as the catalogue has it."""
+    """The entry of a provider in the catalogue."""
     return {
         "slug": provider.slug,
         "title": provider.title,
@@ -98,14 +98,14 @@ def catalogue_json(base_url: str) -> bytes:
 
 
 def webhook_url(slug: str, base_url: str, key: str) -> str:
-    """The URL that is all a sender needs to know."""
+    """The webhook URL, which is all that a sender needs to know."""
     return f"{base_url}/api/integrations/{slug}?integrationId={key}"
 
 
 def request(
     provider: Provider[Any], base_url: str, key: str, example: Example, secret: str | None, now: float | None = None
 ) -> Request:
-    """An example as its tool would send it, signed if there is a secret; `now` is that of `policy.signature.sign`."""
+    """An example as its tool would send it, signed if there is a secret; `now` is passed to `policy.signature.sign`."""
     headers = {"content-type": _JSON, **example.headers}
     url = webhook_url(provider.slug, base_url, key)
     if provider.addresses and not provider.prefers_webhook:
@@ -117,7 +117,7 @@ def request(
 
 
 def sends_again(provider: Provider[Any]) -> str:
-    """Whether the tool sends again what was refused for now, in a sentence without a full stop.
+    """Whether the tool retries a request after 429 and after 503, in a sentence without a full stop.
 
     >>> sends_again(PROVIDERS["github"])[:36]
     'not after 429, not after 503: GitHub'
@@ -127,7 +127,7 @@ def sends_again(provider: Provider[Any]) -> str:
 
 
 def signature_text(scheme: Signature | None) -> str:
-    """How a sender proves itself when a secret is set, in a sentence without a full stop."""
+    """How a request is authenticated when a secret is set, in a sentence without a full stop."""
     match scheme or GENERAL:
         case HmacHex(headers, prefix, strict):
             form = f"after {prefix}" if strict else f"bare or after {prefix}"

@@ -1,7 +1,7 @@
-"""`stormweir.yaml`: what a file declares, whether it holds together, and what it would change.
+"""`stormweir.yaml`: what a file declares, whether it is consistent, and what it would change.
 
-The file has lists under `tenants`, `services`, `destinations`, `integrations`, `rules` and `apikeys`; their
-entries are the records of schemas.control. Every problem is reported with its path (`integrations.2.service`).
+The file has lists under `tenants`, `services`, `destinations`, `integrations`, `rules` and `apikeys`; their entries are
+the records of schemas.control. Every problem is reported with its path (`integrations.2.service`).
 """
 
 import json
@@ -16,7 +16,7 @@ from schemas.control import KINDS, AnyRecord, Destination, Integration, Rule, Se
 from streams.control.follow import masked
 from streams.process.errors import OperatorError
 
-#: The file's lists in the order they are written to the topic: what is referred to comes first.
+#: The file's lists in the order they are written to the topic: records that others refer to come first.
 SECTIONS = ("tenants", "services", "destinations", "integrations", "rules", "apikeys")
 SECRET = "***"  # noqa: S105 - what is shown instead of one
 _SECRETS = frozenset({"signature_secret", "secret", "webhook_secret", "headers", "sha256"})
@@ -30,7 +30,7 @@ class ConfigurationError(OperatorError):
 
 
 class Changes(NamedTuple):
-    """What to write and which keys to delete; `lines` tell it to people, secrets masked."""
+    """The records to write and the keys to delete; `lines` describe the changes to people, with secrets masked."""
 
     records: list[AnyRecord]
     deletes: list[str]
@@ -38,12 +38,12 @@ class Changes(NamedTuple):
 
 
 def load(text: str) -> dict[str, AnyRecord]:
-    """The declared records by control key, each valid in itself. Raises ConfigurationError."""
+    """The declared records by control key, each valid by itself. Raises ConfigurationError."""
     return records_of(parse(text))
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The file's lists by name, not yet checked. Raises ConfigurationError for what is no such mapping."""
+    """The file's lists by name, not yet checked. Raises ConfigurationError if the text is not such a mapping."""
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -85,7 +85,7 @@ def records_of(document: Mapping[str, Any]) -> dict[str, AnyRecord]:
 
 
 def check(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord]) -> None:
-    """Raise ConfigurationError where a declared record refers to nothing.
+    """Raise ConfigurationError if a declared record refers to something that does not exist.
 
     `known` are the records that stay on the topic beside the declared ones.
     """
@@ -124,10 +124,10 @@ def check(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord]) -> 
 
 
 def plan(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord], prune: Collection[str] = ()) -> Changes:
-    """What makes the topic say what the file says.
+    """The changes that make the topic match the file.
 
-    In the lists named by `prune` what the file does not name goes away. Other lists keep what they have, so
-    a file without integrations leaves alone those that `stormweir integrations` made.
+    In the lists named by `prune`, records that the file does not name are deleted. Other lists keep their records, so a
+    file without integrations does not touch those that `stormweir integrations` created.
     """
     records: list[AnyRecord] = []
     lines: list[str] = []
@@ -139,7 +139,7 @@ def plan(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord], prun
         lines.append(f"{'+' if old is None else '~'} {masked(key)}")
         lines += [f"    {line}" for line in _differences(old, record)]
     deletes = [key for key in known if key not in declared and _section(key) in prune]
-    # The reverse of writing: what refers to others goes first.
+    # The reverse of the order of writing: records that refer to others are deleted first.
     deletes.sort(key=lambda key: SECTIONS.index(_section(key)), reverse=True)
     return Changes(records, deletes, [*lines, *(f"- {masked(key)}" for key in deletes)])
 
@@ -162,10 +162,10 @@ def _differences(old: AnyRecord | None, new: AnyRecord) -> Iterable[str]:
 
 
 def _shown(name: str, value: object) -> str:
-    """JSON, which also escapes control characters; the values of secrets never show."""
+    """JSON, which also escapes control characters; the values of secrets are never shown."""
     if name in _SECRETS and value:
         return SECRET
-    if name == "url":  # a path or query is often all the credential a receiver asks for
+    if name == "url":  # a path or query is often the only credential of a receiver
         parts = urlsplit(str(value))
         return json.dumps(f"{parts.scheme}://{parts.hostname}/{SECRET}")
     return json.dumps(value)

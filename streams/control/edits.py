@@ -1,6 +1,6 @@
-"""Integrations and API keys as people manage them: what a change would write, checked before it is written.
+"""Changes to integrations and API keys: the records that a change would write, checked before they are written.
 
-Pure: from the configuration as it is to the records that change it. Keys and secrets are made here, with
+Pure: takes the current configuration and returns the records that change it. Keys and secrets are created here, with
 `secrets`; an API key itself is returned once and never stored, only its SHA-256 is.
 """
 
@@ -29,14 +29,14 @@ from streams.providers import PROVIDERS
 
 KEY_BYTES = 16
 SECRET_BYTES = 32
-#: So many characters of a key identify an integration, and are all that is ever shown of it in lists.
+#: This many characters of a key identify an integration; lists show no more of it.
 PREFIX = 6
 
 R = TypeVar("R", bound=Record)
 
 
 class FieldError(OperatorError):
-    """A value that cannot be taken. `field` is its path in the record."""
+    """A value that is not accepted. `field` is its path in the record."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -45,7 +45,7 @@ class FieldError(OperatorError):
 
 
 class NewKey(NamedTuple):
-    """An API key as it is made: `key` is shown to its owner, `records` are what is stored."""
+    """A new API key: `key` is shown to its owner, `records` are stored."""
 
     key: str
     record: ApiKey
@@ -58,14 +58,14 @@ def new_secret() -> str:
 
 
 def requests_a_minute(text: str) -> int | str:
-    """A rate limit as somebody types it: a number, or a word for the record to judge."""
+    """A rate limit as the user typed it: a number, or a word that the record validates."""
     return int(text) if text.isdecimal() and len(text) < 20 else text
 
 
 def new_integration(
     control: Control, values: Mapping[str, Any], *, create_service: bool = False
 ) -> tuple[Integration, list[AnyRecord]]:
-    """A new integration with a key of its own, and the records to write: itself, and its service if that is new.
+    """A new integration with its own key, and the records to write: the integration, and its service if that is new.
 
     `values` are fields of Integration without `id`. Raises FieldError.
     """
@@ -80,7 +80,7 @@ def new_integration(
 
 
 def changed_integration(control: Control, integration: Integration, values: Mapping[str, Any]) -> Integration:
-    """The integration with these fields instead. Raises FieldError."""
+    """The integration with these fields replaced. Raises FieldError."""
     changed = _checked(Integration, {**integration.model_dump(), **values})
     _check_type(changed.type)
     if (changed.tenant, changed.service) not in control.services:
@@ -91,7 +91,8 @@ def changed_integration(control: Control, integration: Integration, values: Mapp
 def rotated_integration(integration: Integration) -> Integration:
     """The same integration with a new key and, where it signs with a shared secret, a new secret.
 
-    The old one stays as it is, so both are taken until somebody deletes it; their alerts are the same ones.
+    The old integration is unchanged, so both keys are accepted until the old one is deleted. Both keep the same
+    installation, so an alert is the same alert with either key.
     """
     installation = integration.installation or installation_of(integration.id)
     changes: dict[str, Any] = {"id": secrets.token_hex(KEY_BYTES), "installation": installation}
@@ -103,7 +104,7 @@ def rotated_integration(integration: Integration) -> Integration:
 
 
 def find_integration(control: Control, text: str) -> Integration:
-    """The integration of this key, of the beginning of its key (6 characters or more), or of this name.
+    """The integration with this key, with this beginning of its key (6 characters or more), or with this name.
 
     Raises FieldError when there is none, or more than one.
     """

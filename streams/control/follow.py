@@ -23,7 +23,8 @@ log = structlog.get_logger(__name__)
 _INVALID = Counter("stormweir_control_invalid_total", "Control records that were refused as invalid")
 _UNREADABLE = Counter("stormweir_control_unreadable_total", "Offsets of the control topic that could not be read")
 _RETRY_S = 1.0
-#: How often an offset is tried before it is passed over, and the first pause, seconds; each is twice the one before.
+#: How often an offset is tried before it is skipped, and the first pause in seconds; each pause is twice the one
+#: before.
 _TRIES = 5
 _PAUSE_S = 0.2
 
@@ -79,7 +80,8 @@ class ControlReader:
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         try:
-            # One at a time: aiokafka 0.14 forgets what it has unpacked of a fetch whose rest cannot be read.
+            # One record at a time: aiokafka 0.14 loses the records it has unpacked from a fetch whose rest cannot be
+            # read.
             fetched = await consumer.getmany(timeout_ms=1000, max_records=1)
         except (ConsumerStoppedError, TopicAuthorizationFailedError):
             raise
@@ -92,7 +94,7 @@ class ControlReader:
                 self._take(record)
 
     async def _unreadable(self, consumer: AIOKafkaConsumer, error: Exception) -> None:
-        """Try again, then pass over it: what nobody can read is as good as invalid, and must not stop the rest."""
+        """Retry, then skip the offset: an unreadable record is as good as invalid, and must not block the rest."""
         self._failed += 1
         offset = await consumer.position(self._partition)
         log.error("control: an offset cannot be read", offset=offset, tries=self._failed, error=type(error).__name__)
@@ -111,13 +113,13 @@ class ControlReader:
 
 
 def masked(key: str) -> str:
-    """A control key for people and logs: an integration's id is its credential, so only its start shows."""
+    """A control key for people and logs: an integration's id is its credential, so only its start is shown."""
     kind, _, name = key.partition("/")
     return f"{kind}/{masked_key(name)}" if kind == "integration" else key
 
 
 async def read(kafka: Kafka) -> Control:
-    """The configuration as it is now."""
+    """The current configuration."""
     reader = ControlReader(kafka)
     try:
         await reader.catch_up()
@@ -127,9 +129,9 @@ async def read(kafka: Kafka) -> Control:
 
 
 async def publish(kafka: Kafka, records: Iterable[AnyRecord], deletes: Iterable[str] = ()) -> None:
-    """Write records and delete keys, whatever is there; returns once readers see it.
+    """Write records and delete keys, whatever their current values are; returns once readers see the change.
 
-    Raises ConflictError when somebody else writes at the same moment, aiokafka's errors when Kafka fails.
+    Raises ConflictError when another writer writes at the same moment, aiokafka's errors when Kafka fails.
     """
     if values := values_of(Change(records, deletes)):
         async with only_writer(kafka) as write:

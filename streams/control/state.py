@@ -1,4 +1,4 @@
-"""The configuration as a process follows it, in memory. A record that does not validate never replaces a valid one."""
+"""The followed configuration in memory. A record that does not validate never replaces a valid one."""
 
 from pydantic import ValidationError
 
@@ -15,7 +15,7 @@ from schemas.control import (
     describe,
 )
 
-#: Services that nobody declared are remembered with their defaults, up to this many.
+#: Services that are not declared are remembered with their defaults, up to this many.
 MAX_DEFAULTS = 10_000
 
 
@@ -34,7 +34,7 @@ class Control:
         self._defaults: dict[tuple[str, str], Service] = {}
 
     def apply(self, key: str, value: bytes | None) -> str | None:
-        """Take one record of the topic; a None value deletes. Returns why it was refused, or None."""
+        """Apply one record of the topic; a None value deletes. Returns why the record was refused, or None."""
         kind = key.partition("/")[0]
         model = KINDS.get(kind)
         if model is None:
@@ -56,18 +56,18 @@ class Control:
         return None
 
     def service(self, tenant: str, service_id: str) -> Service:
-        """The service, or its defaults where nobody declared it."""
+        """The service, or its defaults if it is not declared."""
         place = tenant, service_id
         found = self.services.get(place) or self._defaults.get(place)
         if found is None:
             if len(self._defaults) >= MAX_DEFAULTS:
-                # Producers name services freely; a flood of names must not fill the memory.
+                # Producers choose names of services freely; a flood of names must not fill the memory.
                 self._defaults.clear()
             found = self._defaults[place] = Service.model_construct(id=service_id, tenant=tenant)
         return found
 
     def destination(self, tenant: str, destination_id: str) -> Destination | None:
-        """The destination, None where there is none."""
+        """The destination, None if there is none."""
         return self.destinations.get((tenant, destination_id))
 
     def _index(self, record: AnyRecord) -> None:

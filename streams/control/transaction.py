@@ -1,4 +1,4 @@
-"""A change of the configuration as somebody means it: decided on what is there, refused when that changed meanwhile."""
+"""A change that is planned on the current configuration, and refused if that configuration changed meanwhile."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
@@ -14,19 +14,19 @@ Plan = Callable[[Control], tuple[T, Change]]
 
 
 class Reader(Protocol):
-    """The configuration as far as it was read."""
+    """The configuration as far as it has been read."""
 
     control: Control
 
     async def catch_up(self) -> None:
-        """Read what was committed until now."""
+        """Read everything that has been committed until now."""
 
 
 async def change(reader: Reader, only_writer: Callable[[], AbstractAsyncContextManager[Write]], plan: Plan[T]) -> T:
-    """Write what `plan` wants changed, and return its result; without a change nothing is written.
+    """Write the change that `plan` returns, and return its result; an empty change writes nothing.
 
-    Raises ConflictError when a record that `plan` changes was changed by somebody else since it was read. When
-    others were changed, `plan` decides again on what is there now, so it must have no effects of its own.
+    Raises ConflictError when another writer changed a record that `plan` changes since it was read. When only other
+    records changed, `plan` is called again with the current configuration, so it must have no side effects.
     """
     before = dict(reader.control.records)
     result, wanted = plan(reader.control)
@@ -46,7 +46,7 @@ async def change(reader: Reader, only_writer: Callable[[], AbstractAsyncContextM
 
 
 def require_unchanged(control: Control, record: AnyRecord) -> None:
-    """Raise ConflictError when the record is not what somebody saw and agreed to change."""
+    """Raise ConflictError if the record is not the one that the user saw and agreed to change."""
     key = control_key(record)
     _same([key], {key: record}, control)
 

@@ -1,7 +1,7 @@
-"""A test alert: an example of its provider made fresh, so that it opens an incident of its own and says what it is.
+"""A test alert: a provider's example with a new key, text and time, so that it opens its own incident and is marked.
 
-Pure. Where a format has its key, its words and its times is found by trying: a change counts if the provider itself
-reads out of the body what was meant.
+Pure. The places of the key, the text and the times in a format are found by trying: a change counts if the provider
+itself then reads the intended values out of the body.
 """
 
 import re
@@ -17,7 +17,7 @@ from schemas.wire.alert import Action
 from streams.policy.signature import SnsCertificate
 from streams.providers import PATH, PROVIDERS, QUERY, BadBody, Context, Draft, Example, NoAlert, Provider
 
-#: What the summary of every test alert has in it.
+#: Part of the summary of every test alert.
 MARK = "stormweir-test"
 _TIMES = re.compile(rb"\b20\d\d-\d\d-\d\d([T ])\d\d:\d\d:\d\d|\b1[5-9]\d{8}(\d{3})?\b")
 _VALUES = re.compile(rb'[^"&=]+')
@@ -32,9 +32,9 @@ class Probe(NamedTuple):
 
 
 def probe(integration: Integration, at: int) -> Probe | None:
-    """A test alert in the format of the integration, or None where only the tool itself can send one.
+    """A test alert in the format of the integration, or None if only the tool itself can send one.
 
-    `at`, in milliseconds since 1970 UTC, is when it fires, and makes it different from any other.
+    `at`, in milliseconds since 1970 UTC, is when the alert fires, and makes it different from any other.
     """
     provider = PROVIDERS[integration.type]
     if isinstance(provider.signature, SnsCertificate):
@@ -63,7 +63,7 @@ def _fresh(provider: Provider[Any], mapping: FieldMapping, example: Example, at:
 
 
 def _read(provider: Provider[Any], mapping: FieldMapping, example: Example) -> Probe | None:
-    """The example with what its provider reads in it, if that is one trigger."""
+    """The example and the draft that its provider reads from it; None unless it is exactly one trigger."""
     context = Context(bytes(16), example.headers, mapping)
     try:
         drafts = provider.parse(provider.decode(example.body, context), context)
@@ -73,7 +73,7 @@ def _read(provider: Provider[Any], mapping: FieldMapping, example: Example) -> P
 
 
 def _changes(example: Example, text: str, *words: str) -> Iterator[Example]:
-    """The example with `text`, or a value that is a part of it, replaced by one of the words, the longest first."""
+    """The example with `text`, or a value that is a part of it, replaced by one of the words; longest values first."""
     part = text.lower()
     found = {text.encode(), *_VALUES.findall(example.body), *_NUMBERS.findall(example.body)}
     values = [value for value in found if unquote_plus(value.decode()).lower() in part]
@@ -84,14 +84,14 @@ def _changes(example: Example, text: str, *words: str) -> Iterator[Example]:
 
 
 def _now(found: re.Match[bytes], at: int) -> bytes:
-    """The time of the test, written as the one that was found."""
+    """The time of the test, in the format of the time that was found."""
     if found[1] is not None:
         return datetime.fromtimestamp(at / 1000, UTC).strftime(f"%Y-%m-%d{found[1].decode()}%H:%M:%S").encode()
     return str(at if found[2] is not None else at // 1000).encode()
 
 
 def _mapped(mapping: FieldMapping) -> Example:
-    """A body with a value wherever the mapping looks for one."""
+    """A body with a value at every path of the mapping."""
     body: dict[str, Any] = {}
     for path, value in (
         (mapping.source, "stormweir"),

@@ -1,7 +1,7 @@
 """Writing the topic `control`: one writer at a time, and all records of a change or none (docs/adr/0008).
 
-Kafka has no compare-and-set, but it fences: of all producers with one transactional id only the one that began last
-can commit. https://kafka.apache.org/documentation/#producerconfigs_transactional.id
+Kafka has no compare-and-set, but it has fencing: of all producers with one transactional id, only the one that began
+last can commit. https://kafka.apache.org/documentation/#producerconfigs_transactional.id
 """
 
 import asyncio
@@ -18,18 +18,18 @@ from schemas.topics import CONTROL, CONTROL_WRITER
 from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
 
-#: After so long Kafka aborts what a killed writer has begun; until then nobody reads what was written after it.
+#: Seconds after which Kafka aborts the transaction of a killed writer; until then, later records cannot be read.
 _TRANSACTION_S = 10
 _BEGIN_S = 30.0
 _POLL_S = 0.01
 
 
 class ConflictError(OperatorError):
-    """Somebody else changed the configuration at the same time; this change was not made."""
+    """Another writer changed the configuration at the same time; this change was not made."""
 
 
 class Change(NamedTuple):
-    """What is written to the topic, and the keys that are deleted."""
+    """The records to write to the topic, and the keys to delete."""
 
     records: Iterable[AnyRecord] = ()
     deletes: Iterable[str] = ()
@@ -45,16 +45,16 @@ def partition_of(kafka: Kafka) -> TopicPartition:
 
 
 def values_of(change: Change) -> Values:
-    """The topic's values by key in the order they are written; None deletes."""
+    """The topic's values by key, in the order in which they are written; None deletes."""
     return {**{control_key(record): dump(record) for record in change.records}, **dict.fromkeys(change.deletes)}
 
 
 @asynccontextmanager
 async def only_writer(kafka: Kafka) -> AsyncIterator[Write]:
-    """Be the only one who can write from now on: `write(values)` commits all of them and returns once readers see them.
+    """Become the only writer: `write(values)` commits all of them and returns once readers see them.
 
-    What an earlier writer committed can be read by now, and what it has not committed never will be. Raises
-    ConflictError when another one began meanwhile, aiokafka's errors when Kafka fails.
+    Records that an earlier writer has committed can be read by now; its uncommitted records never will be. Raises
+    ConflictError when another writer began meanwhile, aiokafka's errors when Kafka fails.
     """
     producer = kafka.producer(transactional_id=kafka.name(CONTROL_WRITER), transaction_timeout_ms=_TRANSACTION_S * 1000)
     try:
@@ -76,7 +76,7 @@ async def _commit(kafka: Kafka, producer: AIOKafkaProducer, values: Values) -> N
         topic = kafka.name(CONTROL.name)
         sent = [await producer.send(topic, value, key=key.encode(), partition=0) for key, value in values.items()]
         last = max(record.offset for record in await asyncio.gather(*sent))
-    # Kafka answers a commit before its marker is on the topic; who reads now must not miss it.
+    # Kafka answers a commit before its marker is on the topic; a reader that starts now must not miss the records.
     consumer, partition = kafka.consumer(), partition_of(kafka)
     try:
         await consumer.start()

@@ -1,1 +1,1 @@
-"""The HTTP edge: an alert is answered 202 once Kafka has it, and never otherwise."""
+"""The HTTP edge: an alert is answered 202 only after Kafka has acknowledged it."""

@@ -1,4 +1,4 @@
-"""What the gateway answers: status, headers and JSON bodies, and the refusals that lead to them."""
+"""The gateway's answers: status, headers and JSON bodies, and the refusals that carry them."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -17,7 +17,7 @@ RETRY_AFTER_S = 2
 
 
 class Answer(NamedTuple):
-    """One HTTP answer. `reason` is the short code of a refusal, "" for others; `field` what a 400 is about."""
+    """One HTTP answer. `reason` is the short code of a refusal, else ""; `field` is the field that a 400 is about."""
 
     status: int
     body: bytes
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
 
 
 class Refusal(Exception):  # noqa: N818 - an answer that ends the checks, not an error of ours
-    """The request is not accepted; nothing of it is on Kafka. `sender` is who was known by then, or None."""
+    """The request is not accepted; no part of it is on Kafka. `sender` is None if it was not known by then."""
 
     def __init__(self, answer: Answer, sender: Sender | None = None) -> None:
         super().__init__(answer.reason)
@@ -41,12 +41,12 @@ def _refused(status: int, code: str, error: str, headers: Headers | None = None,
 
 
 NOT_FOUND = _refused(404, "not_found", "no such route")
-#: The same for a missing, malformed and unknown key, so that nobody learns which keys exist.
+#: The same answer for a missing, malformed and unknown key, so that it does not reveal which keys exist.
 _CHALLENGE = [("www-authenticate", "Token")]
 UNAUTHORIZED = _refused(401, "unauthorized", "unauthorized", _CHALLENGE)
-#: The key is right, on the route of another provider: it looks like any wrong key, and is told apart in records.
+#: The key is valid, but belongs to another provider: the answer is that for a wrong key, the recorded reason is not.
 WRONG_TYPE = UNAUTHORIZED._replace(reason="wrong_type")
-#: The refusal of each reason that streams.policy.signature.verify gives, and of a request that came before.
+#: The refusal for each reason that streams.policy.signature.verify gives, and for a request that came before.
 UNVERIFIED = {
     reason: _refused(401, reason, "unauthorized", _CHALLENGE, reason=reason)
     for reason in ("missing_header", "bad_signature", "stale_timestamp", "replayed")
@@ -54,7 +54,7 @@ UNVERIFIED = {
 MISSING_SECRET = _refused(
     401, "missing_secret", "a signature is required, and no secret is set to check it", reason="missing_secret"
 )
-#: What SNS posts with raw message delivery is not signed, and says of no topic that it is from there.
+#: A message that SNS posts with raw message delivery is not signed, and does not prove which topic it is from.
 NOT_SIGNED = _refused(
     401, "missing_signature", "the message is not signed: turn raw message delivery off", reason="missing_signature"
 )
@@ -82,7 +82,7 @@ FAILED = _refused(500, "failed", "internal error")
 
 
 def wrong_method(methods: Iterable[str]) -> Answer:
-    """405 with the methods that are answered."""
+    """405 with the methods that are allowed."""
     allowed = ", ".join(methods)
     return _refused(405, "method", f"only {allowed} is answered here", [("allow", allowed)])
 
@@ -93,18 +93,18 @@ def too_large(limit: int) -> Answer:
 
 
 def too_large_for_topic(limit: int) -> Answer:
-    """413 for a body that was read and that Kafka's topic does not take; `limit` is its `max.message.bytes`."""
+    """413 for a body that was read but does not fit into Kafka's topic; `limit` is its `max.message.bytes`."""
     return _refused(413, "too_large", f"the request does not fit into the {limit} bytes that its Kafka topic takes")
 
 
 @cache
 def rate_limited(seconds: int) -> Answer:
-    """429; after `seconds`, of which there are at most 60, a request is accepted again."""
+    """429; a request is accepted again after `seconds` (at most 60)."""
     return _refused(429, "rate_limited", "too many requests", [("retry-after", str(seconds))])
 
 
 def bad_body(path: str, reason: str) -> Answer:
-    """400 with the dotted path of the field; 415 when that is the content type."""
+    """400 with the dotted path of the field; 415 when the field is the content type."""
     status = 415 if path == "content-type" else 400
     return _refused(status, "bad_body", f"{path}: {reason}", field=path)
 
@@ -129,7 +129,7 @@ def will_be_processed(request_id: str, took: float) -> Answer:
 
 
 def request_status(request_id: str, action: str, status: str, dedup_key: str, took: float) -> Answer:
-    """200 as Opsgenie tells what became of a request; by `alertId` its clients name the alert.
+    """200 with the status of a request as Opsgenie reports it; its clients identify the alert by `alertId`.
 
     https://docs.opsgenie.com/docs/alert-api#get-request-status
     """
@@ -145,7 +145,7 @@ def request_status(request_id: str, action: str, status: str, dedup_key: str, to
 
 
 def as_pagerduty(answer: Answer) -> Answer:
-    """A refusal with what PagerDuty's clients read of a 400: `status`, `message` and `errors`."""
+    """A refusal with the fields that PagerDuty's clients read in a 400: `status`, `message` and `errors`."""
     if answer.status != 400:
         return answer
     value = orjson.loads(answer.body)
@@ -154,9 +154,9 @@ def as_pagerduty(answer: Answer) -> Answer:
 
 
 def as_opsgenie(answer: Answer, request_id: str, took: float) -> Answer:
-    """A refusal with what Opsgenie's clients read: `message`, `took`, `requestId`, and `errors` by field.
+    """A refusal with the fields that Opsgenie's clients read: `message`, `took`, `requestId`, and `errors` by field.
 
-    A field that is wrong in readable JSON is 422 there (https://docs.opsgenie.com/docs/response#error-handling).
+    The status for a wrong field in readable JSON is 422, as in https://docs.opsgenie.com/docs/response#error-handling.
     """
     value = orjson.loads(answer.body)
     value |= {"message": value["error"], "took": round(took, 3), "requestId": request_id}
@@ -167,17 +167,17 @@ def as_opsgenie(answer: Answer, request_id: str, took: float) -> Answer:
 
 
 def judged(answer: Answer, verdict: Verdict) -> Answer:
-    """An answer with what the stream says: whether the alert is a duplicate, and its incident if it has one."""
+    """An answer with the stream's verdict: whether the alert is a duplicate, and its incident if it has one."""
     return answer._replace(body=orjson.dumps({**orjson.loads(answer.body), **_told(verdict)}))
 
 
 def duplicate(verdict: Verdict) -> Answer:
-    """409 for an alert that is open already. It is stored and counted, so this is no refusal."""
+    """409 for an alert that is already open. The alert is stored and counted, so this is not a refusal."""
     return Answer(409, orjson.dumps({"error": "duplicate", **_told(verdict)}))
 
 
 def _told(verdict: Verdict) -> dict[str, object]:
-    """What is said of a request: of several alerts, which may have an incident each, only if all are duplicates."""
+    """The fields of a verdict. For several alerts, which may have an incident each: only whether all are duplicates."""
     told: dict[str, object] = {"deduplicated": verdict.deduplicated}
     if verdict.reply_to.alerts == 1:
         told["dedup_key"] = verdict.reply_to.dedup_key
@@ -187,12 +187,12 @@ def _told(verdict: Verdict) -> dict[str, object]:
 
 
 def waited(answer: Answer, seconds: int) -> Answer:
-    """An answer to `Prefer: wait=N` (RFC 7240, section 3)."""
+    """The answer to a request with `Prefer: wait=N` (RFC 7240, section 3)."""
     return answer._replace(headers=[*answer.headers, ("preference-applied", f"wait={seconds}")])
 
 
 def allowed_origin(origin: str, rate: str) -> Answer:
-    """200 to a sender that asks before it sends; `rate` is requests a minute, or `*`.
+    """200 for a sender that asks before it sends; `rate` is requests a minute, or `*`.
 
     https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md#42-validation-response
     """
@@ -200,10 +200,10 @@ def allowed_origin(origin: str, rate: str) -> Answer:
 
 
 def document(body: bytes) -> Answer:
-    """200 with JSON to be read."""
+    """200 with a JSON document."""
     return Answer(200, body)
 
 
 def no_alert(body: bytes, content_type: str, status: int = 200) -> Answer:
-    """To a right request that carries no alert: a test, a handshake, an event of no interest, a change."""
+    """The answer to a valid request that carries no alert: a test, a handshake, an event of no interest, a change."""
     return Answer(status, body, [("content-type", content_type)])

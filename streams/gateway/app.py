@@ -1,8 +1,8 @@
 """The HTTP application (RSGI): the checks of a request in their order.
 
-Route, method, size, key (401), enabled (403), rate limit (429), signature on the raw bytes (401),
-well-formedness (400), produce, and 202 after the broker has acknowledged. Nothing of a refused request reaches
-`alerts.raw`. What each route asks for and answers is in streams.gateway.routes.
+Route, method, size, key (401), enabled (403), rate limit (429), signature on the raw bytes (401), well-formedness
+(400), produce, and 202 after the broker has acknowledged. No part of a refused request reaches `alerts.raw`. What each
+route requires and answers is in streams.gateway.routes.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 
 import structlog
-from granian._granian import RSGIProtocolClosed, RSGIProtocolError  # granian.rsgi has them without types
+from granian._granian import RSGIProtocolClosed, RSGIProtocolError  # granian.rsgi exports them without types
 
 from schemas.control import Integration
 from schemas.fingerprint import digest
@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 class Gateway:
-    """`__rsgi__` answers requests; `drain` waits for those that are being answered."""
+    """`__rsgi__` answers requests; `drain` waits for the requests in progress."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Gateway:
         return self._draining
 
     async def drain(self, timeout: float) -> None:
-        """Refuse new requests with 503, and return when the ones being answered are, or after `timeout` s."""
+        """Refuse new requests with 503, and return when the requests in progress are answered, or after `timeout` s."""
         self._draining = True
         self._verdicts.release()
         if self._busy:
@@ -113,13 +113,13 @@ class Gateway:
                 await asyncio.wait_for(self._idle.wait(), timeout)
 
     def _page(self, scope: Scope) -> Answer:
-        """What is there to be read: the catalogue of providers."""
+        """The answer to a path without a route: the catalogue of providers, or a refusal."""
         if trimmed(scope.path) != CATALOGUE:
             return answers.NOT_FOUND
         return self._catalogue if scope.method in ("GET", "HEAD") else answers.wrong_method(("GET", "HEAD"))
 
     async def _accept(self, route: Route, request: Request, exchange: Exchange) -> Answer:
-        """The checks, one after the other, and Kafka. Raises Refusal, UnavailableError and TooLargeError."""
+        """Check the request step by step, and put it on Kafka. Raises Refusal, UnavailableError and TooLargeError."""
         method = request.scope.method
         if method not in route.methods:
             return route.wrong_method
@@ -144,7 +144,7 @@ class Gateway:
                 request.mark = digest(sender.id, mark)
                 if request.mark in self._replays:
                     return answers.UNVERIFIED["replayed"]
-        if claims:  # only now: who cannot sign must not use up what belongs to who can
+        if claims:  # only now: a sender that cannot sign must not use up the tokens of one that can
             self._buckets.take(claims, time.monotonic())
         try:
             order_key = route.provider.order_key(route.decode(request), request.context)
@@ -162,7 +162,7 @@ class Gateway:
         return route.accepted(request, order_key)
 
     async def _silent(self, route: Route, request: Request, silence: NoAlert, message: SignedMessage | None) -> Answer:
-        """There is no alert: a change is on Kafka, what a verified message asks to visit is being visited."""
+        """Answer a request without an alert: store its change, and start the visit that a verified message asks for."""
         if silence.change is not None:
             assert request.sender is not None
             slug = route.provider.slug
@@ -174,13 +174,13 @@ class Gateway:
         return route.silent(request, silence)
 
     async def _judged(self, route: Route, request: Request, order_key: str, seconds: int) -> Answer:
-        """Kafka has it, and the stream has said what became of it, if that is in time."""
+        """Put the request on Kafka, and answer with the stream's verdict if that comes in time."""
         verdict = await self._verdicts.of(request.event_id, seconds, partial(self._put, route, request, order_key))
         answer = route.accepted(request, order_key)
         return answer if verdict is None else route.judged(answer, verdict)
 
     def _refuse(self, route: Route | None, request: Request, answer: Answer) -> Answer:
-        """Note a refusal, and give it as the route's clients read it."""
+        """Note a refusal, and return it in the form that the route's clients read."""
         if route is not None:
             self._rejections.note(request.sender, route.provider.slug, route.address, answer)
             return route.refused(request, answer)
@@ -195,9 +195,9 @@ class Gateway:
     def _put(
         self, route: Route, request: Request, order_key: str, headers: Headers = NO_HEADERS
     ) -> asyncio.Future[None]:
-        """Done once Kafka has the request; everything of a sender with one order key is in one partition."""
+        """The future ends once Kafka has the request. A sender's requests with one order key share a partition."""
         assert request.sender is not None
-        at = int.from_bytes(request.event_id[:6], "big")  # a UUIDv7 begins with its milliseconds
+        at = int.from_bytes(request.event_id[:6], "big")  # a UUIDv7 begins with its time in milliseconds
         event = request.raw(route.provider.slug, at)
         key = digest(request.sender.id, order_key)
         stored = self._lanes.put(key, encode(event), at, headers)
@@ -206,7 +206,7 @@ class Gateway:
 
 
 def _invited(request: Request, sender: Sender) -> Answer:
-    """A CloudEvents sender asks before it sends: it may, at the sender's rate a minute."""
+    """Answer a CloudEvents sender that asks before it sends: sending is allowed, at the sender's rate a minute."""
     origin = request.header("webhook-request-origin")
     if origin is None:
         return answers.bad_body("WebHook-Request-Origin", "is required")

@@ -1,4 +1,4 @@
-"""Who sends this: keys, API keys and signatures. Every failure is a Refusal."""
+"""Who sends a request: keys, API keys and signatures. Every failure is a Refusal."""
 
 import re
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from streams.gateway.senders import ApiSender
 from streams.policy.signature import Header, Signature, mark, verify
 
 SCOPE = "events:write"
-#: The parameter of a URL that is a credential, and how many characters it has.
+#: The URL parameter that is a credential, and its length in characters.
 INTEGRATION_ID = "integrationId"
 KEY_LENGTH = 32
 
-#: How a request may prove itself: a scheme and its secret.
+#: How a request may prove its sender: a scheme and its secret.
 Proof = tuple[Signature, str]
 
 
 class Directory:
-    """Finds senders in the followed control state, by what they present."""
+    """Finds senders in the followed control state by the credentials that they present."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
@@ -45,7 +45,7 @@ class Directory:
     def api_key(self, key: str, tenant: str | None = None) -> ApiSender:
         """The sender of an API key that may write events, without a service yet. Refuses with 401 or 403.
 
-        With `tenant` a key of any other tenant is as wrong as one that does not exist.
+        With `tenant`, a key of another tenant is refused like an unknown key.
         """
         found = self._control.apikeys.get(sha256(key.encode("utf-8", "surrogatepass")).hexdigest())
         if found is None or tenant not in (None, found.tenant):
@@ -56,9 +56,10 @@ class Directory:
         return sender
 
     def sender_for(self, sender: ApiSender, slug: str) -> ApiSender:
-        """An API key's sender of a provider: its tenant's integration of that type, if there is one.
+        """An API key's sender for a provider: its tenant's integration of that type, if there is one.
 
-        Of several it is the one with the lowest id, an enabled one first. Without any, the service is the slug.
+        Of several integrations, an enabled one is chosen first, then the one with the lowest id. Without any, the
+        service is the slug.
         """
         found = self._integration_of(sender.tenant, slug)
         if found is None:
@@ -77,20 +78,20 @@ class Directory:
         )
 
     def has_service(self, tenant: str, service_id: str) -> bool:
-        """Whether somebody declared this service."""
+        """Whether the configuration declares this service."""
         return (tenant, service_id) in self._control.services
 
     def _integration_of(self, tenant: str, slug: str) -> Integration | None:
         if self._version != self._control.version:
             self._version = self._control.version
-            # The best comes last, and stays.
+            # The preferred integration comes last, because it overwrites the others in the dictionary.
             every = sorted(self._control.integrations.values(), key=lambda i: (not i.enabled, i.id), reverse=True)
             self._by_type = {(found.tenant, found.type): found for found in every}
         return self._by_type.get((tenant, slug))
 
 
 def unsigned(control: Control) -> list[str]:
-    """The names of enabled integrations that could sign and do not, in order."""
+    """The names of enabled integrations that could sign and do not, sorted."""
     return sorted(found.name for found in control.integrations.values() if found.enabled and could_sign(found))
 
 
@@ -103,7 +104,7 @@ _ROUTING_KEY = re.compile(rb'"routing_key"\s*:\s*"([0-9a-f]{32})"')
 
 
 def authorization(header: Header, scheme: str) -> str | None:
-    """What follows the scheme (lower case, with its space) in the header Authorization; None if it is another."""
+    """The header Authorization after the scheme (lower case, with its space); None without it or for another scheme."""
     value = header("authorization")
     return value[len(scheme) :].strip() if value is not None and value[: len(scheme)].lower() == scheme else None
 
@@ -120,15 +121,15 @@ def integration_id(query: str) -> str | None:
 
 
 def key_and_rest(query: str) -> tuple[str | None, str]:
-    """The key in a query string, None without one, and the query without it.
+    """The key in a query string (None without one), and the query without the key.
 
-    A key has 32 characters. What follows is not its: UptimeRobot puts its own parameters right behind the URL it is
-    given, others a slash.
+    A key has 32 characters. The rest of the value is not part of the key: UptimeRobot puts its own parameters right
+    behind the URL it is given, other tools a slash.
 
     >>> key_and_rest("integrationId=0123456789abcdef0123456789abcdefmonitorID=5&b=2")
     ('0123456789abcdef0123456789abcdef', 'monitorID=5&b=2')
     """
-    if query.startswith("integrationId=") and len(query) == 46:  # the URL as we hand it out
+    if query.startswith("integrationId=") and len(query) == 46:  # the URL as the catalogue shows it
         return query[14:], ""
     key, rest = None, []
     for part in query.split("&"):
@@ -143,7 +144,7 @@ def key_and_rest(query: str) -> tuple[str | None, str]:
 
 
 def key_in(body: bytes) -> str | None:
-    """The routing key in a body that its provider did not take, so that its owner hears why instead of 401."""
+    """The routing key in a body that its provider rejected, so that the answer is the reason instead of 401."""
     try:
         return _routed.decode(body).routing_key
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -152,9 +153,9 @@ def key_in(body: bytes) -> str | None:
 
 
 def check_signature(proofs: Sequence[Proof], header: Header, body: bytes, now: float) -> str:
-    """One of the proofs must hold at `now`, Unix seconds; returns the mark of that (streams.policy.signature.mark).
+    """The mark (streams.policy.signature.mark) of the first proof that holds at `now`, Unix seconds.
 
-    Refuses with 401 and the reason of the best try.
+    Refuses with 401 if no proof holds; the reason is the first that is not a missing header.
     """
     reasons = []
     for scheme, secret in proofs:

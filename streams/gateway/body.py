@@ -1,4 +1,4 @@
-"""The body of a request: read as far as the limits of size and time go, and its content encoding undone."""
+"""The body of a request: read within the limits of size and time, and its content encoding undone."""
 
 import asyncio
 import zlib
@@ -10,44 +10,48 @@ from streams.gateway.answers import Refusal
 from streams.gateway.rsgi import Exchange
 from streams.policy.signature import Header
 
-#: How long a body may take to arrive: 420 kB a second for the largest of the default setting.
+#: How many seconds a body may take to arrive: 420 kB a second for the largest body of the default setting.
 READ_S = 10.0
-#: Larger bodies may take this much memory in all, from their first byte until they are answered. The number of
-#: requests bounds what smaller ones take: to keep those out, somebody would have to send all the bytes of this.
+#: Bodies of more than SMALL_BYTES may take LARGE_BYTES of memory in all, from their first byte until they are answered.
+#: The number of open requests bounds the memory of smaller bodies. An attacker who wants to keep large bodies out must
+#: really send LARGE_BYTES.
 SMALL_BYTES = 65_536
 LARGE_BYTES = 64 * 1024 * 1024
-#: Senders compress a body in one member. What comes in more than these is made to cost time.
+#: Senders compress a body as one member. A body of more members than this is meant to waste CPU time.
 MAX_MEMBERS = 16
 _SWEEP_S = 0.5
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 class Reader:
-    """Reads bodies of at most `limit` bytes, and of LARGE_BYTES together; `release` each when it was answered.
+    """Reads bodies of at most `limit` bytes each; large ones may take LARGE_BYTES together.
 
-    One task watches over all of them: a timer for each costs too much.
+    Call `release` for each body when it was answered. One task cuts off all slow bodies: a timer for each costs too
+    much.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._large = 0
-        #: Since when each task reads, the oldest first.
+        #: The time since which each task reads, the oldest first.
         self._since: dict[asyncio.Task[object], float] = {}
         self._watch: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to cut off what takes longer than READ_S."""
+        """Start to cut off bodies that take longer than READ_S."""
         self._watch = asyncio.create_task(self._cut_slow(), name="bodies")
 
     async def stop(self) -> None:
-        """End what `start` began."""
+        """Stop what `start` began."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
 
     async def read(self, header: Header, exchange: Exchange) -> bytes:
-        """The body as it was sent. Refuses with 413 as soon as it is known to be too large, with 408 if it is slow,
-        and with 503 if too many are large.
+        """The body as it was sent.
+
+        Refuses with 413 as soon as the body is known to be too large, with 408 if it is too slow, and with 503 if large
+        bodies take too much memory.
         """
         length = header("content-length")
         size = int(length) if length is not None and length.isdecimal() else None
@@ -67,7 +71,7 @@ class Reader:
             self._since.pop(task, None)
 
     def release(self, size: int) -> None:
-        """Give back the memory of a body of so many bytes."""
+        """Give back the memory of a body of `size` bytes."""
         if size > SMALL_BYTES:
             self._large -= size
 
@@ -106,9 +110,9 @@ class Reader:
 def decoded(body: bytes, encoding: str | None, limit: int) -> bytes:
     """The body without its content encoding, gzip or deflate (RFC 9110, section 8.4.1).
 
-    The name of a charset, which Java clients send there, is no encoding. Inflating ends at `limit` bytes. Refuses
-    with 413 beyond that, with 415 for another encoding or several, and with 400 for what is not of its encoding, or
-    not all of it.
+    The name of a charset, which Java clients send there, is not an encoding. Inflating ends at `limit` bytes. Refuses
+    with 413 beyond that, with 415 for another encoding or several, and with 400 for a body that is not in its encoding
+    or is cut off.
     """
     if encoding is None:
         return body
@@ -116,7 +120,7 @@ def decoded(body: bytes, encoding: str | None, limit: int) -> bytes:
     if name == "gzip":
         found = _inflated(body, _GZIP, limit)
     elif name == "deflate":
-        # Some send the bare stream, without the header that belongs to it.
+        # Some senders send the raw deflate stream, without the zlib header.
         headed = body[:1] != b"" and body[0] & 0x0F == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0
         found = _inflated(body, zlib.MAX_WBITS if headed else -zlib.MAX_WBITS, limit)
     elif name in ("", "identity") or charset(name):
@@ -129,7 +133,7 @@ def decoded(body: bytes, encoding: str | None, limit: int) -> bytes:
 
 
 def _inflated(body: bytes, wbits: int, limit: int) -> bytes | None:
-    """All members of a body, one after the other; None if there are too many, or bytes that are none."""
+    """All members of a body, one after the other; None for too many members, and for invalid or missing bytes."""
     size, pieces = 0, []
     for _ in range(MAX_MEMBERS):
         inflater = zlib.decompressobj(wbits)

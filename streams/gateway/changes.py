@@ -1,4 +1,4 @@
-"""Change events go to a topic of their own, and like everything are on Kafka before they are answered."""
+"""Change events go to their own topic; like alerts, they are on Kafka before they are answered."""
 
 import asyncio
 
@@ -12,8 +12,8 @@ from streams.providers import Change
 
 
 def put(lanes: Lanes, sender: Sender, provider: str, event_id: bytes, change: Change) -> asyncio.Future[None]:
-    """Done once Kafka has it. What a sender says was changed in the future was changed now."""
-    now = int.from_bytes(event_id[:6], "big")  # a UUIDv7 begins with its milliseconds
+    """The future ends once Kafka has the change. A change that the sender dates in the future gets the current time."""
+    now = int.from_bytes(event_id[:6], "big")  # a UUIDv7 begins with its time in milliseconds
     event = ChangeEvent(
         tenant=sender.tenant,
         service=sender.service,

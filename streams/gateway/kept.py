@@ -1,6 +1,6 @@
-"""Bodies of authenticated requests that no provider could read: kept to be looked at, and taken after a fix.
+"""Bodies of authenticated requests that no provider could read: kept for inspection, and for replay after a fix.
 
-Bounded per sender and time, in size, and in number; nothing that opens a door is in them.
+Bounded per sender and time, in size, and in number; credentials are masked.
 """
 
 import re
@@ -17,7 +17,7 @@ from streams.gateway.limits import Buckets
 from streams.gateway.routes import Request, Route
 from streams.providers import BadBody
 
-#: Bodies of one sender that are kept of each minute, in this process, and of all senders of each second.
+#: Kept bodies of one sender in each minute, in this process, and of all senders in each second.
 KEPT_A_MINUTE = 10
 MAX_WAITING = 100
 MASK = b"***"
@@ -33,21 +33,21 @@ _MEMBER = re.compile(
 _FIELD = re.compile(
     rb"((?:^|[?&\s])[\w.-]{0,60}(?:%b|integrationId)[\w.-]{0,60}=)[^&\s\"'<]*" % _WORDS.encode(), re.IGNORECASE
 )
-#: What looks like an integration's key, wherever it stands.
+#: Text that looks like an integration's key, at any place.
 _KEY = re.compile(rb"(?<![0-9A-Za-z])[0-9a-f]{32}(?![0-9A-Za-z])")
 
 _DROPPED = Counter("stormweir_rejected_bodies_dropped_total", "Unreadable bodies that were not kept, beyond the bounds")
 
 
 class Keeper:
-    """Collects what is to be kept. `take` gives it away; beyond the bounds it is only counted."""
+    """Collects bodies to keep; `take` returns them. Bodies beyond the bounds are only counted."""
 
     def __init__(self) -> None:
         self._waiting: list[RejectedBody] = []
         self._buckets = Buckets()
 
     def keep(self, request: Request, route: Route, error: BadBody, keys: Container[str]) -> None:
-        """Keep the body of a request that has identified itself; `keys` are those of all integrations."""
+        """Keep the body of a request whose sender is identified; `keys` are those of all integrations."""
         sender = request.sender
         assert sender is not None
         claims, now = ((sender.id, KEPT_A_MINUTE),), time.monotonic()
@@ -76,20 +76,20 @@ class Keeper:
         )
 
     def take(self) -> list[RejectedBody]:
-        """What was kept since the last call."""
+        """The bodies that were kept since the last call."""
         found, self._waiting = self._waiting, []
         return found
 
 
 class Mask:
-    """Takes credentials out: values whose name says what they are, and `keys` of integrations wherever they stand."""
+    """Masks credentials: values whose name says that they are credentials, and `keys` of integrations at any place."""
 
     def __init__(self, keys: Container[str]) -> None:
         self._keys = keys
 
     def body(self, body: bytes) -> bytes:
-        """The first MAX_KEPT bytes of a body."""
-        # What is masked may be cut by the end: look a little further.
+        """The first MAX_KEPT bytes of a body, masked."""
+        # The cut at the end may split a credential: search a little further.
         body = _MEMBER.sub(rb"\1" + MASK, body[: MAX_KEPT + KEY_LENGTH])
         return _KEY.sub(self._masked, _FIELD.sub(rb"\1" + MASK, body))[:MAX_KEPT]
 
@@ -98,7 +98,7 @@ class Mask:
         return self.body(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Headers without those that are credentials."""
+        """Headers without those that are credentials; the other values are masked."""
         return {name: self.text(value) for name, value in headers.items() if not _HEADER.search(name)}
 
     def _masked(self, found: re.Match[bytes]) -> bytes:

@@ -1,7 +1,7 @@
-"""Kept bodies of refused requests are read back, and accepted as the gateway accepts requests.
+"""Reads kept bodies of refused requests back, and accepts them as the gateway accepts requests.
 
-The route and the provider are those of the gateway; what was proven when the request came (its key, its signature) is
-not asked for again.
+The route and the provider are those of the gateway. The proofs that were checked when the request came (its key, its
+signature) are not checked again.
 """
 
 import time
@@ -29,7 +29,7 @@ from streams.providers import BadBody, NoAlert
 
 
 class Outcome(NamedTuple):
-    """What became of a body: `accepted`, `ignored` (there is no alert in it) or `refused`, and why."""
+    """The result for a body: `accepted`, `ignored` (it contains no alert) or `refused`, and the reason."""
 
     id: str
     result: str
@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
 @dataclass
 class _Scope:
-    """The request that a kept body came in (streams.gateway.rsgi.Scope)."""
+    """The request that a kept body came with (streams.gateway.rsgi.Scope)."""
 
     method: str
     path: str
@@ -47,7 +47,7 @@ class _Scope:
 
 
 async def kept(kafka: Kafka) -> list[RejectedBody]:
-    """Every body on the topic, the oldest first. Raises OperatorError when Kafka fails or has no such topic."""
+    """Every body on the topic, the oldest first. Raises OperatorError when Kafka fails or the topic is missing."""
     count = (await check_topics(kafka, [REJECTED_BODIES]))[REJECTED_BODIES.name]
     consumer = kafka.consumer(enable_auto_commit=False)
     found: list[RejectedBody] = []
@@ -68,9 +68,9 @@ async def kept(kafka: Kafka) -> list[RejectedBody]:
 
 
 async def replay(kafka: Kafka, control: Control, bodies: list[RejectedBody]) -> list[Outcome]:
-    """Accept each body again, in order. Raises OperatorError when Kafka does not take one.
+    """Accept each body again, in order. Raises OperatorError when Kafka does not take a record.
 
-    A body keeps the id of its request, so one that is replayed twice is a repeat; it counts as received now.
+    A body keeps the id of its request, so a body that is replayed twice is a repeat; it counts as received now.
     """
     alerts, changed = Lanes(kafka, ALERTS_RAW.name), Lanes(kafka, CHANGES.name)
     again = _Again(control, alerts, changed)
@@ -95,7 +95,7 @@ class _Again:
         self._routes = Routes(Directory(control))
 
     async def accept(self, body: RejectedBody) -> Outcome:
-        """One body."""
+        """Accept one body."""
         name = uuid_text(body.event_id)
         sender, route = self._sender(body), self._routes.find(body.path)
         if sender is None or route is None or route.provider.slug != body.provider:
@@ -119,7 +119,7 @@ class _Again:
         return Outcome(name, "accepted")
 
     async def _put(self, route: Route, request: Request) -> None:
-        """Raises what the route's `decode` raises, TooLargeError and UnavailableError."""
+        """Put the request on Kafka. Raises what the route's `decode` raises, TooLargeError and UnavailableError."""
         order_key = route.provider.order_key(route.decode(request), request.context)
         assert request.sender is not None
         at = time.time_ns() // 1_000_000
@@ -127,7 +127,7 @@ class _Again:
         await self._alerts.put(digest(request.sender.id, order_key), encode(event), at)
 
     def _sender(self, body: RejectedBody) -> Sender | None:
-        """Who sent it, as the configuration has it now; None if nobody has this key any more."""
+        """The sender of a body, in the current configuration; None if its key no longer exists."""
         for integration in self._control.integrations.values():
             if digest(integration.id) == body.sender:
                 return integration

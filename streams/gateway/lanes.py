@@ -1,9 +1,9 @@
 """Requests share producer batches: each partition has a lane, with one flush in flight.
 
-While a flush is at the broker everything that arrives for that partition waits in the next batch, so
-batches grow with load and nobody pays a round trip of its own. The producer is idempotent with acks=all.
-One failed or late flush fails every waiting request and the whole producer (an idempotent producer cannot
-skip a batch); a new one is made in the background, and until then `put` refuses at once.
+While a flush is at the broker, every record that arrives for that partition waits in the next batch, so batches grow
+with load and no request pays for a round trip of its own. The producer is idempotent with acks=all. One failed or late
+flush fails every waiting request and the whole producer (an idempotent producer cannot skip a batch); a new producer is
+created in the background, and until then `put` refuses at once.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ FLUSH_TIMEOUT_S = 4.0
 CONNECT_TIMEOUT_S = 5.0
 RECONNECT_S = 0.5
 BATCH_BYTES = 512 * 1024
-#: What may wait in memory: seconds of the fastest senders, a small part of a container.
+#: Bytes that may wait in memory: seconds of the fastest senders, a small part of a container's memory.
 WAITING_BYTES = 64 * 1024 * 1024
-#: Kafka's record batch header (61 bytes) and the record's own lengths, generously.
+#: Kafka's record batch header (61 bytes) and the record's own length fields, rounded up generously.
 RECORD_OVERHEAD = 256
 
 Headers = list[tuple[str, bytes]]
@@ -35,7 +35,7 @@ NO_HEADERS: Headers = []
 
 
 class UnavailableError(Exception):
-    """Kafka did not acknowledge in time, or is away: the record may be there or not, the sender must repeat."""
+    """Kafka did not acknowledge in time, or is away. The record may be stored or not; the sender must repeat it."""
 
 
 class TooLargeError(Exception):
@@ -47,7 +47,7 @@ class TooLargeError(Exception):
 
 
 class _Flush:
-    """What goes to the broker together, and who waits for it."""
+    """The records that go to the broker together, and the requests that wait for them."""
 
     __slots__ = ("batch", "size", "started", "waiters")
 
@@ -59,7 +59,7 @@ class _Flush:
 
 
 class _Link:
-    """One producer and its lanes, from connecting to the first failure."""
+    """One producer and its lanes, from connecting until the first failure."""
 
     def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: int, max_record: int) -> None:
         self.failed = asyncio.Event()
@@ -146,11 +146,11 @@ class _Link:
         return [*self._flying.values(), *(flush for queue in self._queues for flush in queue)]
 
     def oldest(self) -> float | None:
-        """The monotonic time since which the oldest flush has been at the broker, None for none."""
+        """The monotonic time at which the oldest flush at the broker was started, None if there is none."""
         return min((flush.started for flush in self._flying.values()), default=None)
 
     async def close(self) -> None:
-        """Send what waits, unless the producer has failed, and end it. Nobody may `put` meanwhile."""
+        """Send the waiting records, unless the producer has failed, and stop it. `put` must not be called meanwhile."""
         waiters = [waiter for flush in self._unsent() for waiter in flush.waiters]
         await asyncio.gather(*waiters, return_exceptions=True)
         self.failed.set()
@@ -161,7 +161,7 @@ class _Link:
 
 
 class Lanes:
-    """Puts records on one topic. `start` connects, and reconnects for ever until `stop`."""
+    """Puts records on one topic. `start` connects; after a failure, reconnecting is retried until `stop`."""
 
     def __init__(self, kafka: Kafka, topic: str) -> None:
         self._kafka = kafka
@@ -181,17 +181,17 @@ class Lanes:
         self._keeper = asyncio.create_task(self._keep(self._link), name="lanes")
 
     def put(self, key: bytes, value: bytes, at: int, headers: Headers = NO_HEADERS) -> asyncio.Future[None]:
-        """Queue a record, `at` in ms; the future ends when the broker has it, or in UnavailableError.
+        """Queue a record, `at` in ms; the future ends when the broker has the record, or with UnavailableError.
 
-        Raises UnavailableError at once while Kafka is away or too much waits, TooLargeError for a record
-        the topic does not take.
+        Raises UnavailableError at once while Kafka is away or too many bytes wait, TooLargeError for a record that the
+        topic does not take.
         """
         if self._link is None:
             raise UnavailableError
         return self._link.put(key, value, at, headers)
 
     def pending_since(self) -> float | None:
-        """The monotonic time since which something has not ended that must end within seconds, or None."""
+        """The monotonic start of the oldest flush or close that must end within seconds, None if there is none."""
         if self._closing_since is not None:
             return self._closing_since
         return None if self._link is None else self._link.oldest()
@@ -210,7 +210,7 @@ class Lanes:
             await link.failed.wait()
             self._link = None
             self._closing_since = monotonic()
-            # The old producer ends before a new one starts, or its last batch could overtake newer ones.
+            # The old producer must end before a new one starts, or its last batch could overtake newer ones.
             await link.close()
             self._closing_since = None
             self._link = link = await self._connect()
@@ -226,9 +226,9 @@ class Lanes:
 
 
 async def _max_message_bytes(kafka: Kafka, topic: str) -> int:
-    """The topic's own `max.message.bytes`: a larger batch would end the producer, so it is refused before.
+    """The topic's own `max.message.bytes`: a larger batch would end the producer, so the record is refused before.
 
-    Raises KafkaError, also for a topic that is not there.
+    Raises KafkaError, also for a missing topic.
     """
     admin = kafka.admin(client_id="stormweir-gateway")
     try:

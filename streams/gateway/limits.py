@@ -13,13 +13,13 @@ from streams.gateway.senders import Sender, rate_limit
 Claims = tuple[tuple[str, int], ...]
 
 MINUTE_S = 60.0
-#: What the rounding of doubles may cost or give: less than a token of the highest rate.
+#: What the rounding of doubles may add or take away: less than a token of the highest rate.
 _ROUNDING_S = 1e-6
 _SWEEP_AT = 1024
 
 
 class Buckets:
-    """Token buckets by key. Full ones are forgotten, so those of deleted senders go, too."""
+    """Token buckets by key. Full buckets are forgotten, so the buckets of deleted senders disappear too."""
 
     def __init__(self) -> None:
         self._full_at: dict[str, float] = {}
@@ -29,7 +29,7 @@ class Buckets:
         return len(self._full_at)
 
     def wait(self, claims: Claims, now: float) -> int:
-        """0 if each bucket has a token, else the whole seconds after which all have one if nobody takes any.
+        """0 if each bucket has a token, else the whole seconds until all have one if no token is taken meanwhile.
 
         `now` is monotonic, in seconds.
         """
@@ -38,7 +38,7 @@ class Buckets:
         return ceil(wait - _ROUNDING_S) if wait > _ROUNDING_S else 0
 
     def take(self, claims: Claims, now: float) -> None:
-        """Take a token of each, also of an empty one, which is then empty for longer."""
+        """Take a token from each bucket. An empty bucket goes into debt and stays empty for longer."""
         full_at = self._full_at
         for key, rate in claims:
             full_at[key] = max(full_at.get(key, now), now) + MINUTE_S / rate
@@ -48,7 +48,7 @@ class Buckets:
 
 
 def claims_of(sender: Sender, tenant: Tenant | None) -> Claims:
-    """What limits a sender: its own rate, and its tenant's over all of its senders; nothing where all is unlimited."""
+    """The limits of a sender: its own rate, and its tenant's rate over all senders; empty if both are unlimited."""
     rate = rate_limit(sender)
     if tenant is None or tenant.rate_limit == "unlimited":
         return () if rate == "unlimited" else ((sender.id, rate),)

@@ -1,4 +1,4 @@
-"""The gateway's metrics: plain counting on the hot path, Prometheus samples when somebody asks."""
+"""The gateway's metrics: plain counting on the hot path, Prometheus samples only when they are collected."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-#: Upper bounds in seconds; the last requests end with a flush's timeout of 4 s.
+#: Upper bounds in seconds; the slowest requests end with a flush's timeout of 4 s.
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 

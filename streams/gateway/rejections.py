@@ -1,6 +1,6 @@
-"""What was refused and why, on the topic `rejections`: counted, bounded, and never in a request's way.
+"""Refusals and their reasons, on the topic `rejections`: counted, bounded, and never delaying a request.
 
-Bodies that nobody could read go to `rejected.bodies` beside it (streams.gateway.kept).
+Bodies that no provider could read go to `rejected.bodies` beside it (streams.gateway.kept).
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from streams.providers import BadBody
 log = structlog.get_logger(__name__)
 
 PERIOD_S = 1.0
-#: How many kinds of refusals are told of one period; the rest is only counted in the metrics.
+#: How many kinds of refusals are reported for one period; the rest is only counted in the metrics.
 MAX_KEYS = 1000
-#: A path in a body may be long; its beginning says enough.
+#: The path of a field may be long; its beginning is enough.
 MAX_FIELD = 200
 _REQUEST_TIMEOUT_S = 3.0
 _SEND_TIMEOUT_S = 4.0
@@ -38,7 +38,7 @@ _LOST = Counter("stormweir_rejections_lost_total", "Refusals that are not on the
 
 
 class RejectionKey(NamedTuple):
-    """What refusals have in common that are told as one; see schemas.wire.rejection.Rejection."""
+    """What the refusals of one report have in common; see schemas.wire.rejection.Rejection."""
 
     tenant: str
     integration: str
@@ -50,7 +50,7 @@ class RejectionKey(NamedTuple):
 
 
 class Tally:
-    """Refusals by what they have in common."""
+    """Counts of refusals by what they have in common."""
 
     def __init__(self) -> None:
         self._counts: dict[RejectionKey, int] = {}
@@ -58,7 +58,7 @@ class Tally:
         self.lost = 0
 
     def note(self, key: RejectionKey, at: int) -> None:
-        """Count one, at this millisecond. Beyond MAX_KEYS kinds it is only counted as lost."""
+        """Count one refusal, at this millisecond. Beyond MAX_KEYS kinds it only counts as lost."""
         if not self._counts:
             self._at = at
         elif len(self._counts) >= MAX_KEYS and key not in self._counts:
@@ -67,13 +67,13 @@ class Tally:
         self._counts[key] = self._counts.get(key, 0) + 1
 
     def take(self) -> list[Rejection]:
-        """What was noted since the last call, in order of appearance."""
+        """The refusals noted since the last call, in order of appearance."""
         counts, self._counts = self._counts, {}
         return [Rejection(self._at, *key, count) for key, count in counts.items()]
 
 
 class Rejections:
-    """Notes refusals and sends them every second, with a producer of its own; what cannot be sent is dropped."""
+    """Notes refusals and sends them every second, with its own producer; refusals that cannot be sent are dropped."""
 
     def __init__(self, kafka: Kafka, clock: Callable[[], float] = time.time) -> None:
         self._kafka = kafka
@@ -84,7 +84,7 @@ class Rejections:
         self._pump: asyncio.Task[None] | None = None
 
     def note(self, sender: Sender | None, provider: str, route: str, answer: Answer) -> None:
-        """Tell of one refusal; `sender` is who was known by then. Costs no more than counting."""
+        """Note one refusal; `sender` is the sender if it was known by then. Costs no more than counting."""
         tenant, integration = ("", "") if sender is None else (sender.tenant, shown_sender(sender.id))
         field = answer.field[:MAX_FIELD]
         alike = RejectionKey(tenant, integration, provider, route, answer.reason, answer.status, field)
@@ -95,11 +95,11 @@ class Rejections:
         self._keeper.keep(request, route, error, keys)
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start to send."""
         self._pump = asyncio.create_task(self._run(), name="rejections")
 
     async def stop(self) -> None:
-        """Send what is noted, if Kafka takes it soon, and disconnect."""
+        """Send the noted refusals, if Kafka takes them soon, and disconnect."""
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
@@ -112,7 +112,7 @@ class Rejections:
             await self._flush(_SEND_TIMEOUT_S)
 
     async def _flush(self, timeout: float) -> None:
-        """Send what was noted; meanwhile more is noted, within the same bounds."""
+        """Send the noted refusals; new ones are noted meanwhile, within the same bounds."""
         found, bodies = self._tally.take(), self._keeper.take()
         _LOST.inc(self._tally.lost)
         self._tally.lost = 0
@@ -140,8 +140,8 @@ class Rejections:
             self._producer = self._kafka.producer(
                 client_id="stormweir-gateway-rejections",
                 acks="all",
-                # Not idempotent: such a producer tries for ever, and cannot be stopped while Kafka is away. One
-                # second's rows may come twice instead.
+                # Not idempotent: an idempotent producer retries forever, and cannot be stopped while Kafka is away. The
+                # price is that the rows of one second may come twice.
                 request_timeout_ms=int(_REQUEST_TIMEOUT_S * 1000),
             )
             await self._producer.start()

@@ -1,21 +1,21 @@
-"""Requests whose signature covers a time, remembered, so that nobody can play one again.
+"""Remembers requests whose signature covers a time, so that they cannot be replayed.
 
-Each gateway process has its own memory: a replay at another process is stopped by the window of the signed
-time alone, and is a repeat of a known alert for dedup.
+Each gateway process has its own memory: a replay at another process is stopped only by the window of the signed time,
+and dedup treats it as a repeat of a known alert.
 """
 
 from asyncio import Future
 
 from streams.policy.signature import TIMESTAMP_WINDOW_S
 
-#: A signed time may lie ahead of ours by the window, and is good for another one after that.
+#: A signed time may be ahead of our clock by the window, and is valid for another window after that.
 MEMORY_S = 2 * TIMESTAMP_WINDOW_S
-#: Marks of one generation, about 20 MB. Beyond that the memory is shorter than MEMORY_S.
+#: Marks of one generation, about 20 MB. With more marks, the memory is shorter than MEMORY_S.
 GENERATION = 200_000
 
 
 class Replays:
-    """Marks of accepted requests, in two generations, each of MEMORY_S or GENERATION marks."""
+    """Marks of accepted requests in two generations, each of MEMORY_S or GENERATION marks."""
 
     def __init__(self) -> None:
         self._young: set[bytes] = set()
@@ -29,12 +29,12 @@ class Replays:
         return mark in self._young or mark in self._old
 
     def remember(self, mark: bytes, stored: Future[None], now: float) -> None:
-        """Keep the mark of a request, unless it turns out that it could not be `stored`: its sender repeats it.
+        """Keep the mark of a request. If `stored` fails, the mark is dropped, because the sender repeats the request.
 
         `now` is monotonic, in seconds.
         """
         if now - self._since > MEMORY_S or len(self._young) >= GENERATION:
-            # What is two generations old goes at once, and nothing goes one by one.
+            # Marks that are two generations old are dropped together, not one by one.
             self._old = self._young if now - self._since <= 2 * MEMORY_S else set()
             self._young, self._since = set(), now
         self._young.add(mark)

@@ -1,4 +1,7 @@
-"""What is used of RSGI (https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md), as types."""
+"""The part of RSGI that the gateway uses, as types.
+
+https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md
+"""
 
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Protocol
@@ -24,7 +27,7 @@ class Scope(Protocol):
 
 
 class Exchange(Protocol):
-    """Call it for the body, iterate it for the body's pieces, and answer once."""
+    """Call it for the whole body, or iterate over it for the body's pieces; answer once."""
 
     def __call__(self) -> Awaitable[bytes]: ...
     def __aiter__(self) -> AsyncIterator[bytes]: ...

@@ -1,4 +1,4 @@
-"""For whom a request counts: an integration, or who is behind an API key."""
+"""The sender that a request counts for: an integration, or the owner of an API key."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ NO_MAPPING = FieldMapping()
 
 
 class ApiSender(NamedTuple):
-    """The sender behind an API key, as an Integration is one behind its key.
+    """The sender behind an API key, as an Integration is the sender behind its key.
 
-    With `integration`, the tenant's own of the provider, it is that integration who sends; without, `id` is
-    `apikey/<its id>`, never the key itself.
+    With `integration`, the tenant's own integration of the provider, the request counts for that integration; without
+    it, `id` is `apikey/<its id>`, never the key itself.
     """
 
     key: ApiKey
@@ -28,11 +28,11 @@ class ApiSender(NamedTuple):
 
     @property
     def installation(self) -> str:
-        """That of the integration."""
+        """The integration's installation, "" without an integration."""
         return self.integration.installation if self.integration is not None else ""
 
 
-#: For whom an accepted request counts; `id` is what its record names as integration.
+#: The sender that an accepted request counts for; the request's record names `id` as its integration.
 Sender = Integration | ApiSender
 
 

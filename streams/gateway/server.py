@@ -1,4 +1,4 @@
-"""The gateway as a process: control and Kafka first, then the HTTP server, and an orderly end on SIGTERM."""
+"""The gateway as a process: control and Kafka first, then the HTTP server, and an orderly shutdown on SIGTERM."""
 
 import asyncio
 import gc
@@ -29,7 +29,7 @@ from streams.process.ports import require_free
 
 log = structlog.get_logger(__name__)
 
-#: Longer than a flush may take, so every request that was accepted for producing hears its end.
+#: Longer than a flush may take, so every request that was accepted for producing is answered.
 DRAIN_S = 4.2
 CLOSE_S = 0.5
 #: How many requests may be open at once; more wait in the accept queue.
@@ -40,10 +40,10 @@ _NAMES = 20
 
 
 async def serve(settings: Settings, client: Client) -> None:
-    """Run until SIGTERM or SIGINT. While Kafka is away at the start, `/readyz` fails and nothing listens.
+    """Run until SIGTERM or SIGINT. While Kafka is away at the start, `/readyz` fails and the gateway does not listen.
 
-    `client` fetches what vendors want fetched; it is the caller's to close. Raises PortInUseError, or RuntimeError
-    when it ends for any other reason.
+    `client` fetches the URLs that vendors ask for; the caller closes it. Raises PortInUseError, or RuntimeError when
+    the gateway ends for any other reason.
     """
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -84,7 +84,7 @@ class _Process:
         self._server: Server | None = None
 
     def readiness(self) -> str | None:
-        """Why alerts are not taken now, or None."""
+        """Why the gateway does not take alerts now, None if it does."""
         if self._gateway is None:
             return "waiting for Kafka"
         if self._gateway.draining:
@@ -126,7 +126,7 @@ class _Process:
             backpressure=CONCURRENCY,
             log_enabled=False,
         )
-        # What lives now lives long: the collector need not look at it again.
+        # The objects that exist now live long: the garbage collector need not look at them again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
@@ -139,7 +139,7 @@ class _Process:
         return self._server is not None
 
     async def stop_serving(self) -> None:
-        """Answer what is being answered, and let the HTTP server end."""
+        """Answer the requests in progress, and stop the HTTP server."""
         if self._gateway is not None and self._server is not None:
             await self._gateway.drain(DRAIN_S)
             self._server.stop()  # type: ignore[no-untyped-call]
@@ -149,7 +149,7 @@ class _Process:
         return min((at for at in since if at is not None), default=None)
 
     async def close(self) -> None:
-        """End every part that was started."""
+        """Stop every part that was started."""
         await self._bodies.stop()
         await self._rejections.stop()
         await self._verdicts.stop()

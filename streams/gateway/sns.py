@@ -1,7 +1,7 @@
-"""Amazon SNS: whose certificate signed a message, and the one visit that makes a subscription.
+"""Amazon SNS: checks the certificate that signed a message, and visits the URL that confirms a subscription.
 
-https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html. A message names its certificate
-by an address, which the provider admits only if it is Amazon SNS's own; so is the address that confirms.
+https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html. A message names its certificate by a
+URL, which the provider accepts only if it is Amazon SNS's own; the same holds for the URL that confirms.
 """
 
 import asyncio
@@ -19,20 +19,20 @@ from streams.policy.signature import SignedMessage, SnsCertificate
 
 log = structlog.get_logger(__name__)
 
-#: How long a request waits for a certificate; the fetch goes on, and SNS repeats what gets 503.
+#: How many seconds a request waits for a certificate. The fetch continues, and SNS retries a request that gets 503.
 WAIT_S = 3.0
-#: Of as many certificates is known; an account's regions have one each, and a new one now and then.
+#: How many certificates are remembered; an account's regions have one each, and a new one now and then.
 MAX_CERTIFICATES = 64
-#: Fetches a minute, and visits at one time: who has a key cannot have us ask Amazon without end.
+#: Fetches a minute, and visits at the same time: the owner of a key cannot make us ask Amazon without limit.
 MAX_FETCHES = 32
 MAX_VISITS = 32
-#: Between visits that failed. Afterwards "Request confirmation" in the SNS console starts again.
+#: Pauses between failed visits. After the last, "Request confirmation" in the SNS console starts again.
 PAUSES_S = (1.0, 5.0, 25.0, 60.0)
 _FINAL = frozenset(range(400, 500)) - {408, 429}
 
 
 class Fetched(Protocol):
-    """How a request ended: an HTTP status, or 0 and why there is none."""
+    """How a request ended: an HTTP status, or 0 and the reason why there is none."""
 
     @property
     def status(self) -> int: ...
@@ -48,7 +48,7 @@ class Client(Protocol):
 
 
 class Sns:
-    """Checks messages and confirms subscriptions. Of one event loop; `close` ends what it does in the background."""
+    """Checks messages and confirms subscriptions. Belongs to one event loop; `close` ends its background tasks."""
 
     def __init__(
         self,
@@ -69,11 +69,11 @@ class Sns:
     async def check(
         self, scheme: SnsCertificate, integration: Integration, policy: SignaturePolicy, body: bytes
     ) -> SignedMessage | None:
-        """The message, if its signature was verified; None for one that need not be signed and is not.
+        """The message, if its signature was verified; None for a message that is accepted without a signature.
 
-        Only a body that is no SNS message (raw message delivery), or `policy` off, needs no signature. The
-        integration's secret, if it has one, is the certificate. Refuses with 401, with 403 for a topic that the
-        integration does not list, with 503 while the certificate cannot be had.
+        A body that is not an SNS message (raw message delivery), or any message if `policy` is off, needs no signature.
+        The integration's secret, if it has one, is the certificate. Refuses with 401, with 403 for a topic that the
+        integration does not list, with 503 while the certificate cannot be fetched.
         """
         message = scheme.read(body)
         if message is None:
@@ -90,9 +90,9 @@ class Sns:
         return message if verified else None
 
     def confirm(self, message: SignedMessage, url: str) -> None:
-        """Visit the address that a verified message asks to visit, in the background and until it works.
+        """Visit the URL that a verified message asks to visit, in the background and with retries.
 
-        Refuses with 503 while too many visits are under way: SNS asks again.
+        Refuses with 503 while too many visits are in progress: SNS sends the message again.
         """
         if url in self._visits:
             return
@@ -102,14 +102,14 @@ class Sns:
         visit.add_done_callback(lambda _: self._visits.pop(url))
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel the fetches and visits in progress."""
         tasks = [*self._fetches.values(), *self._visits.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _certificate(self, url: str | None) -> str:
-        """The certificate at this address, "" if there is none. Refuses with 503 while that is not known."""
+        """The certificate at this URL, "" if there is none. Refuses with 503 while that is not known."""
         if url is None:
             return ""
         if url in self._certificates:

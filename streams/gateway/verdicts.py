@@ -1,7 +1,8 @@
 """A request may wait until the stream says whether its alerts are duplicates (schemas.wire.verdict).
 
-Each gateway reads one partition of `replies`, without a group and from its end: what was answered before it
-started is for nobody here. Nothing depends on a verdict: late, or never, the request is as accepted as ever.
+Each gateway reads one partition of `replies`, without a consumer group and from its end: answers that are older than
+the gateway belong to none of its requests. No request depends on a verdict: with a late verdict or none, the request is
+accepted all the same.
 """
 
 import asyncio
@@ -24,11 +25,11 @@ from streams.process.topics import check_topics
 
 log = structlog.get_logger(__name__)
 
-#: How long a request waits where waiting is the default, seconds, and the longest that one may ask for.
+#: Seconds that a request waits where waiting is the default, and the longest wait that a request may ask for.
 BUDGET_S = 2
 MAX_WAIT_S = 10
-#: Requests that wait at once; more are answered without a verdict. Far below the number of requests that may be
-#: open (server.CONCURRENCY), so that without a worker those that wait do not keep others out.
+#: Requests that wait at the same time; further requests are answered without a verdict. Far below the number of
+#: requests that may be open (server.CONCURRENCY), so that waiting requests do not keep others out while no worker runs.
 MAX_WAITING = 256
 _CONNECT_TIMEOUT_S = 10.0
 _RETRY_S = 5.0
@@ -38,7 +39,7 @@ _VERDICTS = Counter("stormweir_verdicts_total", "Requests that wanted a verdict,
 
 
 def preference(prefer: str | None) -> int | None:
-    """The seconds of `Prefer: wait=N` (RFC 7240, section 4.3), at most 10; None where it asks for none.
+    """The seconds of `Prefer: wait=N` (RFC 7240, section 4.3), at most 10; None if the header asks for no wait.
 
     >>> preference("respond-async, wait=5"), preference("wait=3600"), preference("wait=soon")
     (5, 10, None)
@@ -48,7 +49,7 @@ def preference(prefer: str | None) -> int | None:
 
 
 class _Question:
-    """A request that waits, and which of its alerts are known to be duplicates."""
+    """A request that waits, and the alerts of it that are known to be duplicates."""
 
     __slots__ = ("answer", "duplicates")
 
@@ -69,14 +70,15 @@ class Verdicts:
         self._follower: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Return once answers are followed, or could not be: then nobody waits until they are."""
+        """Return once answers are followed or the first attempt failed; until they are followed, no request waits."""
         self._follower = asyncio.create_task(self._run(), name="verdicts")
         await self._tried.wait()
 
     async def of(self, request: bytes, seconds: float, put: Callable[[Headers], Awaitable[None]]) -> Verdict | None:
-        """Have `put` store the request with these headers, and wait up to `seconds` in all; None is too late.
+        """Have `put` store the request with the headers that ask for a verdict, and wait up to `seconds` in all.
 
-        A request of several alerts is a duplicate if each of them is one. Raises what `put` raises.
+        None if no verdict comes in time. A request of several alerts is a duplicate if each of them is one. Raises what
+        `put` raises.
         """
         if not self._address or self._released or len(self._waiting) >= MAX_WAITING:
             _VERDICTS.labels("not_asked").inc()
@@ -95,14 +97,14 @@ class Verdicts:
         return verdict
 
     def release(self) -> None:
-        """Nobody waits any longer."""
+        """Let no request wait any longer."""
         self._released = True
         for question in self._waiting.values():
             if not question.answer.done():
                 question.answer.set_result(None)
 
     async def stop(self) -> None:
-        """Release, and stop following."""
+        """Release all requests, and stop following."""
         self.release()
         if self._follower is not None:
             self._follower.cancel()

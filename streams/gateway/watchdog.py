@@ -1,4 +1,4 @@
-"""A process that makes no progress ends itself, so that what supervises it starts another."""
+"""A process that makes no progress ends itself, so that its supervisor starts a new one."""
 
 import logging
 import os
@@ -14,14 +14,14 @@ EXIT_STATUS = 70
 
 
 def end_process() -> None:
-    """End at once: what hangs would hang an orderly shutdown as well."""
+    """End at once: the cause of the hang would also block an orderly shutdown."""
     os._exit(EXIT_STATUS)
 
 
 class Watchdog(threading.Thread):
     """Ends the process when `pending_since` (monotonic seconds, or None) lies more than `limit` back.
 
-    A thread, because a blocked event loop is one of the things it must notice.
+    A thread, because the watchdog must also notice a blocked event loop.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Watchdog(threading.Thread):
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Look several times per limit until stopped."""
+        """Check several times per limit until stopped."""
         while not self._stopped.wait(min(1.0, self._limit / 4)):
             since = self._pending_since()
             if since is not None and monotonic() - since > self._limit:
@@ -46,5 +46,5 @@ class Watchdog(threading.Thread):
                 return
 
     def stop(self) -> None:
-        """Stop looking."""
+        """Stop checking."""
         self._stopped.set()

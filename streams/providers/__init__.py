@@ -1,7 +1,7 @@
-"""One file per sender of alerts, each declaring everything about it; this lists the folder.
+"""One file per sender of alerts, each declaring everything about it; this module lists the folder.
 
-The gateway calls `provider.decode` to accept or refuse a body; the normalize stage calls
-`provider.drafts(raw, mapping)` with what the gateway accepted, which raises BadBody and nothing else.
+The gateway calls `provider.decode` to accept or refuse a body; the normalize stage calls `provider.drafts(raw,
+mapping)` with what the gateway accepted, which raises BadBody and nothing else.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,10 @@
 """Entries of Azure's activity log, which the common and the activity log schema carry.
 
-They are stateless: each entry is a new alert that says Fired (or Activated), with an id of its own. What it is about,
-and whether that is over, stands in the entry. Resource Health tells the state of a resource
+They are stateless: each entry is a new alert that says Fired (or Activated), with its own id. The entry itself says
+what it is about, and whether that is over. Resource Health reports the state of a resource
 (https://learn.microsoft.com/azure/service-health/resource-health-alert-monitor-guide), Service Health the stage of an
-outage, whose entries share a tracking id (https://learn.microsoft.com/azure/service-health/service-health-alert-webhook-guide).
+outage, whose entries share a tracking id
+(https://learn.microsoft.com/azure/service-health/service-health-alert-webhook-guide).
 """
 
 from schemas.wire.alert import Action
@@ -25,8 +26,8 @@ def action_of(entry: Fields) -> Action:
 def key_of(entry: Fields, subscription: str, resource: str) -> str:
     """The dedup key: the outage, or the resource whose health changed, else operation and resource.
 
-    The operation of an end may be another one than that of the beginning, so it is no part of the first two. Empty
-    when nothing says what the entry is about.
+    An end may have another operation than its beginning, so the operation is not part of the first two. Empty when the
+    entry does not say what it is about.
     """
     operation, tracking = entry.text("operationName").lower(), entry.text("properties.trackingId")
     if tracking:
@@ -37,7 +38,7 @@ def key_of(entry: Fields, subscription: str, resource: str) -> str:
 
 
 def is_entry(signal: str, context: Fields) -> bool:
-    """Whether the context of an alert in the common schema is such an entry."""
+    """Whether the context of an alert in the common schema is an entry of the activity log."""
     return signal.lower() == "activity log" or bool(
         context.text("properties.trackingId", "properties.currentHealthStatus")
     )

@@ -14,11 +14,11 @@ from schemas.wire.alert import Action, RawEvent, Severity
 from schemas.wire.severity import SEVERITY_NAMES, severity_of
 from streams.policy.signature import Signature
 
-#: PagerDuty's limits, which everyone keeps: longer summaries are cut, longer keys hashed.
+#: PagerDuty's limits, applied to every provider: longer summaries are cut, longer keys hashed.
 SUMMARY_LIMIT = 1024
 DEDUP_KEY_LIMIT = 255
 SUMMARY_CUT = "summary_truncated"
-#: Names in `Provider.headers` that are no headers: the raw query string and the path of the request.
+#: Names in `Provider.headers` that are not headers: the raw query string and the path of the request.
 QUERY = ":query"
 PATH = ":path"
 MAX_FIELDS = 100
@@ -35,7 +35,7 @@ class BadBody(ValueError):  # noqa: N818 - it is the body that is bad
         self.reason = reason
 
 
-#: Why a right request carries no alert; `change` is a change event, which never opens anything.
+#: Why a valid request carries no alert; `change` is a change event, which never opens an alert.
 Silence = Literal["test", "ignored", "handshake", "change"]
 #: See Provider.key_scope.
 KeyScope = Literal["global", "installation"]
@@ -44,7 +44,7 @@ Retried = Literal[429, 503]
 
 
 class Change(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What was changed, as its provider tells it: `schemas.wire.change.ChangeEvent` without identity.
+    """A change as its provider describes it: `schemas.wire.change.ChangeEvent` without identity.
 
     `summary` has 1 to 1024 characters; `details` is JSON text or empty; `at` is milliseconds UTC, 0 for none.
     """
@@ -57,10 +57,10 @@ class Change(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class NoAlert(Exception):  # noqa: N818 - the request is right, there is just no alert in it
-    """Raised by `decode` for a right request without an alert. `answer` is the body to answer with.
+    """Raised by `decode` for a valid request without an alert. `answer` is the body to answer with.
 
-    `callback` is the URL somebody must visit to finish a handshake, already checked by the provider, or "".
-    `change` is what a request of the kind `change` tells, to be stored before it is answered.
+    `callback` is the URL that must be visited to finish a handshake, already checked by the provider, or "". `change`
+    is the change in a request of the kind `change`, to be stored before the request is answered.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class NoAlert(Exception):  # noqa: N818 - the request is right, there is just no
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One alert as its provider tells it: the fields of `schemas.wire.alert.Alert` without identity and origin.
+    """One alert as its provider describes it: the fields of `schemas.wire.alert.Alert` without identity and origin.
 
-    `summary` has at most 1024 characters (a cut one is marked by the label `summary_truncated`),
-    `dedup_key` 1 to 255; `details` is JSON text or empty; times are milliseconds UTC, 0 for none.
-    `starts_at` and `ends_at` are shown to people and order nothing: vendors fill them with creation times.
-    `sent_at` is set only where the vendor's field is the time of this very change of state by its own clock: an
-    older one after a newer resolve is out of order. `began_at` is set only where trigger and resolve of one
-    episode carry the same start: a trigger that repeats it just after the resolve is a straggler.
+    `summary` has at most 1024 characters (a cut one is marked by the label `summary_truncated`), `dedup_key` 1 to 255;
+    `details` is JSON text or empty; times are milliseconds UTC, 0 for none. `starts_at` and `ends_at` are shown to
+    people and are not used for ordering: vendors fill them with creation times. `sent_at` is set only if the vendor's
+    field is the time of this state change by the vendor's clock: an older one after a newer resolve is out of order.
+    `began_at` is set only if trigger and resolve of one episode carry the same start: a trigger that repeats it just
+    after the resolve is a straggler.
     """
 
     dedup_key: str
@@ -108,9 +108,9 @@ class Draft(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Context(NamedTuple):
-    """What a provider may know besides the body. `headers` are those it lists, names in lower case.
+    """What a provider may read besides the body. `headers` are those it lists, names in lower case.
 
-    Everything is read from the headers, which travel with the body, so a replay parses the same.
+    Everything is read from the headers, which are stored with the body, so a replay parses the same.
     """
 
     event_id: bytes
@@ -124,14 +124,14 @@ class Context(NamedTuple):
 
     @property
     def query(self) -> Mapping[str, str]:
-        """The parameters of the query, decoded, if the provider lists QUERY; the last of a name wins."""
+        """The parameters of the query, decoded, if the provider lists QUERY; of equal names the last wins."""
         try:
             return dict(parse_qsl(self.headers.get(QUERY, ""), errors=LENIENT, max_num_fields=MAX_FIELDS))
         except ValueError:
             raise BadBody("query", f"has more than {MAX_FIELDS} parameters") from None
 
     def severity(self, word: str) -> Severity:
-        """The severity of a vendor's word; the integration's default for none and for an unknown one."""
+        """The severity for a vendor's word; the integration's default if the word is empty or unknown."""
         return severity_of(word) or SEVERITY_NAMES[self.mapping.default_severity]
 
 
@@ -145,7 +145,7 @@ class Example(NamedTuple):
 
 
 class Address(NamedTuple):
-    """A path that the vendor's own clients know, and the header they send the key in, as far as the key."""
+    """A path that the vendor's own clients use, and the header in which they send the key, up to the key."""
 
     path: str
     key_header: str
@@ -155,20 +155,22 @@ class Address(NamedTuple):
 class Provider(Generic[T]):
     """Everything about one sender of alerts.
 
-    `decode` validates a body and raises nothing but BadBody and NoAlert; `parse` is pure and never fails on
-    what `decode` returned; `order_key` names what must stay in order: the dedup key of a single event,
-    the group of a `batch` (one request, many alerts). `slug` is its name in URLs, records and files, for ever.
-    `headers` are what the two functions need of the request, in lower case, QUERY and PATH among them.
-    `signature` is how the vendor proves itself once a secret is set; a vendor that `can_sign` nothing needs an API
-    key only, until its integration asks for more. `methods` are those it sends by; OPTIONS is the question of a
-    CloudEvents sender whether its events are wanted. `addresses` are paths besides the one that every provider has;
-    the tool sends to the first of them, unless `prefers_webhook` says that it has the webhook's URL as a rule.
-    `setup` is what to click in the tool, step by step; `fields` which of an alert's fields come from which of the
-    vendor's (Markdown, the first that is there counts); `severity_note` how its severities become ours.
-    `key_scope` says whether one dedup key from two integrations of a service means one alert ("global"), or whether
-    the vendor's ids count inside one installation only ("installation"); `key_reason` says why, in a sentence without
-    a full stop. `retries` are those of 429 and 503 after which the tool sends a request again for at least the minute
-    that Retry-After may name; `retries_note` says what it does, and where that is from.
+    `decode` validates a body and raises nothing but BadBody and NoAlert; `parse` is pure and never fails on what
+    `decode` returned; `order_key` names what must stay in order: the dedup key of a single event, the group of a
+    `batch` (one request, many alerts). `slug` is the permanent name in URLs, records and files. `headers` are what
+    these functions need of the request, in lower case, QUERY and PATH among them.
+
+    `signature` is how the vendor signs once a secret is set; a vendor that cannot sign (`can_sign` is False) needs only
+    an API key, until its integration requires more. `methods` are the HTTP methods that it uses; with OPTIONS, a
+    CloudEvents sender asks whether its events are wanted. `addresses` are paths besides the one that every provider
+    has; the tool sends to the first of them, unless `prefers_webhook` says that it usually has the webhook's URL.
+
+    `setup` is what to click in the tool, step by step; `fields` says which of an alert's fields come from which of the
+    vendor's (Markdown; the first field with a value counts); `severity_note` says how its severities become ours.
+    `key_scope` says whether one dedup key from two integrations of a service means one alert ("global"), or whether the
+    vendor's ids count inside one installation only ("installation"); `key_reason` says why, in a sentence without a
+    full stop. `retries` are those of 429 and 503 after which the tool sends a request again, for at least the minute
+    that Retry-After may name; `retries_note` says what the tool does, and the source of that.
     """
 
     slug: str
@@ -195,7 +197,7 @@ class Provider(Generic[T]):
 
     @property
     def rate_limit(self) -> RateLimit:
-        """The limit of an integration that sets none: what a tool does not send again is never refused with 429."""
+        """The limit of an integration that sets none: a tool that does not retry after 429 has no limit."""
         return DEFAULT_RATE_LIMIT if 429 in self.retries else "unlimited"
 
     def drafts(self, raw: RawEvent, mapping: FieldMapping) -> list[Draft]:
@@ -208,12 +210,12 @@ class Provider(Generic[T]):
 
 
 def as_decoded(drafts: list[Draft], context: Context) -> list[Draft]:
-    """`parse` of a provider whose `decode` gives drafts already."""
+    """`parse` of a provider whose `decode` returns drafts."""
     return drafts
 
 
 def first_key(drafts: list[Draft], context: Context) -> str:
-    """`order_key` of a provider whose `decode` gives one draft."""
+    """`order_key` of a provider whose `decode` returns one draft."""
     return drafts[0].dedup_key
 
 
@@ -230,12 +232,12 @@ def joined_key(*parts: str) -> str:
 
 
 def short_key(key: str) -> str:
-    """The dedup key as it is kept: itself up to 255 characters, else its hash in hexadecimal."""
+    """The dedup key as it is stored: itself up to 255 characters, else its hash in hexadecimal."""
     return key if len(key) <= DEDUP_KEY_LIMIT else digest(key).hex()
 
 
 def short_summary(summary: str, labels: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """The summary cut at 1024 characters, and the labels, which say so when it was."""
+    """The summary cut at 1024 characters, and the labels, with a label that says so if it was cut."""
     if len(summary) <= SUMMARY_LIMIT:
         return summary, labels
     return summary[:SUMMARY_LIMIT], {**labels, SUMMARY_CUT: str(len(summary))}
@@ -259,7 +261,7 @@ def make_draft(
     sent_at: int = 0,
     began_at: int = 0,
 ) -> Draft:
-    """A draft within the limits: the summary is trimmed and cut; a resolve alone has an end."""
+    """A draft within the limits: the summary is trimmed and cut; only a resolve has an end."""
     summary, labels = short_summary(summary.strip(), labels or {})
     return Draft(
         dedup_key=dedup_key,

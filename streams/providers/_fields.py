@@ -1,4 +1,4 @@
-"""Bodies of senders whose types surprise: read by name, liberal in types, with what is not there as ""."""
+"""Bodies whose types vary: fields are read by name, types are converted, and a missing field is ""."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,8 +10,8 @@ from streams.providers._contract import BadBody, Context
 from streams.providers._forms import form
 from streams.providers._json import decode_with_text, encode
 
-#: A template variable that its tool left as it was: Datadog, Nagios, New Relic, Kibana, AppDynamics,
-#: Dynatrace and Zabbix, UptimeRobot; and Datadog's word for no value.
+#: A template variable that its tool did not replace: Datadog, Nagios, New Relic, Kibana, AppDynamics, Dynatrace and
+#: Zabbix, UptimeRobot; and Datadog's word for no value.
 _UNEXPANDED = re.compile(
     r"\s*(?:\$[A-Z][A-Z0-9_]*\$?|\$\{[^{}]*\}|\{\{.*\}\}|\{[A-Za-z][\w.:\[\]]*\}|\*[A-Za-z]\w*\*|null)\s*", re.DOTALL
 )
@@ -21,7 +21,7 @@ _NOTHING: dict[str, Any] = {}
 
 
 def text(value: object) -> str:
-    """A scalar as trimmed text, so that 991 and "991" are one; "" for anything else and for a template variable."""
+    """A scalar as trimmed text, so 991 and "991" are equal; "" for anything else and for a template variable."""
     if isinstance(value, str):
         return "" if _UNEXPANDED.fullmatch(value) else value.strip()
     if isinstance(value, bool):
@@ -40,7 +40,7 @@ class Fields:
         self.values = values
 
     def get(self, path: str) -> Any:
-        """The value as it is, None where there is none. A name that has the dots itself comes first."""
+        """The value as it is, None if there is none. A name that contains the dots itself has priority."""
         if path in self.values:
             return self.values[path]
         value: Any = self.values
@@ -51,36 +51,36 @@ class Fields:
         return value
 
     def text(self, *paths: str) -> str:
-        """The first of these that is there, as text, else ""."""
+        """The first of these with a value, as text, else ""."""
         return next((found for path in paths if (found := text(self.get(path)))), "")
 
     def require(self, *paths: str) -> str:
-        """The first of these that is there. Raises BadBody naming the first path when none is."""
+        """The first of these with a value, as text. Raises BadBody with the first path if none has one."""
         found = self.text(*paths)
         if not found:
             raise BadBody(paths[0], "is required")
         return found
 
     def object(self, path: str) -> "Fields":
-        """The object there; an empty one if there is none."""
+        """The object at this path; an empty one if there is none."""
         value = self.get(path)
         return Fields(value if isinstance(value, dict) else _NOTHING)
 
     def objects(self, path: str) -> "list[Fields]":
-        """The objects in the list there."""
+        """The objects in the list at this path."""
         value = self.get(path)
         return [Fields(item) for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
     def items(self) -> Iterator[tuple[str, str]]:
-        """Names and texts of the scalars that are there."""
+        """Names and texts of the scalars that have a value."""
         return ((name, found) for name, value in self.values.items() if (found := text(value)))
 
 
 def labels_of(tags: object) -> dict[str, str]:
-    """Labels of tags in any of their forms: `a:1,b`; a list of `a:1`, `a=1`, `["a", "1"]`, `{"tag": "a", "value": "1"}`
-    (or `key`, or `name`); or an object.
+    """Labels of tags in any of their forms.
 
-    A tag without a value is `true`.
+    These are: `a:1,b`; a list of `a:1`, `a=1`, `["a", "1"]`, `{"tag": "a", "value": "1"}` (or `key`, or `name`); or an
+    object. A tag without a value is `true`.
     """
     if isinstance(tags, dict):
         return dict(Fields(tags).items())
@@ -99,12 +99,12 @@ def labels_of(tags: object) -> dict[str, str]:
 
 
 def link(url: str, title: str) -> list[dict[str, str]]:
-    """A link if the URL is one for browsers, else none."""
+    """A link if the URL is an HTTP URL, else none."""
     return [{"href": url, "text": title}] if url.startswith(("https://", "http://")) else []
 
 
 def nested_json(value: object) -> Any:
-    """A value that a template may have made JSON text of; None for a text that is not JSON."""
+    """A value that a template may have turned into JSON text; None for a text that is not JSON."""
     if not isinstance(value, str):
         return value
     try:
@@ -114,12 +114,12 @@ def nested_json(value: object) -> Any:
 
 
 def read_json(body: bytes) -> tuple[Any, bytes]:
-    """The value of a JSON body, and its text, repaired where it is nearly JSON. Raises BadBody."""
+    """The value of a JSON body, and its text, repaired if it is nearly JSON. Raises BadBody."""
     return decode_with_text(_any, body)
 
 
 def read(body: bytes, context: Context) -> tuple[Fields, bytes]:
-    """The fields of a body, and JSON text of them: a form if the content type says so, else a JSON object.
+    """The fields of a body, and their JSON text: a form if the content type says so, else a JSON object.
 
     JSON is accepted under any content type. Raises BadBody.
     """

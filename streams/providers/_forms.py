@@ -19,9 +19,9 @@ def is_form(content_type: str) -> bool:
 
 
 def form(body: bytes, content_type: str) -> dict[str, str] | None:
-    """The fields of a form, the last of a name wins; None if the content type is no form's. Raises BadBody.
+    """The fields of a form; of equal names the last wins; None if the content type is not a form's. Raises BadBody.
 
-    JSON is no form whatever its content type: curl and Python's urllib call all that they send a form. A form has
+    JSON is never a form, whatever its content type: curl and Python's urllib declare every body as a form. A form has
     at most 1 MiB and 100 fields. Names and values are in the declared charset, else UTF-8, else Latin-1.
     """
     if not is_form(content_type) or body.lstrip()[:1] in (b"{", b"["):
@@ -35,9 +35,9 @@ def form(body: bytes, content_type: str) -> dict[str, str] | None:
 
 
 def pairs(text: str, path: str, declared: str | None = None) -> dict[str, str]:
-    """The decoded pairs of a form or a query, the last of a name wins; `declared` is the charset of their escapes.
+    """The decoded pairs of a form or a query; of equal names the last wins; `declared` is the charset of escapes.
 
-    Raises BadBody at `path` for more than 100.
+    Raises BadBody at `path` for more than 100 pairs.
     """
     errors = LENIENT if declared is None else "replace"
     try:

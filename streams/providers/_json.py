@@ -13,15 +13,15 @@ from streams.providers._contract import BadBody
 
 T = TypeVar("T")
 
-#: Levels of lists and objects. Vendors use ten; everything that reads the body later must take what we took.
+#: Levels of lists and objects. Vendors use ten; every later reader of the body must accept what we accepted.
 MAX_DEPTH = 100
-#: Bodies in which unescaped quotation marks are looked for, bytes: it takes several passes over the text.
+#: Size in bytes up to which unescaped quotation marks are repaired: that takes several passes over the text.
 MAX_REQUOTED = 262_144
 
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 _BRACKETS = bytes.maketrans(b"[]", b"{}")
 _STEPS = bytes.maketrans(b"{}", b"\x01\xff")
-#: So many levels go one at a time, from the innermost, which costs next to nothing while that leaves none.
+#: This many levels are removed one at a time, from the innermost; that costs next to nothing once none is left.
 _USUAL_DEPTH = 12
 _TEXT = bytes(set(range(256)) - set(b'[]{}"'))
 _PATH = re.compile(r"^(?P<reason>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
@@ -29,27 +29,27 @@ _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]*)`$")
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """The body as the decoder's type, repaired if it is nearly JSON. Raises BadBody, whatever is wrong with it."""
+    """The body as the decoder's type, repaired if it is nearly JSON. Raises BadBody for any failure."""
     return decode_with_text(decoder, body)[0]
 
 
 def decode_with_text(decoder: msgspec.json.Decoder[T], body: bytes) -> tuple[T, bytes]:
-    """The same, and the JSON text it was read from: the body itself, or what it was repaired to."""
+    """The result of `decode`, and the JSON text it was read from: the body, or the repaired text."""
     if _too_deep(body):
         raise BadBody("body", _TOO_DEEP)
     return _decoded(decoder, body, measured=True)
 
 
 def decode_flat(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """`decode` for a type that keeps nothing of any depth (`Any`, `Raw`), so that it is not measured.
+    """`decode` for a type without fields of any depth (`Any`, `Raw`), so that the depth is not measured.
 
-    The rest of such a body is skipped over, and may be as deep as the decoder can go.
+    The other parts of such a body are skipped, and may be as deep as the decoder can go.
     """
     return _decoded(decoder, body, measured=False)[0]
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], body: bytes, *, measured: bool) -> tuple[T, bytes]:
-    """The value and its text. What is no JSON is repaired, first within its grammar, then in its quotation marks."""
+    """The value and its text. A body that is not JSON is repaired: first its grammar, then its quotation marks."""
     try:
         if not body.isascii():
             body.decode()  # msgspec skips over fields it does not need without checking their encoding
@@ -78,7 +78,7 @@ def _decoded(decoder: msgspec.json.Decoder[T], body: bytes, *, measured: bool) -
 
 
 def raw_text(raw: msgspec.Raw, path: str) -> bytes:
-    """The JSON text of a field that was not decoded, empty for null. Raises BadBody for what others cannot read."""
+    """The JSON text of a field that was not decoded, empty for null. Raises BadBody if other readers cannot read it."""
     text = bytes(raw)
     if b"\\u" in text:
         try:
@@ -105,10 +105,10 @@ def _located(message: str) -> BadBody:
 
 
 def _too_deep(body: bytes) -> bool:
-    """Whether a JSON text is nested deeper than MAX_DEPTH; of anything else it may say so or not.
+    """Whether a JSON text is nested deeper than MAX_DEPTH; for any other text the result means nothing.
 
-    A few passes over the bytes: the decoders have no limit but what is left of Python's stack, which is another
-    here than in the worker. One alert has too few brackets to be looked at, a list costs a third of a decoding.
+    A few passes over the bytes: the decoders have no limit but the rest of Python's stack, which differs between
+    gateway and worker. One alert has too few brackets to be measured; for a list, measuring costs a third of decoding.
     """
     if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
         return False
@@ -117,7 +117,7 @@ def _too_deep(body: bytes) -> bool:
     marks = body.translate(_BRACKETS, _TEXT)
     if marks.count(b"{") <= MAX_DEPTH:
         return False
-    # A string without brackets is two quotes by now; what else is between quotes is text.
+    # A string without brackets is two quotes by now; anything else between quotes is text.
     marks = marks.replace(b'""', b"")
     if b'"' in marks:
         marks = b"".join(marks.split(b'"')[::2])

@@ -1,7 +1,7 @@
 """Amazon SNS over HTTP (https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html).
 
-Signatures and addresses of its envelopes. Nothing here touches the network: who fetches a certificate or
-confirms a subscription does so elsewhere, with a URL that was checked here.
+Signatures and URLs of its envelopes. Nothing here touches the network: other code fetches certificates and confirms
+subscriptions, with a URL that was checked here.
 """
 
 import re
@@ -18,7 +18,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from streams.providers._contract import BadBody
 from streams.providers._fields import Fields, read_json
 
-# The whole address is matched, so there is no port, user or second host to disagree about.
+# The whole URL is matched, so it has no port, user or second host that parsers could read differently.
 _HOST = r"https://sns\.[a-z]{2}[a-z0-9-]{2,30}\.amazonaws\.com(?:\.cn)?/"
 _CERTIFICATE_URL = re.compile(_HOST + r"[A-Za-z0-9._-]{1,200}\.pem")
 _SUBSCRIBE_URL = re.compile(_HOST + r"\?(?P<query>[!-\[\]-~]{1,2000})")
@@ -26,7 +26,7 @@ _SUBSCRIBE_URL = re.compile(_HOST + r"\?(?P<query>[!-\[\]-~]{1,2000})")
 _HASHES: dict[str, type[HashAlgorithm]] = {"1": SHA1, "2": SHA256}
 _NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
-#: What is signed, by the envelope's type. AWS's validators and its documentation disagree about the last.
+#: The fields that are signed, by the envelope's type. AWS's validators and its documentation disagree about the last.
 _SIGNED: dict[str, tuple[tuple[str, ...], ...]] = {
     "Notification": (_NOTIFICATION,),
     "SubscriptionConfirmation": (_CONFIRMATION,),
@@ -38,7 +38,7 @@ _SIGNED: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def subscribe_url(envelope: Fields) -> str:
-    """The address that confirms a subscription. Raises BadBody for any that does something else."""
+    """The URL that confirms a subscription. Raises BadBody for a URL that does something else."""
     url = envelope.get("SubscribeURL")
     found = _SUBSCRIBE_URL.fullmatch(url) if isinstance(url, str) else None
     if found is None or parse_qs(found["query"]).get("Action") != ["ConfirmSubscription"]:
@@ -57,12 +57,12 @@ class Envelope:
 
     @property
     def certificate_url(self) -> str | None:
-        """The address of the certificate it names, None if it is not one of Amazon SNS's."""
+        """The URL of the certificate that the message names, None if it is not one of Amazon SNS's."""
         url = self._fields.get("SigningCertURL")
         return url if isinstance(url, str) and _CERTIFICATE_URL.fullmatch(url) else None
 
     def signed_with(self, pem: str) -> bool:
-        """Whether the key of this certificate signed it, under version 1 (SHA-1) or 2 (SHA-256)."""
+        """Whether the key of this certificate signed the message, under version 1 (SHA-1) or 2 (SHA-256)."""
         algorithm = _HASHES.get(self._fields.text("SignatureVersion"))
         if algorithm is None or self.certificate_url is None:
             return False
@@ -78,7 +78,7 @@ class Envelope:
         )
 
     def _signed_text(self, names: tuple[str, ...]) -> bytes | None:
-        """The text that is signed; None if what should be in it is there as something else than text."""
+        """The text that is signed; None if one of its fields is not a text."""
         given = {name: value for name in names if (value := self._fields.get(name)) is not None}
         if not all(isinstance(value, str) for value in given.values()):
             return None
@@ -86,7 +86,7 @@ class Envelope:
 
 
 def read(body: bytes) -> Envelope | None:
-    """The message in a body. None for anything else, a bare one (raw message delivery) for example."""
+    """The SNS message in a body. None for anything else, for example a bare message (raw message delivery)."""
     try:
         value, _ = read_json(body)
     except BadBody:

@@ -1,8 +1,9 @@
-"""JSON of templates into which a tool puts texts as they are, so that quotation marks and line breaks in them break it.
+"""JSON of templates into which a tool puts texts unescaped, so that quotation marks and line breaks in them break it.
 
-Dynatrace says so of its own (https://docs.dynatrace.com/docs/analyze-explore-automate/notifications-and-alerting/problem-notifications/webhook-integration):
+Dynatrace documents this
+(https://docs.dynatrace.com/docs/analyze-explore-automate/notifications-and-alerting/problem-notifications/webhook-integration):
 a placeholder that is JSON itself must not stand in quotation marks, and texts are escaped under the content type of
-JSON only. The field names of the template are known, so a value ends where the next of them begins.
+JSON only. The field names of the template are known, so a value ends where the next name begins.
 """
 
 import re
@@ -13,14 +14,14 @@ from streams.providers._contract import BadBody
 
 T = TypeVar("T")
 
-#: What stands between a value and the next name, or the end.
+#: The characters between a value and the next name, or the end.
 _TAIL = b" \t\r\n,}]"
 #: A quotation mark or line break that is not escaped, and a backslash that escapes nothing.
 _BARE = re.compile(rb'\\["\\/bfnrt]|\\u[0-9a-fA-F]{4}|["\\\x00-\x1f]')
 
 
 def read_template(read: Callable[[bytes], T], body: bytes, names: Iterable[str]) -> T:
-    """What `read` makes of a body, else of the body with the values of these names escaped.
+    """The result of `read` for a body; if that fails, for the body with the values of these names escaped.
 
     Raises the BadBody of the body as it is.
     """
@@ -47,11 +48,11 @@ def _mended(body: bytes, names: Iterable[str]) -> bytes:
 
 
 def _escaped(piece: bytes) -> bytes:
-    """A value and what follows it, with the value escaped if it is a text."""
+    """A value and what follows it; the value is escaped if it is a text."""
     value = piece.rstrip(_TAIL)
     text = value[1:-1]
     backslashes = len(text) - len(text.rstrip(b"\\"))
-    # A quotation mark after a backslash ends no text: what ends so was cut.
+    # A quotation mark after a backslash does not end a text: such a value was cut.
     if len(value) < 2 or value[:1] != b'"' or value[-1:] != b'"' or backslashes % 2:
         return piece
     return b'"' + _BARE.sub(_escape, text) + b'"' + piece[len(value) :]

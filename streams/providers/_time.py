@@ -3,20 +3,19 @@
 import re
 from datetime import UTC, datetime
 
-#: 2200-01-01, short of what ClickHouse's DateTime64 can hold. Vendors mean "never" by later times.
+#: 2200-01-01, earlier than the latest time of ClickHouse's DateTime64. Vendors use later times for "never".
 _LATEST_MS = 7_258_118_400_000
 #: Numbers from here on are milliseconds (1973 onwards), smaller ones seconds (up to the year 5138).
 _FIRST_MS = 100_000_000_000
-#: A Unix time in seconds or milliseconds, written as text; a date without signs has eight digits.
+#: A Unix time in seconds or milliseconds, written as text; a date without separators has eight digits.
 _NUMBER = re.compile(r"\d{9,13}(?:\.\d{1,9})?", re.ASCII)
 
 
 def epoch_ms(value: object) -> int:
-    """Milliseconds since 1970 UTC of an RFC 3339 text or a Unix time, as text too; 0 for anything else.
+    """Milliseconds since 1970 UTC of an RFC 3339 text or a Unix time (number or text); 0 for anything else.
 
     A text without an offset is UTC, as is one that ends in " UTC" (GitLab) or in both kinds of offset (PagerDuty's
-    Python client). Senders mean "not yet" by years before 1970, and "never" by
-    years from 2200 on, which are 0 as well.
+    Python client). Senders use years before 1970 for "not yet", and years from 2200 on for "never"; both are 0 as well.
 
     >>> epoch_ms("2026-11-06T08:42:58.315+0000"), epoch_ms("1793954578"), epoch_ms("0001-01-01T00:00:00Z")
     (1793954578315, 1793954578000, 0)

@@ -1,8 +1,8 @@
 """AppDynamics HTTP request actions (https://docs.appdynamics.com/): a template that the customer writes.
 
-The action follows from the event's type; the event's own severity falls to INFO when a violation ends. Ids are
-new on every event, so the key is application, health rule and affected entity. One request may carry a list.
-`eventTime` is when the controller raised this very event, so it orders events.
+The event's type determines the action; the event's own severity falls to INFO when a violation ends. Every event has a
+new id, so the key is application, health rule and affected entity. One request may carry a list. `eventTime` is when
+the controller raised this very event, so it orders events.
 """
 
 import re
@@ -62,7 +62,7 @@ def _draft(fields: Fields, details: bytes, context: Context) -> Draft:
         raise BadBody("eventType", "is required without healthRule")
     at = epoch_ms(event.get("eventTime"))
     return make_draft(
-        # Events of no health rule have no end; what they are called is all that tells them apart.
+        # Events without a health rule have no end; only their type distinguishes them.
         dedup_key=joined_key("rule", application, rule, entity)
         if rule
         else joined_key("event", application, _family(kind), entity),
@@ -82,7 +82,7 @@ def _draft(fields: Fields, details: bytes, context: Context) -> Draft:
 
 
 def _family(kind: str) -> str:
-    """What the events of one violation have in common."""
+    """The part of the type that all events of one violation share."""
     return "POLICY" if kind.startswith("POLICY_") else kind
 
 

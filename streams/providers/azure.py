@@ -4,7 +4,7 @@ The common alert schema, and the older ones that rules may still send: metric (w
 without), log search, activity log, budgets, and others that name what they are about.
 
 `sent_at`: `firedDateTime` is when this instance of the alert fired, `resolvedDateTime` when it ended, and an instance
-never fires again under its id; `timestamp` and `eventTimestamp` are those of the very change or entry.
+never fires again under its id; `timestamp` and `eventTimestamp` are the times of the change or entry itself.
 """
 
 from typing import NoReturn
@@ -27,7 +27,7 @@ from streams.providers._fields import Fields, as_object, labels_of, link, read_j
 from streams.providers._json import encode
 from streams.providers._time import epoch_ms
 
-#: Azure counts from 0: its Sev1 is the second level, unlike everyone else's.
+#: Azure counts from 0: its Sev1 is the second level, unlike in other tools.
 _SEVERITIES = {
     "0": Severity.CRITICAL,
     "1": Severity.ERROR,
@@ -35,7 +35,7 @@ _SEVERITIES = {
     "3": Severity.INFO,
     "4": Severity.INFO,
 }
-#: Alerts without a condition (budgets have none) have no end.
+#: Alerts without a condition (such as budgets) have no end.
 _CONDITIONS = {"fired": Action.TRIGGER, "": Action.TRIGGER, "resolved": Action.RESOLVE}
 _STATUSES = {"activated": Action.TRIGGER, "deactivated": Action.RESOLVE}
 _VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
@@ -105,7 +105,7 @@ def _common(essentials: Fields, data: Fields, details: bytes, context: Context) 
 
 
 def _common_key(essentials: Fields, rule: str, target: str) -> str:
-    """The alert's id, which comes in several cases; without it rule and target."""
+    """The alert's id, in lower case because its case varies; without an id, rule and target."""
     alert = essentials.text("alertId", "originAlertId").lower()
     if not (alert or rule or target):
         raise BadBody("data.essentials.alertId", "is required without alertRule and alertTargetIDs")
@@ -178,7 +178,7 @@ def _activity(entry: Fields, details: bytes, context: Context) -> Draft:
 
 
 def _other(schema: str, data: Fields, details: bytes, context: Context) -> Draft:
-    """A body of another schema ("AIP Budget Notification" is one) that names what it is about."""
+    """A body of another schema that names what it is about, for example "AIP Budget Notification"."""
     name = data.text("BudgetName", "alertRule", "ruleName", "alertName", "AlertName", "name", "title", "displayName")
     if not name:
         raise BadBody("schemaId", "is not a schema of Azure Monitor")

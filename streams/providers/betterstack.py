@@ -1,6 +1,6 @@
 """Better Stack, formerly Better Uptime (https://betterstack.com/docs/uptime/webhooks/): incidents, in JSON:API.
 
-Changes of monitors and on-call calendars may come to the same URL and are no alerts. There is no severity. All events
+Changes of monitors and on-call calendars may come to the same URL and are not alerts. There is no severity. All events
 of an incident carry its `started_at`.
 """
 
@@ -34,7 +34,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
     url = incident.text("url")
     if not (incident_id or incident.text("name") or url):
         raise BadBody("data.id", "is required without attributes.name and attributes.url")
-    # Without its id an incident is known by the monitor it is of.
+    # Without an id, an incident is identified by its monitor.
     key = (incident_id,) if incident_id else ("monitor", incident.text("name"), url)
     name = incident.text("name", "url") or f"Incident {incident_id}"
     cause, team = incident.text("cause"), incident.text("team_name")

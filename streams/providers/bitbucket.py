@@ -1,8 +1,8 @@
 """Bitbucket Cloud build statuses (https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/#Build-status-updated).
 
-Pipelines have no event of their own, they report a build status. A status is known by repository, branch and the
-key that its tool chose. Data Center's test request is answered as well. `updated_on` is when the build got this very
-state, so of two builds that overlap the one that ended last counts; `created_on` is when it began.
+Pipelines have no event of their own; they report a build status. Repository, branch and the key that its tool chose
+identify a status. Data Center's test request is answered as well. `updated_on` is when the build entered this state, so
+of two builds that overlap the one that ended last counts; `created_on` is when it began.
 """
 
 import re
@@ -45,7 +45,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
     key = fields.require("commit_status.key", "commit_status.name")
     name = status.text("name") or key
     if _UUID.fullmatch(key):
-        key = _NUMBER.sub("", name).rstrip()  # the id of one run never comes again, its name without the number does
+        key = _NUMBER.sub("", name).rstrip()  # a run's id is never used again, its name without the number is
     branch = status.text("refname")
     # Neither is the same in all runs of a tag, say: then repository and key are what is known.
     place = ("branch", branch) if branch else ("commit", status.text("commit.hash"))

@@ -1,6 +1,6 @@
-"""PagerDuty change events (https://developer.pagerduty.com/docs/send-change-event): what was deployed or changed.
+"""PagerDuty change events (https://developer.pagerduty.com/docs/send-change-event): deployments and other changes.
 
-They never open an alert: a right one is NoAlert of the kind `change`, and carries the change.
+They never open an alert: a valid one is NoAlert of the kind `change`, which carries the change.
 """
 
 from typing import Any, NoReturn
@@ -34,7 +34,7 @@ class Payload(msgspec.Struct, gc=False):
 
 
 class Body(msgspec.Struct, gc=False):
-    """The body, as far as it is read. The routing key is the gateway's."""
+    """The part of the body that is read. The gateway reads the routing key."""
 
     payload: Payload
     links: list[dict[str, Any]] | None = None

@@ -1,10 +1,10 @@
 """CloudEvents 1.0 over HTTP (https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md).
 
-Structured, batch and binary mode. Source and subject are the key: without a subject nothing but the event's own fields
-says that two events are about one thing. Then the key is source, the type without its last word (which is the action)
-and what data and extensions name (`rule`, `hostname`, ...), as Falcosidekick's do
-(https://github.com/falcosecurity/falcosidekick/blob/master/outputs/cloudevents.go); the `id`, which is new on every
-event, if they name nothing and neither type nor data ever tells an end.
+Structured, batch and binary mode. The key is source and subject. Without a subject, only the event's own fields say
+that two events are about one thing. Then the key is source, the type without its last word (which is the action) and
+the names in data and extensions (`rule`, `hostname`, ...), as in Falcosidekick's events
+(https://github.com/falcosecurity/falcosidekick/blob/master/outputs/cloudevents.go). If there are no names, and neither
+type nor data tells an action, the key also has the `id`, which is new on every event.
 
 `time` is by definition when this very occurrence happened. Severity: `data.severity`, `priority`, then the extension.
 """
@@ -36,13 +36,13 @@ _ATTRIBUTES = (
     *("specversion", "id", "source", "type", "subject", "time", "severitytext", "severitynumber"),
     *("rule", "priority", "hostname"),  # the extensions of Falcosidekick
 )
-#: What names a thing in data or extensions, one of each line; the same on an event and its end.
+#: Fields in data or extensions that name a thing, one from each line; they are the same on an event and its end.
 _NAMES = (
     ("rule", "rule_name", "ruleName", "alertname", "alert_name", "alertName", "check", "name"),
     ("hostname", "host", "instance", "node", "resource", "device", "resource_id", "resourceId"),
 )
 _VERSION = re.compile(r"[._/-]v\d+(?:(?:alpha|beta)\d+)?$")
-#: The type of the binding, and what people send who paste an event into a command.
+#: The content type of the binding, and those of people who paste an event into a command.
 _STRUCTURED = {"application/cloudevents+json", "application/json", ""}
 _WORDS = {
     Action.TRIGGER: "triggered trigger firing fired fire alerting alert alarm open opened created active problem "
@@ -52,9 +52,10 @@ _WORDS = {
     "succeeded successful success up healthy normal",
 }
 _ACTIONS = {word: action for action, words in _WORDS.items() for word in words.split()}
-#: The priority of Falco that is no severity elsewhere: above critical.
+#: Falco's priority that is not a severity elsewhere: it is above critical.
 _FALCO = {"alert": "critical"}
-#: The least severity number of each level (https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/severity.md).
+#: The lowest severity number of each level
+#: (https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/severity.md).
 _NUMBERS = ((21, Severity.CRITICAL), (17, Severity.ERROR), (13, Severity.WARNING), (1, Severity.INFO))
 
 
@@ -88,14 +89,14 @@ def _binary(body: bytes, kind: str, headers: Mapping[str, str]) -> Fields:
 
 
 def _header(value: str) -> str:
-    """An attribute's value out of a header: quotation marks away, then one round of percent-decoding."""
+    """An attribute's value from a header: without its quotation marks, and percent-decoded once."""
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
     return unquote(value, errors="replace")
 
 
 def _draft(event: Fields, place: str, context: Context) -> Draft | None:
-    """The alert of an event, None if its status is neither that of an alert nor of its end."""
+    """The alert of an event, None if its status is neither that of an alert nor that of its end."""
     if not event.text("specversion").startswith("1."):
         raise BadBody(f"{place}specversion", "is not 1.0")
     for name in ("source", "type"):
@@ -112,7 +113,7 @@ def _draft(event: Fields, place: str, context: Context) -> Draft | None:
     subject = event.text("subject")
     family = kind if last is None else stem.rstrip("._/-")
     names = tuple(name for paths in _NAMES if (name := data.text(*paths) or event.text(*paths)))
-    # What tells no end is one alert for each event, if it names nothing.
+    # An event that names nothing and tells no action is an alert of its own.
     single = () if names or action is not None else (event.text("id"),)
     at = epoch_ms(event.text("time"))
     return make_draft(
@@ -137,12 +138,12 @@ def _draft(event: Fields, place: str, context: Context) -> Draft | None:
 
 
 def _ruled(rule: str, output: str) -> str:
-    """A rule and what it says; the rule alone where that repeats it."""
+    """A rule and its output; the output alone if it contains the rule."""
     return output if rule in output else ": ".join(part for part in (rule, output) if part)
 
 
 def _data(event: Fields, place: str) -> Fields:
-    """The fields of the payload; a text is its `message`."""
+    """The fields of the payload; a text becomes the field `message`."""
     value = event.get("data")
     encoded = event.get("data_base64")
     if isinstance(encoded, str) and value is None:
@@ -173,7 +174,7 @@ def _severity(event: Fields, data: Fields, context: Context) -> Severity:
 
 
 def _order_key(drafts: list[Draft], context: Context) -> str:
-    # A batch has events of one sender, who may send the same alert alone the next time.
+    # The order key is the source: a sender may send an alert in a batch, and the same alert alone the next time.
     return drafts[0].dedup_key.partition("|")[0] or drafts[0].dedup_key
 
 

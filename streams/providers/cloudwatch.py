@@ -1,14 +1,14 @@
 """AWS CloudWatch alarms through SNS (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html).
 
-SNS posts JSON as text/plain, with the alarm as JSON text in `Message`; with raw delivery the alarm is the body
-and nothing is signed (the first example, which can be sent by hand). EventBridge wraps the same change of state in an
-event (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html), which comes by
-way of SNS or is posted as it is. An alarm is known by region, account and name, which its ARN has and older payloads
-tell apart from it. `StateChangeTime` (of EventBridge `state.timestamp`) is when it came into this very state.
+SNS posts JSON as text/plain, with the alarm as JSON text in `Message`; with raw delivery, the alarm is the body and
+nothing is signed (the first example, which can be sent by hand). EventBridge wraps the same state change in an event
+(https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html), which comes through
+SNS or is posted directly. Region, account and name identify an alarm; its ARN contains them, and older payloads have
+them in other fields. `StateChangeTime` (EventBridge: `state.timestamp`) is when the alarm entered this state.
 
-What else arrives (Budgets, Health, plain text) triggers once per subject, or per resources of an event, and has no end
-but that of an event of AWS Health, because somebody subscribed us to it. An UnsubscribeConfirmation is never answered:
-that would re-subscribe.
+Any other message (Budgets, Health, plain text) is an alert too, because the integration was subscribed to it. It
+triggers once per subject, or per resources of an event, and has no end, unless it is an event of AWS Health. An
+UnsubscribeConfirmation is never answered: that would re-subscribe.
 """
 
 from schemas.wire.alert import Action, Severity
@@ -81,13 +81,13 @@ def _notification(envelope: Fields, context: Context) -> Draft:
 
 
 def _alarm_in(body: Fields) -> Fields | None:
-    """The alarm in a message or event, with the names that its own notification has; None for anything else."""
+    """The alarm in a message or event, with the names of CloudWatch's own notification; None for anything else."""
     if body.text("AlarmName"):
         return body
     if not body.text("detail.alarmName"):
         return None
     if body.text("detail.operation"):
-        raise NoAlert("ignored")  # the alarm was made, changed or deleted
+        raise NoAlert("ignored")  # the alarm was created, changed or deleted
     arns = body.get("resources")
     metrics = body.objects("detail.configuration.metrics")
     return Fields(
@@ -115,7 +115,7 @@ def _alarm_in(body: Fields) -> Fields | None:
 
 
 def _event(event: Fields, details: bytes, context: Context) -> Draft:
-    """Any other event of EventBridge, about its resources; AWS Health alone says by which id something ends."""
+    """Any other event of EventBridge, about its resources; only AWS Health says which event ends, by an id."""
     kind, resources = event.text("detail-type"), event.get("resources")
     about = ", ".join(filter(None, map(text, resources))) if isinstance(resources, list) else ""
     said = event.text("detail.eventDescription", "detail.eventTypeCode", "detail.title", "detail.message")

@@ -1,8 +1,8 @@
 """CauseFlow's custom webhook (https://docs.causeflow.ai): a fixed shape for tools that are in no list.
 
-`title` and `description` are required; `sourceAlertId`, `severity`, `service`, `environment`, `tags` and `metadata`
-may be there. The id, or else title, service and environment, tell what is a repeat. The shape knows no end; a tool
-that can say it sends to the generic webhook.
+`title` and `description` are required; `sourceAlertId`, `severity`, `service`, `environment`, `tags` and `metadata` are
+optional. The id, or else title, service and environment, identify a repeat. The shape has no end; a tool that can
+report an end uses the generic webhook.
 """
 
 from schemas.wire.alert import Action

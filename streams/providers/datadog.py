@@ -1,8 +1,8 @@
 """Datadog monitors (https://docs.datadoghq.com/integrations/webhooks/): a template that the customer edits.
 
-The default template has neither transition nor monitor: there the title's prefix (`[Recovered on {host:a}] Disk
-full`) says both. Every value is text, times are milliseconds, an absent value is the text `null` or the variable.
-Each transition is an event of its own: `last_updated` (else `date`) is when Datadog wrote it.
+The default template has neither transition nor monitor: there the title's prefix (`[Recovered on {host:a}] Disk full`)
+says both. Every value is text, times are milliseconds, an absent value is the text `null` or the variable. Each
+transition is an event of its own: `last_updated` (else `date`) is when Datadog wrote it.
 """
 
 import re
@@ -24,7 +24,7 @@ from streams.providers._contract import (
 from streams.providers._fields import Fields, labels_of, link, read
 from streams.providers._time import epoch_ms
 
-#: What Datadog puts before all else: the monitor's priority, and that somebody tests its notifications.
+#: The beginning of a title: the monitor's priority, and a mark for a test of its notifications.
 _PREFIX = re.compile(r"\A(?:\[(?:P[1-5]|TEST)\]\s*)*")
 _TITLE = re.compile(r"\[(?P<state>[^\]{]*?)(?: on (?P<scope>\{.*?\}))?\]\s*(?P<name>.*)", re.DOTALL)
 _TRANSITIONS = {
@@ -55,7 +55,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
     if "TEST" in prefix:
         raise NoAlert("test")
     found = _TITLE.fullmatch(title)
-    # Brackets that hold no transition are part of the monitor's own name.
+    # Brackets without a transition are part of the monitor's own name.
     known = found if found is not None and found["state"].strip().lower() in _TRANSITIONS else None
     name = (known["name"].strip() if known is not None else title) or title
     state = fields.text("alert_transition", "transition").lower() or (known["state"].strip().lower() if known else "")

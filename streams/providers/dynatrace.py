@@ -1,8 +1,8 @@
 """Dynatrace problem notifications (https://docs.dynatrace.com/docs/analyze-explore-automate/notifications-and-alerting).
 
-A template of placeholders that the customer edits; parts that are JSON come as such or as text, and texts may not be
-escaped. The bare `{ProblemDetailsJSONv2}` is a body as well (`problemId`, `status`). A problem may be opened again
-under its id with the `startTime` it had, which its end carries too.
+The body is a template of placeholders that the customer edits. JSON parts come as JSON or as text, and texts may be
+unescaped. The bare `{ProblemDetailsJSONv2}` is a body as well (`problemId`, `status`). A problem may be opened again
+under its id with its earlier `startTime`, which its end carries too.
 """
 
 from schemas.wire.alert import Action, Severity
@@ -26,7 +26,7 @@ _STATES = {
     "open": Action.TRIGGER,
     "resolved": Action.RESOLVE,
     "closed": Action.RESOLVE,
-    # A merged problem is told on as part of another one.
+    # A merged problem is reported further as part of another one.
     "merged": Action.RESOLVE,
 }
 _SEVERITIES = {
@@ -41,7 +41,7 @@ _SEVERITIES = {
     "CUSTOM_ALERT": Severity.INFO,
     "INFO": Severity.INFO,
 }
-#: The names of the payload in `setup`, and those that Dynatrace's own pages use.
+#: The names of the payload in `setup`, and those on Dynatrace's own pages.
 _NAMES = (
     *("State", "PID", "ProblemID", "ProblemTitle", "ProblemSeverity", "ProblemImpact", "ProblemURL", "Problem URL"),
     *("ImpactedEntities", "ImpactedEntity", "ImpactedEntityNames", "NamesOfImpactedEntities", "Tags"),
@@ -88,7 +88,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
 
 
 def _nested(fields: Fields) -> Fields:
-    """The problem's details, newer form first, if the template carries them."""
+    """The problem's details, if the template carries them; the newer form is preferred."""
     for name in ("ProblemDetailsJSONv2", "ProblemDetailsJSON"):
         value = nested_json(fields.get(name))
         if isinstance(value, dict):
@@ -97,7 +97,7 @@ def _nested(fields: Fields) -> Fields:
 
 
 def _names(fields: Fields, more: Fields) -> str:
-    """What the problem is about, of the list of entities in either of its forms."""
+    """The names of the affected entities, from the list in either of its forms."""
     entities = Fields({"items": nested_json(fields.get("ImpactedEntities"))}).objects("items")
     entities = entities or fields.objects("impactedEntities") or more.objects("impactedEntities")
     return ", ".join(name for entity in entities if (name := entity.text("name")))

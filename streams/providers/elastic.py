@@ -1,11 +1,11 @@
 """Elastic (https://www.elastic.co/guide/en/kibana/current/webhook-action-type.html): bodies that the customer writes.
 
 Kibana rules (`rule`, `alert`, `context`; key: rule and alert id), Watcher (`watch_id`), and security alerts
-(`kibana.alert.*`, one, a list, or the lists of new, ongoing and recovered ones of a summary). Mustache may make JSON
-text of whole objects, with HTML escapes.
+(`kibana.alert.*`: one alert, a list, or a summary with lists of new, ongoing and recovered alerts). Mustache may turn
+whole objects into JSON text, with HTML escapes.
 
 `date` is when Kibana ran the action, `execution_time` when Watcher ran the watch, each for this very change;
-`kibana.alert.start` is one and the same for an alert and its end.
+`kibana.alert.start` is the same for an alert and its end.
 """
 
 from collections.abc import Iterator
@@ -30,16 +30,16 @@ from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 
 _RECOVERED = {"recovered", "resolved", "closed", "ok"}
-#: The id of every alert of a rule that is not grouped.
+#: The id of every alert of a rule without grouping.
 _UNGROUPED = {"query matched", "*"}
-#: The lists of a summary, and what their alerts do.
+#: The lists of a summary, and the action of their alerts.
 _SUMMARY = (("new", Action.TRIGGER), ("ongoing", Action.TRIGGER), ("recovered", Action.RESOLVE))
 #: The names of the bodies in `setup`, for texts in three braces, which mustache does not escape.
 _NAMES = (
     *("rule", "alert", "context", "id", "name", "tags", "actionGroup", "reason", "message", "title", "date"),
     *("watch_id", "status", "metadata", "severity"),
 )
-#: What a document of a security alert has one of.
+#: A document of a security alert has one of these fields.
 _DOCUMENT = ("kibana.alert.rule.uuid", "kibana.alert.uuid", "kibana.alert.instance.id", "kibana.alert.rule.name")
 
 
@@ -72,7 +72,7 @@ def _summary(alerts: dict[str, Any], context: Context) -> list[Draft]:
 
 
 def _documents(alerts: list[Any], action: Action | None, context: Context) -> list[Draft]:
-    """The alerts of a list; `action` is what the list says of all of them, if it says anything."""
+    """The alerts of a list; `action` is that of all of them, if the list determines it."""
     if not alerts:
         raise NoAlert("ignored")
     values = [as_object(_plain(item), f"alerts.{index}") for index, item in enumerate(alerts)]
@@ -138,7 +138,7 @@ def _security(fields: Fields, details: bytes, context: Context, action: Action |
     name = fields.text("kibana.alert.rule.name")
     rule, instance = fields.text("kibana.alert.rule.uuid") or name, fields.text("kibana.alert.instance.id")
     if not instance or instance in _UNGROUPED:
-        # Of alerts that are not grouped, as those of detection rules, each has an id of its own.
+        # Alerts without grouping, such as those of detection rules, have an id of their own each.
         instance = fields.text("kibana.alert.uuid", "_id") or instance
     status = fields.text("kibana.alert.status").lower()
     return make_draft(
@@ -167,7 +167,7 @@ def _part(fields: Fields, name: str) -> Fields:
 
 
 def _plain(value: Any) -> Any:
-    """A value as it was before mustache made a text of it; escapes inside of its own texts are no part of it."""
+    """A value as it was before mustache turned it into text; HTML escapes inside valid JSON are not undone."""
     if not isinstance(value, str):
         return value
     found = nested_json(value)
@@ -175,7 +175,7 @@ def _plain(value: Any) -> Any:
 
 
 def _order_key(drafts: list[Draft], context: Context) -> str:
-    # The lists of a rule have other alerts each time.
+    # The alerts in the lists of a rule are different each time.
     return drafts[0].class_ or drafts[0].dedup_key
 
 

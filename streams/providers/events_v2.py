@@ -1,10 +1,10 @@
-"""PagerDuty Events API v2 (https://developer.pagerduty.com/docs/events-api-v2-overview): one event a request.
+"""PagerDuty Events API v2 (https://developer.pagerduty.com/docs/events-api-v2-overview): one event per request.
 
-Acknowledge and resolve need `event_action` and `dedup_key` only. A trigger without a `dedup_key` gets the
-request's event id as its key, so the gateway can answer it and the stream derives the same one.
+Acknowledge and resolve need only `event_action` and `dedup_key`. A trigger without a `dedup_key` gets the request's
+event id as its key, so the gateway can answer it and the stream derives the same key.
 
 PagerDuty decides by the dedup key alone: a trigger after a resolve opens a new alert. `payload.timestamp` is when the
-condition began, which a trigger may repeat after a resolve, so it orders nothing.
+condition began; a trigger after a resolve may repeat it, so it is not used for ordering.
 """
 
 from typing import Any, Literal
@@ -29,7 +29,7 @@ from streams.providers._time import epoch_ms
 
 
 class Payload(msgspec.Struct, gc=False):
-    """What happened. `summary` and `source` are required of a trigger, the rest never is."""
+    """What happened. A trigger requires `summary` and `source`; the other fields are optional."""
 
     summary: str | None = None
     source: str | None = None
@@ -51,7 +51,7 @@ class Link(msgspec.Struct, gc=False):
 
 
 class Event(msgspec.Struct, gc=False):
-    """The body. `routing_key` and `service_id` are the gateway's, who may send it and where it belongs."""
+    """The body. The gateway reads `routing_key` (who sends) and `service_id` (which service)."""
 
     event_action: Literal["trigger", "acknowledge", "resolve"]
     routing_key: str | None = None
@@ -88,7 +88,7 @@ def _decode(body: bytes, context: Context) -> Event:
 
 
 def dedup_key(event: Event, context: Context) -> str:
-    """The key this event is about: the given one (hashed when too long), else the event id in hexadecimal."""
+    """The key of the alert: the given one (hashed when too long), else the event id in hexadecimal."""
     return short_key(event.dedup_key) if event.dedup_key else context.event_id.hex()
 
 
@@ -115,7 +115,7 @@ def _parse(event: Event, context: Context) -> list[Draft]:
 
 
 def _text(value: Any) -> str:
-    """A field that is nice to have, of any type."""
+    """An optional field of any type, as text."""
     return value if isinstance(value, str) else text(value)
 
 

@@ -1,8 +1,8 @@
 """Google Cloud Monitoring, as webhook or through Pub/Sub push (https://cloud.google.com/monitoring/support/notification-options).
 
 The same incident comes bare or as base64 in a Pub/Sub message. Deliveries repeat and may be out of order; the
-incident's id joins them. It never opens again under that id, so `started_at` is when it opened, `ended_at` when it
-closed, and an opening that comes after its end is older than that.
+incident's id connects them. An incident never opens again under its id, so `started_at` is when it opened, `ended_at`
+when it closed, and an opening that arrives after its end is older than the end.
 """
 
 from base64 import b64decode

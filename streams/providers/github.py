@@ -1,11 +1,11 @@
 """GitHub webhooks (https://docs.github.com/webhooks/webhook-events-and-payloads): broken builds and security alerts.
 
-A build is known by workflow (or app) and branch, so that the next good run ends what a bad one began, whatever
-its commit. The branch of a fork is another one. A body may be a form with the JSON in `payload`.
+Workflow (or app) and branch identify a build, so the next successful run ends what a failed one began, whatever its
+commit. A fork's branch is a different branch. A body may be a form with the JSON in `payload`.
 
-`updated_at` is when a run ended, or when a security alert came into this very state, so of two runs that overlap the
-one that ended last counts; `created_at` and `run_started_at` are when they began. A merge queue builds each attempt on
-a branch that never comes again: a failed one takes a pull request out of the queue and breaks no branch, so it is no
+`updated_at` is when a run ended, or when a security alert entered this state, so of two runs that overlap the one that
+ended last counts; `created_at` and `run_started_at` are when they began. A merge queue builds each attempt on a branch
+that is never used again: a failed attempt takes a pull request out of the queue and breaks no branch, so it is not an
 alert (https://docs.github.com/repositories/configuring-branches-and-merges-in-your-repository, merge queue).
 """
 
@@ -29,17 +29,17 @@ from streams.providers._fields import Fields, as_object, link, read_json
 from streams.providers._forms import form
 from streams.providers._time import epoch_ms
 
-#: Conclusions of a run. The others (cancelled, skipped, neutral, stale, action_required) say nothing of the code.
+#: Conclusions of a run. The others (cancelled, skipped, neutral, stale, action_required) say nothing about the code.
 _CONCLUSIONS = {
     "failure": Action.TRIGGER,
     "timed_out": Action.TRIGGER,
     "startup_failure": Action.TRIGGER,
     "success": Action.RESOLVE,
 }
-#: Branches of merge queues (GitHub's, Mergify's), each of which is built once.
+#: Branches of merge queues (GitHub's, Mergify's), each of which is built only once.
 _QUEUES = ("gh-readonly-queue/", "mergify/merge-queue/")
 _HOST = "x-github-enterprise-host"
-#: Actions on security alerts. The others (assignments, validity checks) change neither beginning nor end.
+#: Actions on security alerts. The others (assignments, validity checks) are neither beginning nor end.
 _ACTIONS = {
     "created": Action.TRIGGER,
     "reopened": Action.TRIGGER,
@@ -75,7 +75,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
 
 
 def _event(fields: Fields) -> str:
-    """The event of a body whose header a proxy dropped, by what only that event has; "" for none of those read here."""
+    """The event, by a field that only this event has, if a proxy dropped the header; "" for an event not read here."""
     return next((event for event, path in _MARKS if fields.get(path) is not None), "")
 
 
@@ -84,7 +84,7 @@ def _repository(fields: Fields) -> str:
 
 
 def _key(fields: Fields, context: Context, *parts: str) -> str:
-    """A key within the repository, whose name is one in all of github.com, or on its Enterprise Server."""
+    """A key within the repository, whose name is unique on github.com, or on its Enterprise Server."""
     host = context.headers.get(_HOST, "")
     return joined_key("github", *((host,) if host else ()), _repository(fields), *parts)
 
@@ -108,7 +108,7 @@ def _build(fields: Fields, event: str, builder: str, name: str, url: str, detail
     if action is None or run.text("head_branch").startswith(_QUEUES):
         raise NoAlert("ignored")
     branch, fork = run.text("head_branch"), run.text("head_repository.full_name")
-    # The suite of a fork's pull request has no branch: only another run of the same commit is about the same.
+    # The suite of a fork's pull request has no branch: only another run of the same commit is the same build.
     place = ("branch", branch) if branch else ("commit", run.text("head_sha"))
     where = f"{name} on {place[1]}" if place[1] else name
     origin = (fork,) if fork and fork != repository else ()

@@ -1,11 +1,12 @@
 """GitLab webhooks (https://docs.gitlab.com/user/project/integrations/webhook_events/): pipelines, jobs and alerts.
 
-The kind of event is in the body, the header says nothing more. The format of GitLab's own alert endpoint, which
-tools that know GitLab send (https://docs.gitlab.com/operations/incident_management/integrations/), is read as well.
+The kind of event is in the body; the header says nothing more. The format of GitLab's own alert endpoint, which tools
+with GitLab support send (https://docs.gitlab.com/operations/incident_management/integrations/), is read as well.
 
 `finished_at` is when a pipeline or job ended, so of two that overlap the one that ended last counts; `created_at` is
-when it began. A merge train builds attempts (https://docs.gitlab.com/ci/pipelines/merge_trains/): a failed one takes
-a merge request out of the train and breaks no branch, so it is no alert. An alert and its end have one `started_at`.
+when it began. A merge train builds attempts (https://docs.gitlab.com/ci/pipelines/merge_trains/): a failed attempt
+takes a merge request out of the train and breaks no branch, so it is not an alert. An alert and its end have the same
+`started_at`.
 """
 
 import re
@@ -27,7 +28,7 @@ from streams.providers._contract import (
 from streams.providers._fields import Fields, as_object, link, read_json, text
 from streams.providers._time import epoch_ms
 
-#: Of a pipeline or a job. The others (created, running, canceled, skipped, manual) are no end.
+#: States of a pipeline or a job. The others (created, running, canceled, skipped, manual) are not an end.
 _RUNS = {"failed": Action.TRIGGER, "success": Action.RESOLVE}
 _TRAIN = re.compile(r"refs/merge-requests/\d+/train")
 _ALERTS = {"triggered": Action.TRIGGER, "acknowledged": Action.ACKNOWLEDGE, "resolved": Action.RESOLVE}
@@ -79,7 +80,7 @@ def _job(fields: Fields, details: bytes) -> Draft:
         severity=Severity.WARNING if fields.get("build_allow_failure") is True else Severity.ERROR,
         key=("job", _project(fields), *_ref(fields), name),
         name=f"Job {name} of {project}{_on(fields)}",
-        reason="" if reason == "unknown_failure" else reason,  # which good jobs have as well
+        reason="" if reason == "unknown_failure" else reason,  # successful jobs have this reason as well
         project=project,
         url=f"{home}/-/jobs/{fields.text('build_id')}" if home else "",
         starts=fields.get("build_started_at"),
@@ -88,13 +89,13 @@ def _job(fields: Fields, details: bytes) -> Draft:
 
 
 def _project(fields: Fields) -> str:
-    """The project's id, else another name of it that stays."""
+    """The project's id, else another permanent name of the project."""
     names = ("project.path_with_namespace", "project.web_url", "project.name", "project_name", "repository.homepage")
     return fields.require("project.id", "project_id", *names)
 
 
 def _ref(run: Fields) -> tuple[str, str]:
-    """A branch or a tag; one name may be both. Raises NoAlert for a merge train."""
+    """A branch or a tag, because both may have the same name. Raises NoAlert for a merge train."""
     ref = run.text("ref")
     if _TRAIN.fullmatch(ref):
         raise NoAlert("ignored")
@@ -145,7 +146,7 @@ def _run(
 
 def _alert(fields: Fields, details: bytes, context: Context) -> Draft:
     alert = fields.object("object_attributes")
-    # There is no id; the number in the project and the title are what else stays.
+    # There is no id; the URL, else the number in the project, else the title is permanent too.
     url = fields.require("object_attributes.url", "object_attributes.iid", "object_attributes.title")
     status = fields.require("object_attributes.status").lower()
     if status == "ignored":

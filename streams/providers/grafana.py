@@ -1,8 +1,8 @@
 """Grafana alerting (https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/).
 
-Three shapes on one URL: unified alerting and a plain Alertmanager (`alerts`, of which the status of each counts),
-and legacy alerting up to version 10 (`ruleId`, `state`), which tells no times. An alert and its end have one
-`startsAt`, which an alert that fires again may have too.
+Three shapes on one URL: unified alerting and a plain Alertmanager (`alerts`, where the status of each alert counts),
+and legacy alerting up to version 10 (`ruleId`, `state`), which sends no times. An alert and its end have the same
+`startsAt`; an alert that fires again may have it too.
 """
 
 from typing import Any, NamedTuple
@@ -55,7 +55,7 @@ class Body(msgspec.Struct, gc=False, rename="camel"):
 
 
 class Group(NamedTuple):
-    """What a body holds, and the group it speaks of, which stays one and the same for an alert and its end."""
+    """The alerts of a body, and their group, which is the same for an alert and its end."""
 
     order_key: str
     drafts: list[Draft]
@@ -68,7 +68,7 @@ _any = msgspec.json.Decoder(Any)
 def _decode(body: bytes, context: Context) -> Group:
     value = decode(_decoder, body)
     if value.alerts is None:
-        _, details = decode_with_text(_any, body)  # the details are the whole body, so all of it must be right
+        _, details = decode_with_text(_any, body)  # the details are the whole body, so all of it must be valid
         draft = _legacy(value, details, context)
         return Group(draft.dedup_key, [draft])
     prometheus.check(value.alerts)
@@ -113,7 +113,7 @@ def _legacy(body: Body, details: bytes, context: Context) -> Draft:
 
 
 def _instance(matches: Any) -> str:
-    """The instance of the first series that matched; there is none once the rule is well again."""
+    """The instance of the first series that matched; a rule that is OK again has none."""
     first = matches[0] if isinstance(matches, list) and matches else None
     tags = labels_of(first.get("tags")) if isinstance(first, dict) else {}
     return tags.get("instance") or tags.get("host") or ""

@@ -1,7 +1,7 @@
 """Honeycomb triggers and burn alerts (https://docs.honeycomb.io/reference/honeycomb-ui/alerts/webhooks/).
 
-One alert per trigger: the groups that made it fire are details. There is no severity, and no time that tells events
-apart.
+One alert per trigger: the groups that made it fire are details. There is no severity, and no time that distinguishes
+events.
 """
 
 from schemas.wire.alert import Action
@@ -26,7 +26,7 @@ _STATES = {"triggered": Action.TRIGGER, "ok": Action.RESOLVE, "resolved": Action
 def _decode(body: bytes, context: Context) -> list[Draft]:
     value, details = read_json(body)
     fields = as_object(value)
-    # A template without the id leaves what is one and the same for a trigger and its end.
+    # Without an id, the key is a field that is the same for a trigger and its end.
     key = fields.require("id", "trigger_url", "name", "slo.name")
     if fields.get("is_test") is True or fields.text("summary").startswith("TRIGGER TEST"):
         raise NoAlert("test")

@@ -1,8 +1,8 @@
 """Icinga 2 notifications (https://icinga.com/docs/icinga-2/latest/doc/03-monitoring-basics/#notification-commands).
 
-A notification command posts host, service and check result as nested JSON. A service's full name is
-`host!service`; a host's notification has no service. `execution_end` is by the clock of whichever satellite ran the
-check, so it orders nothing.
+A notification command posts host, service and check result as nested JSON. A service's full name is `host!service`; a
+host's notification has no service. `execution_end` is by the clock of the satellite that ran the check, so it is not
+used for ordering.
 """
 
 from schemas.wire.alert import Action
@@ -22,7 +22,7 @@ from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 from streams.providers.nagios import notification_action, state_word
 
-#: The names of the payload in `setup`, into which a script may put the output of a check as it is.
+#: The names of the payload in `setup`; a script may put the output of a check into it unescaped.
 _NAMES = (
     *("notification_type", "host", "service", "check_result", "name", "display_name", "address", "state", "output"),
     *("execution_end", "check_command"),

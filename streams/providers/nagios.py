@@ -1,9 +1,9 @@
 """Nagios notifications (https://assets.nagios.com/downloads/nagioscore/docs/nagioscore/4/en/macrolist.html).
 
 There is no webhook: a notification command posts the macros, as form fields, because plugin output breaks JSON
-templates; JSON is read as well. A check is known by host and service. On a host's notification the service's
-macro stays unexpanded, and PROBLEMID is 0 on recovery, so neither is part of the key. `timestamp` ($TIMET$) is when
-Nagios told this very change of state.
+templates; JSON is read as well. Host and service identify a check. On a host's notification the service's macro stays
+unexpanded, and PROBLEMID is 0 on recovery, so neither is part of the key. `timestamp` ($TIMET$) is when Nagios reported
+this very change of state.
 """
 
 from schemas.wire.alert import Action
@@ -31,7 +31,7 @@ _TYPES = {
 }
 _SILENT_TYPES = ("FLAPPING", "DOWNTIME")
 _GOOD = {"OK", "UP"}
-#: Of a JSON template, into which a command puts the output of a plugin as it is.
+#: The names of a JSON template, into which a command puts the output of a plugin unescaped.
 _NAMES = (
     *("notification_type", "host_name", "host_address", "host_display_name", "service_desc", "state", "output"),
     *("long_output", "timestamp"),
@@ -39,7 +39,7 @@ _NAMES = (
 
 
 def notification_action(fields: Fields, state: str) -> Action:
-    """What a notification (Nagios's or Icinga's) says; without a type its state decides.
+    """The action of a notification (Nagios's or Icinga's); without a type, the state decides.
 
     Raises NoAlert for flapping and downtimes, BadBody for an unknown type.
     """
@@ -52,7 +52,7 @@ def notification_action(fields: Fields, state: str) -> Action:
 
 
 def state_word(state: str) -> str:
-    """A check's state as a word of schemas.wire.severity: a host that is UP is as good as a service that is OK."""
+    """A check's state as a word of schemas.wire.severity: a host that is UP counts like a service that is OK."""
     return "ok" if state.upper() in _GOOD else state
 
 

@@ -2,7 +2,7 @@
 
 Two shapes: the workflow webhook's (`state`, key: issue id) and the legacy policy channel's (`current_state`, key:
 account and incident), which also comes as the form field `alert`. Times are milliseconds. `updatedAt` is when the issue
-came into this state (`closedAt` when it ended), `timestamp` when the incident did; `createdAt` is when it began.
+entered this state (`closedAt` when it ended), `timestamp` when the incident did; `createdAt` is when the issue began.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ _STATES = {
 }
 _LEGACY_STATES = {"open": Action.TRIGGER, "acknowledged": Action.ACKNOWLEDGE, "closed": Action.RESOLVE}
 
-#: Of both shapes; a template that writes {{title}} instead of {{json title}} does not escape it.
+#: The names of both shapes; a template that writes {{title}} instead of {{json title}} does not escape the text.
 _NAMES = (
     *(
         "id",
@@ -98,7 +98,7 @@ def _legacy(fields: Fields, details: bytes, context: Context) -> Draft:
     condition, said = fields.text("condition_name"), fields.text("details")
     if not (incident or condition or names):
         raise BadBody("incident_id", "is required without condition_name and targets")
-    # A template without ids leaves what is one and the same for an incident and its end.
+    # Without ids, the key consists of fields that are the same for an incident and its end.
     about = ("incident", account, incident) if incident else ("condition", account, condition, *names)
     return make_draft(
         dedup_key=joined_key(*about),
@@ -124,7 +124,7 @@ def _severity(word: str, context: Context) -> Severity:
 
 
 def _texts(value: Any) -> list[str]:
-    """The texts of a list, or of one that a template made a text of."""
+    """The texts of a list, or of a list that a template turned into one text."""
     values = value if isinstance(value, list) else text(value).split(",")
     return [found for item in values if (found := text(item))]
 

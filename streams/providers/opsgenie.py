@@ -1,8 +1,8 @@
 """Opsgenie's Alert API (https://docs.opsgenie.com/docs/alert-api): create, acknowledge and close.
 
-The alias is the key; an alert made without one gets the event id. On acknowledge and close the key is in the path:
-`/v2/alerts/<alias>/close?identifierType=alias`; a deleted alert comes as a closed one. Everything else the API can do
-(notes, another message, description or priority) changes no alert here. An alert has no time of its own in the API.
+The alias is the key; an alert created without one gets the event id. Acknowledge and close have the key in the path:
+`/v2/alerts/<alias>/close?identifierType=alias`; a deleted alert comes as a closed one. Every other action of the API
+(notes, another message, description or priority) changes no alert here. The API gives an alert no time of its own.
 """
 
 import re
@@ -33,7 +33,7 @@ _VERBS = {"acknowledge": Action.ACKNOWLEDGE, "close": Action.RESOLVE}
 
 def _decode(body: bytes, context: Context) -> list[Draft]:
     found = _PATH.fullmatch(context.headers.get(PATH, ""))
-    # Clients leave the body of acknowledge and close away.
+    # Clients omit the body of acknowledge and close.
     value, details = read_json(body) if body or found is None else ({}, b"{}")
     fields = as_object(value)
     if found is None:

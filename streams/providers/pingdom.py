@@ -1,7 +1,7 @@
 """Pingdom uptime and transaction checks (https://www.pingdom.com/resources/webhooks/).
 
-Transaction checks are SUCCESS or FAILING instead of UP or DOWN. `state_changed_timestamp` is when the check came into
-this very state.
+Transaction checks are SUCCESS or FAILING instead of UP or DOWN. `state_changed_timestamp` is when the check entered
+this state.
 """
 
 from schemas.wire.alert import Action

@@ -1,14 +1,15 @@
 """Prometheus Alertmanager's webhook, version 4 (https://prometheus.io/docs/alerting/latest/configuration/#webhook_config).
 
-One request carries a group; the status of each alert counts, never the group's, which is firing while any
-member is. A cut group (`truncatedAlerts`) says nothing about the alerts it leaves out.
+One request carries a group; the status of each alert counts, never the group's, which is firing while any member is. A
+cut group (`truncatedAlerts`) says nothing about the alerts it leaves out.
 
-Prometheus, Loki and vmalert post to Alertmanager's API instead (https://prometheus.io/docs/alerting/latest/alerts_api/),
-and so here: a list of alerts without a status, every minute again while they fire, with an end some minutes ahead, and
-with one that is past once they are over.
+Prometheus, Loki and vmalert post to Alertmanager's API instead
+(https://prometheus.io/docs/alerting/latest/alerts_api/), which the gateway offers too. They send a list of alerts
+without a status. While an alert fires, they send it again every minute, with an end some minutes in the future; once it
+is over, its end is in the past.
 
-`startsAt` is one and the same for an alert and its end, and for an alert that fires again after Alertmanager lost
-sight of it; nothing says when a notification was sent.
+`startsAt` is the same for an alert and its end, and for an alert that fires again after Alertmanager lost track of it;
+no field says when a notification was sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,14 +33,14 @@ from streams.providers._contract import (
 from streams.providers._json import decode_flat, encode
 from streams.providers._time import epoch_ms
 
-#: The order key of all lists of a sender, because an alert is in another company each time.
+#: The order key of all lists of a sender, because an alert comes with different alerts each time.
 _LISTS = "alerts"
 
 
 class Alert(msgspec.Struct, gc=False, rename="camel"):
     """One alert. Senders before 0.19 have no `fingerprint`; `endsAt` is in the year 1 while it fires.
 
-    What is posted to Alertmanager's API has no `status`.
+    An alert that is posted to Alertmanager's API has no `status`.
     """
 
     status: Literal["firing", "resolved"] | None = None
@@ -52,7 +53,7 @@ class Alert(msgspec.Struct, gc=False, rename="camel"):
 
 
 class Group(msgspec.Struct, gc=False, rename="camel"):
-    """The body, as far as it is used; `group_key` was a number up to version 3."""
+    """The part of the body that is used; `group_key` was a number up to version 3."""
 
     alerts: list[Alert]
     group_key: str | int | None = None
@@ -74,14 +75,14 @@ def _decode(body: bytes, context: Context) -> Group:
 
 
 def key(alert: Alert) -> str:
-    """The fingerprint, else a hash of the labels, which are what makes an alert this one."""
+    """The fingerprint, else a hash of the labels, which identify the alert."""
     if alert.fingerprint:
         return short_key(alert.fingerprint)
     return digest(*(part for pair in sorted((alert.labels or {}).items()) for part in pair)).hex()
 
 
 def check(alerts: Sequence[Alert]) -> None:
-    """Raises NoAlert if there is no alert, BadBody if there is one that nothing identifies."""
+    """Raises NoAlert if there is no alert, BadBody if an alert has neither labels nor a fingerprint."""
     if not alerts:
         raise NoAlert("ignored")
     for index, alert in enumerate(alerts):
@@ -99,7 +100,7 @@ def _parse(group: Group, context: Context) -> list[Draft]:
 
 
 def draft(alert: Alert, details: Mapping[str, object], context: Context, tool: str) -> Draft:
-    """An alert as anything that speaks Alertmanager's format sends it; `tool` is what it is called."""
+    """An alert of any tool that uses Alertmanager's format; `tool` is the tool's name."""
     given, notes = alert.labels or {}, alert.annotations or {}
     label, note = given.get, notes.get
     summary = note("summary") or label("alertname") or note("description") or f"{tool} alert"
@@ -125,7 +126,7 @@ def draft(alert: Alert, details: Mapping[str, object], context: Context, tool: s
 
 
 def _is_past(ended: int, context: Context) -> bool:
-    """Whether an end was over when the request came, which its event id tells (a UUIDv7), so that a replay agrees."""
+    """Whether an end was past when the request came: its event id (a UUIDv7) has that time, so a replay agrees."""
     return 0 < ended <= int.from_bytes(context.event_id[:6], "big")
 
 

@@ -1,10 +1,11 @@
 """Sentry (https://docs.sentry.io/organization/integrations/integration-platform/webhooks/).
 
-Issue alerts, metric alerts and issue hooks of the integration platform, told apart by `Sentry-Hook-Resource`, and
+Issue alerts, metric alerts and issue hooks of the integration platform, distinguished by `Sentry-Hook-Resource`, and
 the unsigned legacy webhooks plugin. An issue alert has no end of its own: the issue hook closes it by the issue id.
 
-`Sentry-Hook-Timestamp` is when Sentry told this very change. The body has no such time: `firstSeen` is that of the
-issue for ever, and `lastSeen` that of an event, which a resolve does not change and which is counted with a delay.
+`Sentry-Hook-Timestamp` is when Sentry reported this very change. The body has no such time: `firstSeen` of an issue
+never changes, and `lastSeen` is the time of an event, which a resolve does not change and which is counted with a
+delay.
 """
 
 import re
@@ -28,7 +29,7 @@ from streams.providers._time import epoch_ms
 
 _RESOURCE = "sentry-hook-resource"
 _TIMESTAMP = "sentry-hook-timestamp"
-#: The number of an issue in its address.
+#: The number of an issue in its URL.
 _ISSUE_URL = re.compile(r"/issues/(\d+)")
 #: The part of `data` that each resource has.
 _PARTS = {"event_alert": "event", "metric_alert": "metric_alert", "issue": "issue"}
@@ -40,7 +41,7 @@ _ISSUE_ACTIONS = {
     "archived": Action.RESOLVE,
     "ignored": Action.RESOLVE,
 }
-#: Of an issue hook without an action.
+#: The action of an issue hook that has only a status.
 _STATUSES = {"unresolved": "unresolved", "resolved": "resolved", "ignored": "archived"}
 _METRIC_ACTIONS = {
     "critical": Action.TRIGGER,
@@ -74,7 +75,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
 
 
 def _issue(issue: Fields, event: Fields, action: Action, details: bytes, context: Context) -> Draft:
-    """An issue: of an event (`issue_id`), of the issue hook or of the plugin (`id`)."""
+    """An issue, from an event (`issue_id`), from the issue hook or from the plugin (`id`)."""
     key = _issue_key(issue)
     labels = labels_of(event.get("tags"))
     level = (issue.text("level") or event.text("level")).lower()
@@ -98,7 +99,7 @@ def _issue(issue: Fields, event: Fields, action: Action, details: bytes, context
 
 
 def _issue_key(issue: Fields) -> str:
-    """The issue's number, else the one in its address, else its title and place. Raises BadBody for `id`.
+    """The issue's number, else the number in its URL, else its title and place. Raises BadBody for `id`.
 
     The `id` of an event, which has an `event_id` too, is new each time.
     """

@@ -1,8 +1,8 @@
 """Splunk Observability, formerly SignalFx (https://docs.splunk.com/observability/en/admin/notif-services/webhook.html).
 
-The incident id joins an alert and its end. Deliveries are repeated for a day until they are answered with 200, so an
-old one may come late: `timestamp` is when the detector changed its state. What Splunk Enterprise posts is another
-format, of searches that have no end (https://docs.splunk.com/Documentation/Splunk/latest/Alert/Webhooks).
+An alert and its end have the same incident id. Deliveries are repeated for a day until they are answered with 200, so
+an old one may come late: `timestamp` is when the detector changed its state. Splunk Enterprise posts another format, of
+searches that have no end (https://docs.splunk.com/Documentation/Splunk/latest/Alert/Webhooks).
 """
 
 from schemas.wire.alert import Action
@@ -29,7 +29,7 @@ _STATES = {
     "manually resolved": Action.RESOLVE,
     "stopped": Action.RESOLVE,
 }
-#: What who sends the other format is told.
+#: The answer to senders of the other format.
 _ENTERPRISE = (
     "this type is Splunk Observability; alerts of Splunk Enterprise and Splunk Cloud go to an integration of the type "
     "webhook with the mapping summary: search_name, dedup_key: search_name, source: result.host"
@@ -56,7 +56,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
             class_=fields.text("originatingMetric"),
             labels=labels,
             details=details,
-            # Splunk puts raw spaces into this one ("is=manually resolved").
+            # Splunk puts unescaped spaces into this URL ("is=manually resolved").
             links=link(fields.text("detectorUrl").replace(" ", "%20"), "Splunk Observability")
             + link(fields.text("runbookUrl"), "Runbook"),
             starts_at=epoch_ms(fields.get("timestamp")),
@@ -67,7 +67,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
 
 
 def _key(fields: Fields, labels: dict[str, str]) -> str:
-    """The incident, else detector, rule and what they are about."""
+    """The incident, else detector, rule and dimensions."""
     incident = fields.text("incidentId")
     if incident:
         return joined_key(incident)
@@ -78,7 +78,7 @@ def _key(fields: Fields, labels: dict[str, str]) -> str:
 
 
 def _action(fields: Fields) -> Action:
-    # A word of statusExtended that is not known says less than the older field.
+    # If the word of statusExtended is unknown, the older field decides.
     words = (fields.text("statusExtended"), fields.text("status"))
     action = next((known for word in words if (known := _STATES.get(word.lower())) is not None), None)
     if action is None:

@@ -1,8 +1,8 @@
 """Uptime Kuma (https://github.com/louislam/uptime-kuma/blob/master/server/notification-providers/webhook.js).
 
-`heartbeat`, `monitor` and `msg` come as JSON, as JSON in the multipart field `data`, or as the query of a GET.
-The test button and the warnings about certificates carry nothing but `msg`: its words tell them apart. `heartbeat.time`
-is that of the beat that changed the state, in UTC.
+`heartbeat`, `monitor` and `msg` come as JSON, as JSON in the multipart field `data`, or as the query of a GET. The test
+button and the warnings about certificates carry only `msg`; its words distinguish them. `heartbeat.time` is the time,
+in UTC, of the beat that changed the state.
 """
 
 import re
@@ -34,7 +34,7 @@ _STATES = {
 }
 #: Pending and maintenance.
 _SILENT_STATES = {"2", "3"}
-#: How `msg` ends what comes before the reason: `[Till] [🔴 Down] timeout`.
+#: How the state, which is followed by the reason, stands in `msg`: `[Till] [🔴 Down] timeout`.
 _STATE_IN_MESSAGE = re.compile(r"\[\W*(Up|Down)\]")
 _EXPIRY = re.compile(r"\b(?:will expire|expires) in -?\d+ days?", re.IGNORECASE)
 
@@ -100,7 +100,7 @@ def _warning(message: str, details: bytes, context: Context) -> Draft:
     expiry = _EXPIRY.search(message)
     if expiry is None and message.endswith("Testing"):
         raise NoAlert("test")
-    about = message if expiry is None else message[: expiry.start()].rstrip()  # the days left change from day to day
+    about = message if expiry is None else message[: expiry.start()].rstrip()  # the number of days changes every day
     return make_draft(
         dedup_key=joined_key("uptimekuma", "message" if expiry is None else "expiry", about),
         action=Action.TRIGGER,
@@ -112,7 +112,7 @@ def _warning(message: str, details: bytes, context: Context) -> Draft:
 
 
 def _state_in(message: str) -> str:
-    """The state as a status that a message names. Raises BadBody for `heartbeat.status` if it names none."""
+    """The status of the state that a message names. Raises BadBody for `heartbeat.status` if it names none."""
     found = _STATE_IN_MESSAGE.search(message)
     if found is None:
         raise BadBody("heartbeat.status", "is required")
@@ -120,7 +120,7 @@ def _state_in(message: str) -> str:
 
 
 def _address(fields: Fields) -> str:
-    """The monitor's URL, or host and port; monitors without a URL have the text `https://` there."""
+    """The monitor's URL, or host and port; monitors without a URL have the text `https://` as URL."""
     url, host, port = fields.text("monitor.url"), fields.text("monitor.hostname"), fields.text("monitor.port")
     if url and url not in {"https://", "http://"}:
         return url

@@ -1,8 +1,8 @@
 """UptimeRobot alert contacts (https://help.uptimerobot.com/en/articles/11360880-how-to-set-up-webhook-notifications).
 
-The default is a GET with everything in the query; a form or JSON in the body come before it. Every value is text,
-and a variable without a value stays `*name*`. The expiry of a certificate or domain is another thing than the
-monitor being down, and has no end. `alertDateTime` is when the monitor changed into this very state.
+The default is a GET with everything in the query; a form or JSON in the body has priority. Every value is text, and a
+variable without a value stays `*name*`. The expiry of a certificate or domain is a different alert from a monitor that
+is down, and has no end. `alertDateTime` is when the monitor entered this state.
 """
 
 from schemas.wire.alert import Action, Severity
@@ -29,11 +29,11 @@ _TYPES = {
     "2": ("Up", Action.RESOLVE, Severity.INFO),
     "3": ("Expiry", Action.TRIGGER, Severity.WARNING),
 }
-#: What alertTypeFriendlyName calls them.
+#: The names of types in alertTypeFriendlyName.
 _KINDS = {"down": "1", "up": "2"}
-#: A monitor was started or paused.
+#: The types for a monitor that was started or paused.
 _SILENT_TYPES = {"98", "99"}
-#: What is kept of a query, which holds the integration's key too.
+#: The parameters of a query that are kept; the query contains the integration's key too.
 _NAMES = (
     "monitorID",
     "monitorURL",

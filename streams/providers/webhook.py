@@ -1,10 +1,10 @@
-"""Any tool that posts JSON or a form, or sends a GET with a query: the integration's mapping says where things are.
+"""Any tool that posts JSON or a form, or sends a GET with a query: the integration's mapping says where the fields are.
 
-Fallbacks, in this order: no action is a trigger, while an action in none of the value lists is no alert (it is
-ignored, and the answer says so); no or an unknown severity is the mapping's default; no summary is one that names
-the key or source; no dedup key is a hash of summary and source, so a resolve with the same words finds its alert,
-and without those two the event id. A GET, which browsers and link previews send too, is an alert only if it has one
-of the mapping's summary and dedup key.
+Fallbacks: without an action, the alert is a trigger, while an action in none of the value lists is no alert (it is
+ignored, and the answer says so); without a severity, or with an unknown one, it has the mapping's default; without a
+summary, its summary names the key or source; without a dedup key, the key is a hash of summary and source, so a resolve
+with the same words finds its alert, and without those two the event id. A GET, which browsers and link previews send
+too, is an alert only if it has the mapping's summary or dedup key.
 """
 
 from functools import lru_cache
@@ -33,7 +33,7 @@ from streams.providers._json import decode_with_text, encode
 
 
 class Body(NamedTuple):
-    """A JSON object or a form's fields, JSON text of it, which becomes the alert's details, and what it says to do."""
+    """A JSON object or a form's fields, its JSON text, which becomes the alert's details, and its action."""
 
     values: dict[str, Any]
     text: bytes
@@ -54,7 +54,7 @@ def _decode(body: bytes, context: Context) -> Body:
 
 
 def _read(body: bytes, context: Context) -> tuple[dict[str, Any], bytes]:
-    """The fields of a JSON object, of a form, or of the query if there is no body; and JSON text of them."""
+    """The fields of a JSON object, of a form, or of the query if there is no body; and their JSON text."""
     values: dict[str, Any] | None
     if body:
         values = form(body, context.content_type) if body[:1] != b"{" else None
@@ -73,9 +73,9 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 def _text(values: dict[str, Any], path: str) -> str:
-    """The value at a dotted path as text, "" for none or no scalar; so 991 and "991" are one key.
+    """The value at a dotted path as text, "" if there is no scalar; so 991 and "991" are one key.
 
-    A name that has the dots itself comes first.
+    A name that contains the dots itself has priority.
     """
     value: Any = values
     for part in (path,) if path in values else _parts(path):
@@ -96,7 +96,7 @@ def _text(values: dict[str, Any], path: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _action_values(triggers: tuple[str, ...], acks: tuple[str, ...], resolves: tuple[str, ...]) -> dict[str, Action]:
-    # The last list wins where a value is in two: to resolve what was not is worse than to repeat it.
+    # If a value is in two lists, the last list wins: resolving by mistake is worse than triggering again.
     lists = ((Action.RESOLVE, resolves), (Action.ACKNOWLEDGE, acks), (Action.TRIGGER, triggers))
     return {value.strip().lower(): action for action, values in lists for value in values}
 

@@ -1,9 +1,9 @@
 """Zabbix, media type webhook (https://www.zabbix.com/documentation/current/en/manual/config/notifications/media/webhook).
 
-A script inside Zabbix builds the body, so the names are those of the parameters of Zabbix's own PagerDuty media
-type, in its older and its newer spelling. All values are text. The event id is the problem's on recovery too.
-Discovery, autoregistration and internal events only trigger. Times are the server's, without a zone, so they are not
-shown; date and time of the event are those of the problem on recovery too, which tells that the two belong together.
+A script inside Zabbix builds the body, so the names are those of the parameters of Zabbix's own PagerDuty media type,
+in its older and its newer spelling. All values are text. A recovery has the event id of the problem. Discovery,
+autoregistration and internal events only trigger. Times are the server's, without a zone, so they are not shown; a
+recovery also has the date and time of the problem's event, so they show that the two belong together.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ from streams.providers._json import encode
 from streams.providers._template import read_template
 from streams.providers._time import epoch_ms
 
-#: Zabbix's own numbers; its words (Average, High, Disaster) are known to everyone.
+#: Zabbix's severity numbers; its words (Average, High, Disaster) are in schemas.wire.severity.
 _SEVERITIES = {
     "0": Severity.INFO,
     "1": Severity.INFO,
@@ -40,7 +40,7 @@ _WORDS = {"not classified": Severity.INFO}
 _STATUSES = {"PROBLEM": "1", "RESOLVED": "0", "OK": "0"}
 _TRIGGER_ONLY = {"1": "Discovery", "2": "Autoregistration", "3": "Internal event"}
 _TAGS = ("eventtags", "event_tags", "eventtagsjson", "event_tags_json")
-#: The parameters in `setup`, for a media type whose script does not escape them.
+#: The parameters in `setup`, for a media type whose script does not escape their values.
 _NAMES = (
     *("event_source", "eventid", "eventname", "eventvalue", "eventupdate", "eventack", "eventdate", "eventtime"),
     *("severity", "hostname", "hostip", "triggerid", "triggeropdata", "eventtags", "url"),
@@ -53,7 +53,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
     fields, details = read_template(lambda text: read(text, context), body, _NAMES)
     if any(name in fields.values for name in _SECRETS):
         details = encode({name: value for name, value in fields.values.items() if name not in _SECRETS})
-    # Without its event a problem is known by its trigger, or by host and name, which recovery repeats.
+    # Without an event id, a problem is identified by its trigger, or by host and name, which its recovery repeats.
     event = fields.text("eventid", "event_id")
     host, address = fields.text("hostname", "host_name", "host"), fields.text("hostip", "host_ip")
     trigger = fields.text("triggerid", "trigger_id", "trigger_name", "eventname", "event_name")
@@ -82,14 +82,14 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
 
 
 def _tags(fields: Fields) -> Any:
-    """The tags as a list ({EVENT.TAGSJSON}, in whose values commas are no ends) or as text ({EVENT.TAGS})."""
+    """The tags as a list ({EVENT.TAGSJSON}, whose values may contain commas) or as text ({EVENT.TAGS})."""
     given = next((found for name in _TAGS if (found := fields.get(name))), "")
     listed = nested_json(given)
     return listed if isinstance(listed, list) else text(given)
 
 
 def _began(fields: Fields) -> int:
-    """Date and time of the event (2026.11.02 08:15:00), as if they were UTC: equal for a problem and its end."""
+    """Date and time of the event (2026.11.02 08:15:00), as if they were UTC: equal for a problem and its recovery."""
     date, time = fields.text("eventdate", "event_date"), fields.text("eventtime", "event_time")
     return epoch_ms(f"{date.replace('.', '-')}T{time}") if date and time else 0
 
@@ -110,7 +110,7 @@ def _action(fields: Fields) -> Action:
         return Action.TRIGGER
     if fields.text("eventack", "event_ack").lower() == "yes":
         return Action.ACKNOWLEDGE
-    raise NoAlert("ignored")  # a comment or another severity, before anyone took it
+    raise NoAlert("ignored")  # a comment or a changed severity, before the problem was acknowledged
 
 
 def _links(fields: Fields, event: str) -> list[dict[str, str]]:

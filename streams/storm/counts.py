@@ -1,4 +1,4 @@
-"""What became of what was sent. For every finished load `sent = accepted + refused + unknown`, in alerts."""
+"""The results of a load. For every finished load `sent = accepted + refused + unknown`, in alerts."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ _BUCKETS_PER_E = 50
 
 
 class Histogram:
-    """Durations in logarithmic buckets of microseconds: quantiles are right to about 1 %."""
+    """Durations in logarithmic buckets of microseconds: quantiles are accurate to about 1 %."""
 
     def __init__(self) -> None:
         self._buckets: Counter[int] = Counter()
@@ -33,9 +33,9 @@ class Histogram:
 class Counts:
     """A load in progress or finished.
 
-    `accepted` was acknowledged (2xx, or by the broker), `refused` was answered otherwise, `unknown` had
-    no answer: it may or may not have arrived. `requests` counts accepted requests or records, `stopped`
-    says why a load ended before its last alert.
+    `accepted` was acknowledged (2xx, or by the broker), `refused` was answered otherwise, `unknown` had no answer and
+    may or may not have arrived. `requests` counts accepted requests or records, `stopped` says why a load ended before
+    its last alert.
     """
 
     sent: int = 0

@@ -1,6 +1,6 @@
-"""Whether the stack has worked off everything: no group lags, asked in the order in which alerts travel.
+"""Whether the stack has no work left: no group lags, asked in the order in which alerts travel.
 
-On topics that a stage reads for its time there is always a mark or two under way: marks are no work that is left.
+On topics from which a stage reads the time, a mark or two are always in flight: marks do not count as work.
 """
 
 from types import TracebackType
@@ -11,8 +11,8 @@ from aiokafka import TopicPartition
 from schemas import topics
 from streams.process.kafka import Kafka
 
-#: Each group with what it reads. A group commits once its outputs are on their topics, so when one has no
-#: lag and the next is asked afterwards, nothing is on its way between them.
+#: Each group with the topics that it reads. A group commits once its outputs are on their topics. So when a group has
+#: no lag, and the next group is asked afterwards, no record is in flight between them.
 STEPS = (
     (topics.WORKER_GROUP, (topics.ALERTS_RAW, topics.ALERTS_EVENTS)),
     (topics.WORKER_GROUP, (topics.ALERTS_NORMALIZED,)),
@@ -21,7 +21,7 @@ STEPS = (
     (topics.WRITER_GROUP, topics.WRITTEN_TOPICS),
 )
 
-#: A lag of more records than this is work that is left, whatever they are.
+#: A lag of more records than this counts as work, without a look at the records.
 _LOOKED_AT = 2_000
 
 
@@ -32,7 +32,7 @@ class Drain:
         names = sorted({kafka.name(topic.name) for _, step in STEPS for topic in step})
         self._kafka = kafka
         self._admin = kafka.admin()
-        # A group reads up to the first open transaction, whoever has begun it; so does every consumer of ours.
+        # A group reads up to the first open transaction, of any producer; so does every consumer of ours.
         self._consumer = kafka.consumer(*names, enable_auto_commit=False)
 
     async def __aenter__(self) -> Self:
@@ -48,14 +48,14 @@ class Drain:
         await self._admin.close()
 
     async def done(self) -> bool:
-        """Whether nothing is left to do but what waits for a timer. Raises KafkaError."""
+        """Whether no work is left, except work that waits for a timer. Raises KafkaError."""
         for group, step in STEPS:
             if await self._lag(self._kafka.name(group), {self._kafka.name(topic.name) for topic in step}):
                 return False
         return True
 
     async def _lag(self, group: str, names: set[str]) -> int:
-        """How many records the group has not committed, marks left out if there are few enough to be looked at."""
+        """How many records the group has not committed; marks are left out if the lag is at most _LOOKED_AT."""
         partitions = [tp for tp in self._consumer.assignment() if tp.topic in names]
         first = await self._consumer.beginning_offsets(partitions)
         ends = await self._consumer.end_offsets(partitions)
@@ -68,7 +68,7 @@ class Drain:
         return lag
 
     async def _marks(self, tp: TopicPartition, start: int, end: int) -> int:
-        """The marks at offsets [start, end)."""
+        """The number of marks at offsets [start, end)."""
         consumer, found = self._consumer, 0
         consumer.seek(tp, start)
         consumer.resume(tp)

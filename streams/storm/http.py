@@ -1,7 +1,7 @@
-"""A load client for HTTP/1.1 with keep-alive, on bare asyncio protocols: it shares the machine with what it loads.
+"""A load client for HTTP/1.1 with keep-alive, on bare asyncio protocols: it shares the machine with its target.
 
-Requests are whole byte strings and of an answer only the status and its end are read, so one core sends
-more than 30,000 requests a second. One request is under way on a connection at a time.
+Requests are complete byte strings, and only the status and the end of an answer are read, so one core sends more than
+30,000 requests a second. Each connection has one request in progress at a time.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from streams.storm.bodies import Request
 from streams.storm.counts import Counts
 from streams.storm.pace import Pace
 
-#: Seconds without an answer after which a connection is given up, and without any connection the load.
+#: Seconds without an answer after which a connection is dropped, and without any connection after which the load ends.
 PATIENCE_S = 30.0
-#: Seconds of `Retry-After` that are honoured at most.
+#: The longest `Retry-After` that is honoured, in seconds.
 RETRY_AFTER_CAP_S = 30
 _RECONNECT_S = 0.1
 _RETRY = frozenset((429, 503))
@@ -31,9 +31,9 @@ _FIELD = re.compile(
 class HttpLoad:
     """Sends `requests` to `host:port` over `connections` connections and keeps `counts` up to date.
 
-    `rate` is in alerts a second, 0 for as fast as it goes. With `retry`, a 429 or 503 is sent again after
-    its Retry-After (the whole load waits for it) and a request whose connection broke is sent again at
-    once; without, they count as refused and unknown. Latency is from a request's write to its answer.
+    `rate` is in alerts a second, 0 for no limit. With `retry`, a request that got 429 or 503 is sent again after its
+    Retry-After (the whole load waits for it), and a request whose connection broke is sent again at once; without
+    `retry`, they count as refused and unknown. Latency is from writing a request to its answer.
     """
 
     def __init__(
@@ -98,13 +98,13 @@ class HttpLoad:
                 transport.abort()
 
     def free(self, connection: "_Connection") -> None:
-        """The connection can take a request."""
+        """Note that the connection can take a request."""
         self._seen_at = perf_counter()
         self._idle.append(connection)
         self._pump()
 
     def answered(self, connection: "_Connection", request: Request, status: int, retry_after: int) -> None:
-        """The request was answered; the caller reports the connection free, or lost, afterwards."""
+        """Note an answer to the request; the caller reports the connection free, or lost, afterwards."""
         now = perf_counter()
         counts = self._counts
         self._busy.discard(connection)
@@ -122,7 +122,7 @@ class HttpLoad:
             counts.refused += request.alerts
 
     def lost(self, connection: "_Connection", request: Request | None) -> None:
-        """The connection is gone; a request that was under way on it may or may not have arrived."""
+        """Note that the connection is gone; a request in progress on it may or may not have arrived."""
         self._busy.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -173,7 +173,7 @@ class HttpLoad:
 
 
 class _Connection(asyncio.Protocol):
-    """One keep-alive connection: writes a request, finds the end of its answer."""
+    """One keep-alive connection: writes a request and finds the end of its answer."""
 
     def __init__(self, load: HttpLoad) -> None:
         self._load = load
@@ -232,7 +232,7 @@ class _Head(NamedTuple):
     retry_after: int
 
 
-@lru_cache(maxsize=64)  # answers of one second have equal heads
+@lru_cache(maxsize=64)  # answers of the same second have equal heads
 def _head(head: bytes) -> _Head:
     status = int(head[9:12]) if head.startswith(b"HTTP/1.") and head[9:12].isdigit() else 0
     length, chunked, close, retry_after = 0, False, False, 1

@@ -1,4 +1,4 @@
-"""Records for `alerts.events` as a producer in the company sends them, in whole batches, and where topics end."""
+"""Records for `alerts.events`, sent in whole batches like an in-house producer's, and the ends of topics."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,9 +30,9 @@ async def send_records(
 ) -> None:
     """Send every record, keep `counts` up to date, return once all were acknowledged (acks=all) or failed.
 
-    `rate` is in records a second, 0 for as fast as it goes. A record whose batch failed is unknown. The
-    latency of a batch, from its handing over to its acknowledgement, counts once. Raises KafkaError when
-    the broker does not answer at all.
+    `rate` is in records a second, 0 for no limit. A record whose batch failed counts as unknown. The latency of a
+    batch, from handing it over to its acknowledgement, counts once. Raises KafkaError when the broker does not answer
+    at all.
     """
     topic = kafka.name(topic)
     producer = kafka.producer(acks="all", enable_idempotence=True, max_batch_size=_BATCH_BYTES)
@@ -60,7 +60,7 @@ async def send_records(
 
 
 async def topic_ends(kafka: Kafka, topics: Sequence[str]) -> Ends:
-    """Where every partition of the topics ends now (the high watermark), by Kafka's names, as rows have them."""
+    """The current end of every partition of the topics (the high watermark), by the topic names that rows have."""
     consumer = kafka.consumer(*map(kafka.name, topics), enable_auto_commit=False)
     await consumer.start()
     try:
@@ -71,7 +71,7 @@ async def topic_ends(kafka: Kafka, topics: Sequence[str]) -> Ends:
 
 
 class _Lane:
-    """One partition: a batch being filled and at most one on its way."""
+    """One partition: a batch that is being filled, and at most one in flight."""
 
     def __init__(self, producer: AIOKafkaProducer, topic: str, partition: int, counts: Counts) -> None:
         self._producer = producer
@@ -82,11 +82,11 @@ class _Lane:
         self._sending: asyncio.Future[Any] | None = None
 
     def append(self, record: KeyValue) -> bool:
-        """Add to the batch, or False when it is full."""
+        """Add to the batch; False when it is full."""
         return self._batch.append(timestamp=None, key=record[0], value=record[1]) is not None
 
     async def flush(self) -> None:
-        """Hand the batch over, once the one before it has been answered."""
+        """Hand the batch over, once the previous one has been answered."""
         await self.drain()
         batch, self._batch = self._batch, self._producer.create_batch()
         records = batch.record_count()
@@ -102,7 +102,7 @@ class _Lane:
         self._sending.add_done_callback(self._answered(records, started))
 
     async def drain(self) -> None:
-        """Wait for the batch that is on its way."""
+        """Wait for the batch in flight."""
         if self._sending is not None:
             await asyncio.wait((self._sending,))
             self._sending = None

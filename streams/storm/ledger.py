@@ -1,7 +1,7 @@
 """The books after a storm: every accepted alert is in ClickHouse exactly once, with exactly one outcome.
 
-The range of offsets a run wrote is known from Kafka. SQL then says of every offset in it whether its rows
-are there, are there once, and how they ended; nothing is sampled and nothing is assumed.
+The range of offsets that a run wrote is known from Kafka. For every offset in it, SQL says whether its rows exist,
+whether they exist once, and how they ended; nothing is sampled and nothing is assumed.
 """
 
 # ruff: noqa: S608 (conditions are put together here, values only ever travel as parameters)
@@ -17,7 +17,7 @@ from streams.storm.kafka import Ends
 #: Runs one SQL query with `{name:Type}` parameters; rows come back by column name.
 Query = Callable[[str, Mapping[str, Any]], Awaitable[Sequence[Mapping[str, Any]]]]
 
-#: As many missing and doubled alerts are listed by name.
+#: This many missing and doubled alerts are listed individually.
 LISTED = 20
 _POLL_S = 0.5
 _PLACE = "kafka_topic, kafka_partition, kafka_offset"
@@ -25,7 +25,7 @@ _NO_INCIDENT = "toUUID('00000000-0000-0000-0000-000000000000')"
 
 
 class Range(NamedTuple):
-    """The offsets from `first` up to but without `end` of one partition."""
+    """The offsets of one partition from `first` up to, but not including, `end`."""
 
     topic: str
     partition: int
@@ -36,7 +36,7 @@ class Range(NamedTuple):
 class Run(NamedTuple):
     """What a storm claims: the ranges it wrote, the alerts accepted, at most `per_record` in one record.
 
-    `since` is when it began, milliseconds since 1970 UTC; deliveries before it belong to somebody else.
+    `since` is when the storm began, milliseconds since 1970 UTC; earlier deliveries do not belong to it.
     """
 
     ranges: Sequence[Range]
@@ -71,23 +71,23 @@ class Doubled(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What ClickHouse holds of a run so far: distinct alerts, the records they came in, dead records."""
+    """What ClickHouse holds of a run so far: distinct alerts, the records they came in, dead letters."""
 
     alerts: int
     records: int
     dead_letters: int
 
     def holds(self, run: Run) -> bool:
-        """Whether everything has arrived."""
+        """Whether everything of the run has arrived."""
         alerts = self.alerts + self.dead_letters * run.per_record
         return alerts >= run.accepted and self.records + self.dead_letters >= run.records
 
 
 @dataclass
 class Books:
-    """What ClickHouse holds of a run, looked up offset by offset. `duplicates` counts the rows too many.
+    """What ClickHouse holds of a run, looked up offset by offset. `duplicates` counts surplus rows.
 
-    `drained` says whether the stack had nothing left to do; else incidents and notifications may grow.
+    `drained` says whether the stack had no work left; if it had, incidents and notifications may still grow.
     """
 
     stored: Stored
@@ -102,7 +102,7 @@ class Books:
 
 
 def ranges(before: Ends, after: Ends) -> list[Range]:
-    """What was written between two looks at the topics' ends."""
+    """The offsets written between two readings of the topics' ends."""
     return [
         Range(topic, partition, before.get((topic, partition), 0), end)
         for (topic, partition), end in sorted(after.items())
@@ -111,7 +111,7 @@ def ranges(before: Ends, after: Ends) -> list[Range]:
 
 
 async def count_stored(query: Query, spans: Sequence[Range]) -> Stored:
-    """How far storing has come."""
+    """How much of the ranges is stored."""
     where, values = _within(spans)
     (row,) = await query(
         f"SELECT uniqExact({_PLACE}, kafka_index) AS alerts, uniqExact({_PLACE}) AS records,"
@@ -125,8 +125,8 @@ async def count_stored(query: Query, spans: Sequence[Range]) -> Stored:
 async def take_books(query: Query, run: Run) -> Books:
     """Look up every offset of the run.
 
-    An accepted alert is unaccounted when it is neither stored nor a dead letter. A record that others, or
-    requests without an answer, put into the ranges cannot hide a loss: every offset must be there.
+    An accepted alert is unaccounted when it is neither stored nor a dead letter. Records in the ranges that are not of
+    the run, or whose requests had no answer, cannot hide a loss: every offset must be there.
     """
     where, values = _within(run.ranges)
     books = Books(await count_stored(query, run.ranges))
@@ -163,9 +163,9 @@ async def settle(
     deadline_s: float,
     progress: Callable[[int], None],
 ) -> tuple[Books, float]:
-    """Take the books when everything has arrived, or at the deadline; with the seconds storing took.
+    """Take the books when everything has arrived, or at the deadline; also returns the seconds that storing took.
 
-    Notifications leave after the alerts are stored: `drained` says when nothing is under way any more.
+    Notifications leave after the alerts are stored: `drained` says when no work is left.
     """
     started = time.monotonic()
     while True:
@@ -206,7 +206,7 @@ async def _missing(query: Query, span: Range) -> tuple[int, list[Missing]]:
         f" AND number NOT IN (SELECT kafka_offset FROM dead_letters WHERE {where})",
         {**values, "count": span.end - span.first},
     )
-    # Inside a record the alerts are numbered from 0: a number below the last that is not there is missing.
+    # The alerts of a record are numbered from 0: any number below the highest that has no row is missing.
     gaps = await query(
         "SELECT kafka_offset, arrayJoin(arrayFilter(i -> NOT has(indexes, i), range(last + 1))) AS gap FROM ("
         "SELECT kafka_offset, groupUniqArray(kafka_index) AS indexes, max(kafka_index) AS last FROM alerts"

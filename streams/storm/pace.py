@@ -1,6 +1,6 @@
 """A token bucket: an even rate with a small burst. The clock is passed in."""
 
-#: Seconds of rate that may be saved up while nobody can send.
+#: Seconds of rate that may be saved up while nothing can be sent.
 BURST_S = 0.05
 
 
@@ -14,9 +14,9 @@ class Pace:
         self._at = now
 
     def take(self, units: int, now: float) -> float:
-        """0 and the units are taken, or the seconds to wait before asking again.
+        """0 if the units were taken, else the seconds to wait before asking again.
 
-        A request larger than the burst is let through when the bucket is full and leaves it in debt.
+        A request larger than the burst is let through when the bucket is full, and leaves it in debt.
         """
         if not self._rate:
             return 0.0

@@ -1,4 +1,4 @@
-"""A storm from its first alert to its last row: prepare the sample services, send, look everything up."""
+"""A storm from its first alert to its last row: prepare the sample services, send, look up every alert."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ from streams.storm.sample import sample_records
 from streams.storm.shapes import Size, specs
 from streams.storm.summary import Summary
 
-#: Told the phase, how many alerts are done and how many there are.
+#: Called with the phase, how many alerts are done and how many there are.
 Progress = Callable[[str, int, int], None]
 
 _TICK_S = 0.2
@@ -53,9 +53,9 @@ class Plan:
 
 
 async def prepare(settings: Settings, services: int, *, gateway: bool) -> None:
-    """Make the sample services known; only what differs is written.
+    """Write the records of the sample services; only records that differ are written.
 
-    With `gateway` it waits until that has taken them over: OperatorError after 30 s.
+    With `gateway`, waits until the gateway knows them: OperatorError after 30 s.
     """
     wanted = sample_records(services, f"http://{settings.host}:{settings.port('receiver')}/storm")
     kafka = Kafka.of(settings)
@@ -71,7 +71,7 @@ async def play(
 ) -> Summary:
     """Play the plans one after another; with `query`, wait up to `deadline_s` seconds and take the books.
 
-    Raises OSError when the gateway, KafkaError when the broker does not answer at all.
+    Raises OSError when the gateway does not answer at all, KafkaError when the broker does not.
     """
     kafka = Kafka.of(settings)
     topics = (ALERTS_RAW.name, ALERTS_EVENTS.name)
@@ -128,7 +128,7 @@ async def _report(plan: Plan, counts: Counts, progress: Progress) -> None:
 
 
 async def _known_to_gateway(settings: Settings, integration: str) -> None:
-    """Ask with a body that is no alert: 401 while the integration is unknown, 400 from then on."""
+    """Poll the gateway with a body without an alert: 401 while the integration is unknown, 400 from then on."""
     host, port = settings.host, settings.port("gateway")
     path = f"/api/integrations/prometheus?integrationId={integration}"
     request = Request(0, post(path, f"{host}:{port}", orjson.dumps({})))

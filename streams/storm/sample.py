@@ -1,4 +1,4 @@
-"""The sample services a storm hits, their senders, and the one receiver that is told: always the same records."""
+"""The sample services of a storm, their senders, and the one receiver of notifications: always the same records."""
 
 from pydantic import HttpUrl
 
@@ -10,7 +10,7 @@ PROVIDERS = ("events_v2", "prometheus")
 
 
 def sample_records(services: int, receiver_url: str) -> list[AnyRecord]:
-    """Control records for `services` sample services, one integration of each provider for each.
+    """Control records: `services` sample services, and for each service one integration of each provider.
 
     A rule routes all of their incidents to `receiver_url`.
     """

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from schemas.wire.alert import Action, Severity
 
-#: Part of all alerts that the hot key of `hot-key` takes.
+#: Share of all alerts that the hot key of `hot-key` takes.
 HOT_SHARE = 0.9
 
 _FAULTS = (
@@ -45,8 +45,8 @@ Shape = Callable[[Size], Iterator[Spec]]
 def specs(shape: str, size: Size) -> Iterator[Spec]:
     """The alerts of a named shape, in the order they are sent.
 
-    Keys contain the seed, so a new seed makes keys nobody has seen, and `resolve-wave` resolves what the
-    other shapes of the same seed opened. Raises ValueError for an unknown shape or a size below 1.
+    Keys contain the seed, so a new seed makes new keys, and `resolve-wave` resolves what the other shapes of the same
+    seed opened. Raises ValueError for an unknown shape or a size below 1.
     """
     if shape not in SHAPES:
         raise ValueError(f"shape {shape!r} is not one of {', '.join(SHAPES)}")
@@ -78,7 +78,7 @@ def _hot_key(size: Size) -> Iterator[Spec]:
 
 
 def _flapping(size: Size) -> Iterator[Spec]:
-    """Every key in turn is triggered, then every key is resolved, and so on."""
+    """Triggers every key in turn, then resolves every key, and so on."""
     for n in range(size.alerts):
         action = Action.RESOLVE if n // size.keys % 2 else Action.TRIGGER
         yield _spec(n, n % size.keys, action, size)

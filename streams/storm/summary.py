@@ -13,7 +13,7 @@ from streams.storm.ledger import Books
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was sent and what ClickHouse holds of it; `books` is None when nobody looked.
+    """What was sent and what ClickHouse holds of it; `books` is None if no books were taken.
 
     `send_seconds` is the time of sending, `seconds` ends when the last alert was stored.
     """
@@ -24,12 +24,12 @@ class Summary:
     seconds: float
 
     def total(self, name: str) -> int:
-        """The sum of one of the counts' numbers over all parts of the storm."""
+        """The sum of this number of `counts` over all parts of the storm."""
         return sum(getattr(part, name) for part in self.counts)
 
     @property
     def problems(self) -> list[str]:
-        """Why this storm cannot count as a success; empty when it does."""
+        """Why this storm is not a success; empty when it is."""
         found = [part.stopped for part in self.counts if part.stopped]
         if self.books is not None and self.books.unaccounted:
             found.append(f"{self.books.unaccounted} accepted alerts are unaccounted for")
@@ -42,8 +42,8 @@ class Summary:
     def json(self) -> dict[str, Any]:
         """One flat object. Counts are alerts; latencies are those of the first part, in milliseconds.
 
-        `duplicates` counts rows too many (0 is the promise); repeats of a key that were folded, which is
-        what the system is for, are `outcomes.deduplicated`.
+        `duplicates` counts surplus rows (0 is promised); repeats of a key, which the system folds on purpose, are
+        `outcomes.deduplicated`.
         """
         accepted = self.total("accepted")
         result: dict[str, Any] = {

@@ -1,8 +1,8 @@
-"""Which requests there are: every route derives from a provider's declaration.
+"""The routes of the gateway; each derives from a provider's declaration.
 
-`/api/integrations/{slug}` and `/v1/webhooks/{tenant}/{slug}` for each provider, and the addresses that
-vendors' clients know: `/v2/enqueue`, `/api/events`, `/v2/change/enqueue` (PagerDuty), `/v2/alerts` (Opsgenie),
-`/api/v2/alerts` (Alertmanager).
+`/api/integrations/{slug}` and `/v1/webhooks/{tenant}/{slug}` for each provider, and the addresses that vendors' clients
+know: `/v2/enqueue`, `/api/events`, `/v2/change/enqueue` (PagerDuty), `/v2/alerts` (Opsgenie), `/api/v2/alerts`
+(Alertmanager).
 """
 
 import re
@@ -21,18 +21,18 @@ CATALOGUE = "/integrations/catalog"
 
 _ALERTS = "/v2/alerts"
 _REQUESTS = f"{_ALERTS}/requests"
-#: An id is no verb: there is something in it besides small letters.
+#: An id contains something besides small letters; so it is not a verb.
 _REQUEST = re.compile(f"{_REQUESTS}/[^/]*[^/a-z][^/]*", re.DOTALL)
-#: An alert, whose identifier may have slashes, and what is done to it.
+#: An alert, whose identifier may contain slashes, and the action on it.
 _ABOUT_ALERT = re.compile(f"{_ALERTS}/+[^/].*", re.DOTALL)
 _SLASHES = re.compile("/{2,}")
-#: How many segments of an unknown path are shown as places.
+#: How many segments of an unknown path are shown as placeholders.
 _PLACES = 3
 _PLACE = "{}"
 
 
 class Routes:
-    """Finds the route of a path. `fixed` has those without a variable part."""
+    """Finds the route of a path. `fixed` has the routes without a variable part."""
 
     def __init__(self, directory: Directory) -> None:
         alerts = OpsgenieAlerts(PROVIDERS["opsgenie"], directory)
@@ -52,7 +52,7 @@ class Routes:
             self._tenants[slug].address = f"{TENANTS}{{tenant}}/{slug}"
         for path, route in self.fixed.items():
             route.address = path
-        #: Every beginning of an address, without what a sender chooses in it.
+        #: Every beginning of an address, without the parts that a sender chooses.
         self._known = {
             tuple(segments[: length + 1])
             for segments in (path.split("/")[1:] for path in (*self.fixed, TENANTS.rstrip("/"), _REQUESTS, CATALOGUE))
@@ -60,13 +60,13 @@ class Routes:
         }
 
     def find(self, path: str) -> Route | None:
-        """The route of a percent-decoded path, None for none. A slash too many changes no address."""
+        """The route of a percent-decoded path, None for none. Superfluous slashes do not change an address."""
         return self.fixed.get(path) or self._variable(path) or self._variable(trimmed(path))
 
     def shape(self, path: str) -> str:
-        """What an unknown path looks like, without anything that its sender chose; "" if it begins as none of ours.
+        """The shape of an unknown path, without any text that its sender chose; "" if it begins like no address.
 
-        The segments it shares with an address are shown, what follows is places.
+        The segments that it shares with an address are shown, the segments after them are placeholders.
         """
         segments = trimmed(path).split("/")[1:]
         known = next((n for n in range(len(segments)) if tuple(segments[: n + 1]) not in self._known), len(segments))
@@ -90,9 +90,9 @@ class Routes:
 
 
 def trimmed(path: str) -> str:
-    """The path with one slash for several and none at its end.
+    """The path with repeated slashes reduced to one, and without slashes at its end.
 
-    The identifier of an Opsgenie alert keeps its own, which tell it from others.
+    The identifier of an Opsgenie alert keeps its slashes, because they distinguish it from others.
     """
     path = "/" + path.lstrip("/")
     if _ABOUT_ALERT.fullmatch(path):

@@ -1,4 +1,4 @@
-"""Alertmanager's API as its clients know it: Prometheus, Loki and vmalert post alerts to it, and nothing else.
+"""Alertmanager's API as its clients use it: Prometheus, Loki and vmalert post alerts to it, and do nothing else.
 
 https://prometheus.io/docs/alerting/latest/alerts_api/ . A client appends `/api/v2/alerts` to the address it is given,
 so the key is in front of that, or in the header Authorization, which these clients can set.
@@ -13,14 +13,14 @@ from streams.gateway.routes.route import Request, Route
 from streams.gateway.senders import Sender
 
 ALERTS_API = "/api/v2/alerts"
-#: The path with the key in it, which no record of a request has.
+#: The path with the key in it; no record of a request contains this path.
 _KEYED = re.compile(rf"/api/integrations/prometheus/([0-9a-f]{{32}}){ALERTS_API}/?")
 
 
 class AlertmanagerAlerts(Route):
     """A key in the path, in the URL's `integrationId`, as bearer token, or as password of basic authentication.
 
-    It is that of a Prometheus integration, or an API key.
+    It is the key of a Prometheus integration, or an API key.
     """
 
     def identify(self, request: Request) -> Sender:
@@ -37,12 +37,12 @@ class AlertmanagerAlerts(Route):
         return found
 
     def accepted(self, request: Request, order_key: str) -> Answer:
-        """200, as Alertmanager: old versions of vmalert take any other status for a failure."""
+        """200, like Alertmanager: old versions of vmalert treat any other status as a failure."""
         return super().accepted(request, order_key)._replace(status=200)
 
 
 def is_alerts_api(path: str) -> bool:
-    """Whether this is the path of the API with a key in front."""
+    """Whether this is the path of the API with a key in front of it."""
     return _KEYED.fullmatch(path) is not None
 
 

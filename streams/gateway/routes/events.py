@@ -1,4 +1,4 @@
-"""PagerDuty's Events API: `/v2/enqueue` and `/v2/change/enqueue` as the vendor has them, and `/api/events`."""
+"""PagerDuty's Events API: `/v2/enqueue` and `/v2/change/enqueue` as PagerDuty has them, and `/api/events`."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from streams.providers import BadBody, NoAlert
 
 
 class Enqueue(Route):
-    """The key is in the Token header or, as the vendor has it, the body's `routing_key`.
+    """The key is in the Token header or, as at PagerDuty, in the body's `routing_key`.
 
     https://developer.pagerduty.com/docs/send-alert-event
     """
 
     def identify(self, request: Request) -> Sender:
-        """The integration of the key. The body is read for it only where the header has none.
+        """The integration of the key. The body is read for the key only if the header has none.
 
-        A body that is no JSON has no key to be right or wrong: it is refused with 400, as the vendor does.
+        A body that is not JSON has no key, right or wrong: it is refused with 400, as PagerDuty does.
         """
         key = token(request.header)
         if key is None:
@@ -34,7 +34,7 @@ class Enqueue(Route):
         return self._directory.integration(key)
 
     def decode(self, request: Request) -> Any:
-        """The event, which `identify` may have read."""
+        """The event, which `identify` may have decoded already."""
         if request.decoded is None:
             return self.provider.decode(request.body, request.context)
         if isinstance(request.decoded, Exception):
@@ -46,7 +46,7 @@ class Enqueue(Route):
         return answers.processed(order_key)
 
     def refused(self, request: Request, answer: Answer) -> Answer:
-        """400 with `invalid event`."""
+        """A 400 gets the fields of PagerDuty's `invalid event`."""
         return answers.as_pagerduty(answer)
 
 
@@ -61,7 +61,7 @@ class Events(Route):
         return self._directory.api_key(key)
 
     def decode(self, request: Request) -> Any:
-        """The event. Refuses with 404 for a service that nobody declared."""
+        """The event. Refuses with 404 for a service that is not declared."""
         event = self.provider.decode(request.body, request.context)
         if not event.dedup_key:
             raise BadBody("dedup_key", "is required")

@@ -1,4 +1,4 @@
-"""What a route is, and a request on its way through the checks."""
+"""The base class of routes, and a request while it is checked."""
 
 import time
 from abc import ABC, abstractmethod
@@ -23,12 +23,11 @@ NO_HEADERS: dict[str, str] = {}
 
 
 class Request:
-    """What is known of a request so far: its body once it was read, its sender once it has identified itself.
+    """What is known of a request so far: its body after reading, its sender after identification.
 
-    `sent` is the body as it was sent, of `size` bytes, `body` what it says; `mark` what copies of a request with a
-    signed time share.
-    `headers` are what its provider wants to know besides the body, and `context` has them for it; `decoded` is
-    what a route that finds the key in the body has of it already, or the exception.
+    `sent` is the body as it was sent, of `size` bytes, `body` the decoded body; `mark` is the same for all copies of a
+    request with a signed time. `headers` are those that its provider reads besides the body, and `context` passes them
+    to the provider. `decoded` is the event, or the exception, if a route had to decode the body to find the key.
     """
 
     __slots__ = (
@@ -64,18 +63,18 @@ class Request:
 
     @property
     def body(self) -> bytes:
-        """The body without the encoding it was sent in, a declared charset undone. Only who asks pays for it.
+        """The body without its content encoding, and in UTF-8 if it declares another charset; computed on first use.
 
-        Refuses as `body.decoded`.
+        Refuses as `body.decoded` does.
         """
         if self._body is None:
             body = decoded(self.sent, self.header("content-encoding"), self._limit)
-            # ASCII is the same in every charset, but for those that write it with zeros.
+            # ASCII text is the same in every charset, except in charsets that write it with zero bytes.
             self._body = body if body.isascii() and b"\0" not in body else self._in_utf8(body)
         return self._body
 
     def _in_utf8(self, body: bytes) -> bytes:
-        """The body as its declared charset says; a form has its own escapes, which its reader knows."""
+        """The body converted from its declared charset. A form stays as it is: its reader decodes its escapes."""
         content_type = self.header("content-type")
         if content_type is None or is_form(content_type):
             return body
@@ -83,7 +82,7 @@ class Request:
         return body if charset is None else in_utf8(body, charset)
 
     def raw(self, provider: str, at: int) -> RawEvent:
-        """The request as it goes to Kafka, received `at` (ms). It lets go of its body: it may wait for a verdict."""
+        """The request as a record for Kafka, received `at` (ms). Drops the body: the request may wait for a verdict."""
         sender = self.sender
         assert sender is not None
         event = RawEvent(
@@ -108,23 +107,23 @@ class Request:
 
     @property
     def took(self) -> float:
-        """Seconds since it came."""
+        """Seconds since the request came."""
         return time.perf_counter() - self.started
 
 
 class Route(ABC):
-    """How requests of one provider at one address identify themselves, are read, and are answered.
+    """How requests of one provider at one address are identified, read and answered.
 
-    `address` is its path without what a sender chooses in it; `policy` says when requests must be signed, unless
-    their integration says otherwise; `wait` how many seconds they wait for the stream's verdict, unless they say
-    how long (`Prefer: wait=N`). Requests that are not `limited` are free of rate limits.
+    `address` is the path without the parts that a sender chooses; `policy` says when requests must be signed, unless
+    the integration says otherwise; `wait` is how many seconds requests wait for the stream's verdict, unless they say
+    how long (`Prefer: wait=N`). Routes that are not `limited` have no rate limits.
     """
 
     address = ""
     limited = True
     policy: SignaturePolicy = "if_secret_set"
     wait = 0
-    #: How a message proves itself that has its signature inside; `proofs` are not asked for then.
+    #: How a message that contains its own signature is verified; `proofs` is not called then.
     certificate: SnsCertificate | None = None
 
     def __init__(self, provider: Provider[Any], directory: Directory) -> None:
@@ -140,10 +139,10 @@ class Route(ABC):
 
     @abstractmethod
     def identify(self, request: Request) -> Sender:
-        """Who sends this. Refuses with 401, or 403 without the scope."""
+        """The sender of a request. Refuses with 401, or 403 without the scope."""
 
     def proofs(self, sender: Sender) -> Sequence[Proof]:
-        """What may sign a request of this sender; none where no secret is set."""
+        """The proofs that may sign a request of this sender; none if no secret is set."""
         secret = sender.signature_secret
         return () if secret is None else ((self._scheme, secret),)
 
@@ -156,20 +155,20 @@ class Route(ABC):
         return self.provider.decode(request.body, request.context)
 
     def accepted(self, request: Request, order_key: str) -> Answer:
-        """The answer once Kafka has it."""
+        """The answer once Kafka has the request."""
         return answers.accepted(request.id, None if self.provider.batch else order_key)
 
     def judged(self, answer: Answer, verdict: Verdict) -> Answer:
-        """The answer `accepted` with the stream's verdict, when that came in time."""
+        """The answer of `accepted` with the stream's verdict, if that came in time."""
         return answers.judged(answer, verdict)
 
     def silent(self, request: Request, silence: NoAlert) -> Answer:
-        """The answer to a right request without an alert: 202 for a change, which is stored, else 200."""
+        """The answer to a valid request without an alert: 202 for a change, which is stored, else 200."""
         status = 200 if silence.change is None else 202
         return answers.no_alert(silence.answer, silence.content_type, status)
 
     def refused(self, request: Request, answer: Answer) -> Answer:
-        """Any refusal, in the shape that this route's clients read."""
+        """Any refusal, in the form that this route's clients read."""
         return answer
 
     def path(self, request: Request) -> str:
@@ -177,7 +176,7 @@ class Route(ABC):
         return request.scope.path
 
     def _listed(self, request: Request) -> dict[str, str]:
-        """What the provider wants to know of a request besides its body. A key in the query is not kept."""
+        """The headers that the provider lists, QUERY and PATH among them. A key in the query is not kept."""
         found: dict[str, str] = {}
         for name in self.provider.headers:
             if name == QUERY:

@@ -1,4 +1,4 @@
-"""Webhooks in a provider's own format: by the integration's URL, or by the tenant's with an API key."""
+"""Webhooks in a provider's own format: at the integration's URL, or at the tenant's URL with an API key."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -37,8 +37,8 @@ class IntegrationWebhook(Route):
 class TenantWebhook(Route):
     """`/v1/webhooks/{tenant}/{slug}`: an API key of the tenant in `X-API-Key`, and `X-Webhook-Signature`.
 
-    The signature is HMAC-SHA256 of the body with the API key's webhook secret or that of the tenant's integration
-    of this provider; the vendor's own signature with the latter counts as well. A duplicate is answered 409.
+    The signature is HMAC-SHA256 of the body with the API key's webhook secret or the secret of the tenant's integration
+    of this provider; the vendor's own signature with the latter is accepted as well. A duplicate is answered with 409.
     """
 
     wait = BUDGET_S
@@ -48,7 +48,7 @@ class TenantWebhook(Route):
         self.policy: SignaturePolicy = "required" if provider.can_sign else "off"
 
     def identify(self, request: Request) -> Sender:
-        """The API key's sender of this provider. An unknown tenant and a wrong key look alike."""
+        """The API key's sender of this provider. An unknown tenant and a wrong key get the same answer."""
         key = request.header("x-api-key")
         if not key:
             raise Refusal(UNAUTHORIZED)
@@ -63,10 +63,10 @@ class TenantWebhook(Route):
             found.append((WEBHOOK_SIGNATURE, sender.key.webhook_secret))
         if (secret := sender.signature_secret) is not None:
             found.append((self._scheme, secret))
-            if not isinstance(self._scheme, SnsCertificate):  # a certificate is no secret, whoever has it could sign
+            if not isinstance(self._scheme, SnsCertificate):  # a certificate is public: anyone could sign with it
                 found.append((WEBHOOK_SIGNATURE, secret))
         return found
 
     def judged(self, answer: Answer, verdict: Verdict) -> Answer:
-        """409 for a duplicate, which is stored and counted all the same."""
+        """409 for a duplicate, which is stored and counted like any alert."""
         return answers.duplicate(verdict) if verdict.deduplicated else super().judged(answer, verdict)
