@@ -1,9 +1,9 @@
-"""The lane of a stage: what time and records make of each other, and the group commit.
+"""The lane of a stage: the order of records and deadlines, and the group commit.
 
-Records are processed as they come; while one commit is in flight the next one gathers, so coalescing grows with load.
-A record that the stage cannot take becomes a dead letter. Deadlines fire before the record, or mark, that moves time
-past them, and in portions, between which the event loop gets control; records wait meanwhile. So the calls of a stage
-follow from the log of its partition: how that was cut into batches makes no difference.
+Records are processed as they come; while one commit is in flight the next one gathers, so commits grow with the load.
+A record that the stage cannot take becomes a dead letter. Deadlines fire before the record or mark that moves time
+past them. They fire in portions; between portions the event loop gets control, and records wait. So the calls of a
+stage follow from the log of its partition; it makes no difference how the log was cut into batches.
 """
 
 import asyncio
@@ -38,21 +38,21 @@ from streams.engine.letters import Letters
 
 log = logging.getLogger(__name__)
 
-#: Keys of one call of `on_due`. A number of its own, so that a replay makes the same calls.
+#: Keys per call of `on_due`. The number does not depend on the slice, so that a replay makes the same calls.
 FIRED_AT_ONCE = 100
-#: After so many keys or seconds of firing the event loop gets control.
+#: After this many keys or seconds of firing the event loop gets control.
 SLICE_KEYS = 1_000
 SLICE_SECONDS = 0.02
-#: How often a deadline whose firing fails is tried, and milliseconds of the partition's time before the second try;
-#: each further pause is four times the one before.
+#: How often a deadline that fails to fire is tried, and the pause before the second try, milliseconds of the
+#: partition's time; each further pause is four times the one before.
 FIRING_TRIES = 5
 FIRING_PAUSE_MS = 1_000
-#: Marks alone move the durable position this often, seconds: nothing but they would be read again.
+#: If only marks arrive, the durable position moves this often, seconds: only marks would be read again.
 PERSIST_INTERVAL = 60.0
 
 
 class Due(NamedTuple):
-    """A deadline that could not fire, as a record for the dead letters: the key in hex, the value in the table."""
+    """A deadline that could not fire, as a record for the dead letters: its key is in hex, its value the table's."""
 
     topic: str
     partition: int
@@ -66,8 +66,8 @@ class Due(NamedTuple):
 class StageLane(Lane):
     """Runs a synchronous stage and commits its outputs, state and position in groups.
 
-    `feeds` are the output topics on whose every partition the time of this one is marked, `feeders` the partitions
-    (`topic/number`) whose marks make this one's time; without any it is that of its records.
+    The lane marks its time on every partition of the output topics in `feeds`. `feeders` are the partitions
+    (`topic/number`) whose marks determine this partition's time; without feeders its records determine it.
     """
 
     def __init__(
@@ -93,15 +93,15 @@ class StageLane(Lane):
         self._feeders = frozenset(feeders)
         self.clock.expect(self._feeders)
         self._feeds = feeds
-        #: The broker time of the newest record; most records have that of the one before.
+        #: The broker time of the newest record; most records have the same time as the record before.
         self._at = -1
         self._settled = table is None or table.state.settled
         self._waiting: deque[tuple[Sequence[Record], int]] = deque()
         self._going_on: asyncio.Handle | None = None
-        #: Up to this offset nothing more is to come.
+        #: No more records come up to this offset.
         self._passed = -1
         self._tries: dict[bytes, int] = {}
-        #: The time up to which everything is processed and fired, and whether that came from more than waiting.
+        #: The time up to which everything is processed and fired, and whether records or marks came since it was told.
         self._upto = self.clock.now if self._settled else 0
         self._news = False
         self._groups: dict[tuple[str, int], list[Item]] = {}
@@ -116,7 +116,7 @@ class StageLane(Lane):
         self._keys, self._over_bound = metrics.KEYS.labels(*place), metrics.OVER_BOUND.labels(*place)
 
     def receive(self, records: Sequence[Record]) -> None:
-        """Run the stage over a batch; a record it cannot take alone becomes a dead letter."""
+        """Run the stage over a batch; a record that fails alone too becomes a dead letter."""
         self.awaited -= len(records)
         if not self.closed:
             self._waiting.append((records, 0))
@@ -124,7 +124,7 @@ class StageLane(Lane):
                 self._go()
 
     def pass_over(self, offset: int) -> None:
-        """Move on with a commit, after what was received before."""
+        """See Lane: the position moves after the records that were received before."""
         self._passed = max(self._passed, offset)
         if not self.closed and not self._waiting:
             self._move_on()
@@ -137,7 +137,7 @@ class StageLane(Lane):
             self._changed = True
 
     def caught_up(self, moment: float) -> None:
-        """See Lane. Without feeders nothing older than the broker's time at that moment can come any more."""
+        """See Lane. Without feeders no record older than the broker's time at that moment can come any more."""
         at = self.broker.time.by(moment)
         if not at or self._feeders or self.awaited or self._waiting or self.closed or not self._settled:
             return
@@ -191,7 +191,7 @@ class StageLane(Lane):
     # -- time and records
 
     def _go(self) -> None:
-        """Fire what is due and take what waits, until nothing is left or the event loop should get control."""
+        """Fire due deadlines and take waiting records, until none are left or the event loop should get control."""
         self._going_on = None
         while self._settled or self._fire():
             if not self._waiting:
@@ -209,7 +209,7 @@ class StageLane(Lane):
             self._kick()
         elif self._gathered and (self._flush is None or self._flush.done()):
             self._acknowledge_marks()
-        # Else the commit in flight goes on with it.
+        # Else the commit in flight acknowledges the marks at its end.
         if not self._settled and self._firings < MAX_UNCOMMITTED:
             self._going_on = asyncio.get_running_loop().call_soon(self._go_on)
 
@@ -221,7 +221,7 @@ class StageLane(Lane):
             self.failed(error)
 
     def _take(self, records: Sequence[Record], start: int) -> int:
-        """Take records from `start` on, until time moves and something may be due; the index of the first not taken."""
+        """Take records from `start` on until a deadline may have come. Return the index of the first not taken."""
         clock, timed, fed = self.clock, self._on_due is not None, bool(self._feeders)
         if records and not (timed or fed):
             clock.record(records[-1].timestamp)
@@ -257,7 +257,7 @@ class StageLane(Lane):
         return len(records)
 
     def _fire(self) -> bool:
-        """Fire what is due by now, for the length of a slice; whether that was all."""
+        """Fire deadlines that are due by now, for at most one slice. Return whether all have fired."""
         assert self.table is not None
         state = self.table.state
         fired, until = 0, time.monotonic() + SLICE_SECONDS
@@ -274,7 +274,7 @@ class StageLane(Lane):
         return False
 
     def _call_on_due(self, due: Sequence[tuple[bytes, int]]) -> None:
-        """Give the stage keys that are due. If it raises, each key alone; one that fails alone fires again later."""
+        """Give the stage due keys. If it raises, give it each key alone; a key that fails alone fires again later."""
         try:
             outputs = self._run_due(due)
         except MemoryError:
@@ -300,7 +300,7 @@ class StageLane(Lane):
         self._changed = True
 
     def _failed_to_fire(self, key: bytes, at: int, error: Exception) -> list[Output]:
-        """Put the deadline off, or give it up with a dead letter: it is not tried again before a restart."""
+        """Put the deadline off, or after FIRING_TRIES send a dead letter: it is then not retried before a restart."""
         assert self.table is not None
         state, now = self.table.state, self.clock.now
         tries = self._tries[key] = self._tries.get(key, 0) + 1
@@ -317,7 +317,7 @@ class StageLane(Lane):
     # -- the stage
 
     def _run_all(self, records: Sequence[Record], now: int) -> None:
-        """Run the stage over records of one time."""
+        """Run the stage over records at one time of the partition."""
         if not records:
             return
         try:
@@ -331,7 +331,7 @@ class StageLane(Lane):
         self._changed = self._news = True
 
     def _run_apart(self, records: Sequence[Record], now: int) -> list[Output]:
-        """The batch failed as a whole and left no trace: take its records one by one."""
+        """Run the stage over the records one by one, after the batch failed as a whole and left no trace."""
         outputs: list[Output] = []
         for record in records:
             try:
@@ -394,7 +394,7 @@ class StageLane(Lane):
             self._flush.add_done_callback(self.ended)
 
     async def _flush_all(self) -> None:
-        """Commit until nothing is gathered. A closed lane finishes the cut it began and the one gathered."""
+        """Commit until nothing is gathered. A closed lane finishes the commit it began and the one gathered."""
         while self._changed or self._groups:
             if SMALL_BATCH < self._gathered < LARGE_BATCH:
                 await asyncio.sleep(COMMIT_INTERVAL - time.monotonic() % COMMIT_INTERVAL)
@@ -402,7 +402,7 @@ class StageLane(Lane):
             count, self._gathered, self._firings = self._gathered, 0, 0
             changed, self._changed = self._changed, False
             offset = self.processed
-            # Cut before anything is awaited: state moves on while this cut is being written.
+            # Cut before the first await: the state changes while this cut is being written.
             cut = self.table.state.cut(offset) if self.table is not None and changed else None
             await self.with_retries(partial(self.send, groups, offset), "sending")
             if cut is not None:
@@ -417,6 +417,6 @@ class StageLane(Lane):
             self._acknowledge_marks()
 
     def _acknowledge_marks(self) -> None:
-        """Nothing was read but marks, and all before them is durable."""
+        """Acknowledge marks: nothing else was read, and everything before them is durable."""
         self.acknowledge(self.processed, self._gathered)
         self._gathered = 0

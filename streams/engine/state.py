@@ -1,10 +1,10 @@
 """One partition's state as a stage sees it: a transaction per call over a store, with marks and deadlines.
 
-A stage's writes of one call are kept apart until the stage returned: an exception leaves no trace.
+The writes of one call are kept apart until the stage returns, so an exception leaves no trace.
 
-Deadlines fire in one order, (deadline, key), which never goes back: where a key is put with a deadline that this order
-has passed, it fires at the next millisecond that has not been passed. So the deadline that a firing names follows from
-the key, its value and `Position.time` alone, and is the same again after a crash.
+Deadlines fire in the order (deadline, key), which never goes back. A key put with a deadline that this order has
+passed fires at the next millisecond that has not been passed. So the deadline that a key fires for follows from the
+key, its value and `Position.time` alone, and is the same again after a crash.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,18 +16,18 @@ from streams.engine.deadlines import Deadlines
 from streams.engine.losses import StateTooLargeError
 from streams.engine.store import Store
 
-#: Keys of the index that are put into order at once.
+#: Keys of the index that one call sorts.
 _PORTION = 5_000
 _ARMED = 10_000
-#: A table above its bound is brought this part of it below, so that what may go is looked for that much less often.
+#: A table above its bound is reduced to 1/_SLACK of the bound below it, so that evictions are rarer.
 _SLACK = 64
 
 
 class PartitionState:
     """What a stage reads and writes. The engine begins, commits or rolls back around each call.
 
-    `due` reads the deadline out of a value (0 none), `evictable` says whether a value may be forgotten when the table
-    is full; it must have a deadline then.
+    `due` reads the deadline from a value (0 none). `evictable` says whether a value may be evicted when the table is
+    full; an evictable value must have a deadline.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class PartitionState:
         self._evictable = evictable
         self._evict_above = 0
         self._deadlines = Deadlines(self._fires_at)
-        #: What fired last: the index may hold it twice, after a deadline that went to and fro.
+        #: The entry that fired last: the index may hold it twice if its deadline changed and changed back.
         self._last: tuple[int, bytes] | None = None
-        #: Some keys that the index has at this deadline or before, so that not every repeat asks for that.
+        #: Some keys that the index has at this deadline or earlier, so that not every repeat has to check this.
         self._armed: dict[bytes, int] = {}
-        #: Deadline and second try of keys whose firing failed.
+        #: For keys that failed to fire: the deadline, and the time of the next try.
         self._put_off: dict[bytes, tuple[int, int]] = {}
         self.topic_id = store.position.topic_id
-        #: The largest value that can be kept, bytes; the engine sets what the changelog takes.
+        #: The largest value that can be kept, bytes; the engine sets it to what the changelog accepts.
         self.max_value = MAX_REQUEST
         self._fresh: dict[bytes, bytes | None] = {}
         self._fresh_due: dict[bytes, int] = {}
@@ -62,7 +62,7 @@ class PartitionState:
         self._marks_before: dict[str, int] = self.marks
 
     def index(self) -> Iterator[None]:
-        """Find the deadlines of what the store holds, a portion at each step."""
+        """Index the deadlines of all values in the store, one portion per step."""
         if self._due is None:
             return
         for number, (key, value) in enumerate(self.store.items(), 1):
@@ -78,7 +78,7 @@ class PartitionState:
         return self.store.get(key)
 
     def put(self, key: bytes, value: bytes, due: int = 0) -> None:
-        """Set the value and its deadline, the one that the table's `due` reads out of it.
+        """Set the value and its deadline, which is the one that the table's `due` reads from the value.
 
         Raises StateTooLargeError for a value that no changelog record can hold.
         """
@@ -115,7 +115,7 @@ class PartitionState:
         self.marks = dict(self.marks)
 
     def commit(self) -> None:
-        """Keep the call's changes. Raises ValueError for a deadline in a table that cannot read it."""
+        """Keep the call's changes. Raises ValueError for a deadline in a table that has no `due`."""
         if self._fresh_due:
             self._arm(self._fresh_due)
             self._fresh_due = {}
@@ -134,20 +134,20 @@ class PartitionState:
 
     @property
     def settled(self) -> bool:
-        """Whether everything that was due by the position's time had fired when it was restored."""
+        """Whether every deadline up to the partition's time has fired, according to the restored position."""
         return self._next[0] > self.clock.now
 
     def ripe(self, count: int) -> Sequence[tuple[bytes, int]] | None:
         """The next keys, at most `count`, whose deadline has come, each with the deadline it fires for, in order.
 
-        None when the index has to be asked again first, empty when all have fired: then time may move on.
+        None if the index is not sorted yet and must be asked again; empty if all have fired, so that time may move on.
         """
         now = self.clock.now
         if self._next == (now + 1, b""):
             return ()
         if not self._deadlines.open(now, _PORTION):
             return None
-        # Behind a clock that went back, the order is ahead of time, and may get further ahead by this much.
+        # After the clock went back, the order is ahead of time; it may get ahead by another FAR_MS.
         limit = self._limit = self._limit or (now if self._next[0] <= now else self._next[0] + FAR_MS)
         found: list[tuple[bytes, int]] = []
         while len(found) < count and (first := self._deadlines.first()) is not None and first[0] <= now:
@@ -170,7 +170,7 @@ class PartitionState:
         return found
 
     def put_off(self, key: bytes, until: int) -> None:
-        """Have the key, which fired for its deadline, fire once more at `until`, unless it is put or deleted first."""
+        """Make the key, whose deadline has fired, fire again at `until`, unless it is put or deleted first."""
         self._put_off[key] = self._due_of(key), until
         self._deadlines.add(key, until)
 
@@ -180,7 +180,7 @@ class PartitionState:
         return due if due > passed else passed if key >= last else passed + 1
 
     def _holds(self, key: bytes, due: int) -> bool:
-        """Whether this entry of the index is to fire; if its key is due later by now, it goes there."""
+        """Whether this entry of the index is to fire; if its key is due later by now, the entry moves there."""
         own = self._fires_at(key)
         if own > due:
             self._deadlines.add(key, own)
@@ -198,9 +198,9 @@ class PartitionState:
         return due
 
     def _arm(self, fresh: Mapping[bytes, int]) -> None:
-        """Have the index find these keys by their new deadlines.
+        """Make the index find these keys by their new deadlines.
 
-        It does already where a key's former deadline is to come and not later: this is the path of every repeat.
+        It already does if a key's former deadline is still to come and not after the new one, as with every repeat.
         """
         read, get, now, armed = self._due, self.store.get, self.clock.now, self._armed
         if read is None:
@@ -221,7 +221,7 @@ class PartitionState:
     # -- bounds and flushes
 
     def evict(self, max_keys: int) -> int:
-        """Forget evictable keys, the earliest due first, until the table is within its bound; how many went."""
+        """Evict keys, the earliest due first, until the table is within its bound. Return how many were evicted."""
         if len(self.store) <= max(max_keys, self._evict_above) or self._evictable is None:
             return 0
         slack = max_keys // _SLACK
@@ -237,12 +237,12 @@ class PartitionState:
         self._dirty.update(changes)
         for key in changes:
             self._armed.pop(key, None)
-        # Where nothing may go, looking again is worth it only once more has come.
+        # If too few keys may be evicted, try again only after more keys have come.
         self._evict_above = len(self.store) + slack if len(self.store) > max_keys else 0
         return len(changes)
 
     def reassert(self, keys: set[bytes]) -> None:
-        """Write these keys again with the values they have here (see changelog: disputed)."""
+        """Write these keys again with their values in the store (see changelog: disputed)."""
         for key in keys:
             self._dirty[key] = self.store.get(key)
 
