@@ -1,4 +1,4 @@
-"""The whole path of an alert, on one page. Each line is a topic, the stage that reads it, and its state."""
+"""The whole path of an alert in one module. Each call names a topic, the stage that reads it, and its table."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ from streams.stages.correlate import Correlate
 from streams.stages.dedup import Dedup
 from streams.stages.normalize import dead_letter
 
-#: What the stages below write; the engine asks the broker for their partitions.
+#: The topics that the stages below write; the engine asks the broker for their partitions.
 WORKER_OUTPUTS = (
     topics.ALERTS_NORMALIZED,
     topics.ALERTS_UNIQUE,
@@ -63,7 +63,7 @@ def build_worker(engine: Engine, control: Control, max_keys: int, incident_reten
         feeds=(topics.ALERTS_UNIQUE.name,),
     )
 
-    # what belongs together is one incident; rules decide who hears of it
+    # related alerts are one incident; rules decide which destinations are notified
     stage(
         topics.AGENT_CORRELATE,
         topics.ALERTS_UNIQUE.name,
@@ -102,7 +102,7 @@ def poison(
 
 
 def lost(loss: Loss, now: int) -> Output:
-    """The dead letter of what the engine could not read or send: it refers to its records and has no body."""
+    """The dead letter of a Loss: it refers to the records of the Loss by offset and has no body."""
     letter = DeadLetter(
         stage=loss.agent,
         reason=loss.reason,

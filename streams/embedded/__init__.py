@@ -1,1 +1,1 @@
-"""The parts a machine without a cluster runs itself: Kafka, ClickHouse, and the stack that holds them."""
+"""The services that a machine without a cluster runs itself: Kafka, ClickHouse, and the stack that runs them."""

@@ -1,7 +1,7 @@
 """`stormweir clickhouse`: the ClickHouse HTTP protocol on loopback in front of the embedded engine.
 
-clickhouse-connect, curl and whatever else speaks HTTP to ClickHouse connect with the token as password.
-Tables live in databases that were created; chdb's `default` is made of files and holds none.
+Clients that use ClickHouse over HTTP (clickhouse-connect, curl and others) connect with the token as password.
+Tables must be in a database that was created: chdb's `default` database consists of files and has no tables.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from streams.process.ports import listen
 
 #: Bytes of a request's body, before and after decompression.
 MAX_BODY = 128 * 1024 * 1024
-#: Requests taken in at once; beyond it the answer is 503.
+#: Requests handled at once; further requests are answered with 503.
 MAX_REQUESTS = 64
 #: How long a stop waits for inserts.
 STOP_GRACE_S = 5.0
@@ -49,7 +49,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ClickHouseServer:
-    """The HTTP side of `engine`, in the running loop. `start`, then `stop`; 200 answers are final."""
+    """The HTTP server of `engine`, in the running loop. Call `start`, then `stop`. A 200 answer is final."""
 
     def __init__(self, engine: Engine, host: str, port: int, token: str) -> None:
         self.host = host
@@ -57,13 +57,13 @@ class ClickHouseServer:
         self._engine = engine
         self._token = token
         self._taken = 0
-        # Apart, so that analysts who wait for long queries never hold up the writer.
+        # Two pools, so that long queries never hold up the writer.
         self._reads = ThreadPoolExecutor(4, thread_name_prefix="clickhouse-read")
         self._writes = ThreadPoolExecutor(2, thread_name_prefix="clickhouse-write")
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_get("/ping", _ok)
         app.router.add_route("*", "/", self._answer)
-        # bodies keep their coding until `coding.decode` undoes it, within bounds
+        # bodies stay encoded until `coding.decode` decodes them, within bounds
         self._runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=STOP_GRACE_S)
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""HTTP content codings of bodies: lz4, zstd, gzip, deflate. Decoding is bounded by its result."""
+"""HTTP content codings of bodies: lz4, zstd, gzip, deflate. The size of a decoded body is limited."""
 
 import gzip
 import sys
@@ -67,5 +67,5 @@ def accepted(header: str) -> str:
 
 
 def encode(body: bytes, coding: str) -> bytes:
-    """Apply a coding that `accepted` named."""
+    """Apply a coding that `accepted` returned."""
     return _COMPRESS[coding](body)

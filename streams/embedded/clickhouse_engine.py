@@ -1,6 +1,6 @@
 """The real ClickHouse engine inside this process (chdb): one folder, one process, many statements at a time.
 
-Every statement has a connection of its own (0.3 ms), so no setting of one reaches another. The engine's user
+Every statement has a connection of its own (0.3 ms), so the settings of one do not affect another. The engine's user
 may use tables and nothing else: no files, URLs, remote servers, functions or users (see `_GRANTS`).
 """
 
@@ -21,7 +21,7 @@ GIB = 1 << 30
 _SERVER = {
     "max_server_memory_usage": 4 * GIB,
     "mark_cache_size": GIB // 8,
-    # merges leave the machine to the streams
+    # merges are limited, so that the streams get the CPU
     "background_pool_size": 4,
 }
 #: Merge tree settings that must fit a small pool, or the engine refuses to start.
@@ -30,13 +30,13 @@ _MERGE_TREE = {
     "number_of_free_entries_in_pool_to_execute_optimize_entire_partition": 4,
     "number_of_free_entries_in_pool_to_lower_max_size_of_merge": 4,
 }
-#: setting: (value, smallest, largest) that a statement may ask for
+#: setting: (value, smallest and largest value that a statement may ask for)
 _PROFILE = {
     "max_memory_usage": (GIB * 3 // 2, 1, 2 * GIB),
     "max_threads": (2, 1, 16),
     "max_execution_time": (60, 1, 600),
     "max_result_bytes": (GIB // 4, 1, GIB // 4),
-    # an answered insert is in the table, in the block its token names
+    # when an insert is answered, its rows are in the table, in the block that its token names
     "async_insert": (0, 0, 0),
 }
 _GRANTS = (
@@ -47,7 +47,7 @@ _GRANTS = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a statement gave: the formatted result, and the counts of X-ClickHouse-Summary."""
+    """The formatted result of a statement, and the counts of X-ClickHouse-Summary."""
 
     body: bytes
     read_rows: int = 0
@@ -58,7 +58,7 @@ class Result:
 
 
 class Engine:
-    """The engine on `directory`. `open` it first; `run` from any thread, each call holds its thread."""
+    """The engine on `directory`. Call `open` first; call `run` from any thread, which it blocks."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory.resolve()
@@ -66,7 +66,7 @@ class Engine:
         self._held: Connection | None = None
 
     def open(self) -> None:
-        """Open or create the data. Raises OperatorError: folder held by another process, or not usable."""
+        """Open or create the data. Raises OperatorError if another process holds the folder or it is not usable."""
         if set(str(self._directory)) & set("?&%#+"):
             raise OperatorError(f"{self._directory}: the data directory's name may not contain any of ? & % # +")
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -102,11 +102,11 @@ class Engine:
             connection.close()
 
     def ping(self) -> None:
-        """Answer from the engine. Raises ClickHouseError."""
+        """Run `SELECT 1`. Raises ClickHouseError."""
         self.run(_statement("SELECT 1"))
 
     def interrupt(self, *, inserts: bool) -> None:
-        """Cancel what runs, inserts only if told; each ends with error 394 (QUERY_WAS_CANCELLED)."""
+        """Cancel running statements, inserts only with `inserts`; each ends with error 394 (QUERY_WAS_CANCELLED)."""
         which = "1" if inserts else "query_kind != 'Insert'"
         self.run(_statement(f"KILL QUERY WHERE {which} ASYNC"))
 
@@ -118,7 +118,10 @@ class Engine:
         return connection
 
     def _refuse_second(self) -> None:
-        """The engine itself reports a held folder on stderr only; its lock is flock on `status`."""
+        """Raise OperatorError if another process holds the folder, by the engine's own lock: flock on `status`.
+
+        The engine itself reports a held folder on stderr only.
+        """
         try:
             with (self._directory / "status").open("rb") as status:
                 fcntl.flock(status, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -149,8 +152,10 @@ class Engine:
 
 
 def _insert(connection: "Connection", statement: Statement, data: bytes) -> Result:
-    """Insert from a file in memory. chdb's own streaming insert answers success when the table refuses the block: too
-    many parts, no memory, a violated constraint (measured with chdb 4.4.0); an insert from a file tells every error.
+    """Insert from a file in memory, which reports every error.
+
+    chdb's own streaming insert reports success even if the table rejects the block for too many parts, no memory, or
+    a violated constraint (measured with chdb 4.4.0).
     """
     file = os.memfd_create("insert")
     try:

@@ -1,7 +1,7 @@
-"""What a request of the ClickHouse HTTP protocol means, and how an answer is worded. Pure: no I/O.
+"""Reads requests of the ClickHouse HTTP protocol and words its answers. Pure: no I/O.
 
 Source: https://clickhouse.com/docs/interfaces/http and the status codes of ClickHouse's
-`exceptionCodeToHTTPStatus`. Left out: sessions (every request is its own, so no temporary tables), external
+`exceptionCodeToHTTPStatus`. Not supported: sessions (requests share nothing, so no temporary tables), external
 data, ClickHouse's own block compression (`compress`, `decompress`) and `client_protocol_version`.
 """
 
@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: Parameters of the transport; every other one in the URL is a setting, except `param_*`.
+#: Parameters of the transport; every other parameter in the URL is a setting, except `param_*`.
 _TRANSPORT = frozenset({
     "buffer_size", "client_protocol_version", "close_session", "compress", "database", "decompress",
     "default_format", "enable_http_compression", "http_headers_progress_interval_ms", "password", "query",
@@ -44,7 +44,7 @@ _STATUS = {
 
 
 class ClickHouseError(Exception):
-    """An error with ClickHouse's number. The text is as the engine words it: `Code: N. DB::Exception: ...`."""
+    """An error with ClickHouse's number. The text has the engine's form: `Code: N. DB::Exception: ...`."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -52,27 +52,27 @@ class ClickHouseError(Exception):
 
     @classmethod
     def of(cls, code: int, reason: str, name: str) -> "ClickHouseError":
-        """An error of ours, worded like the engine's."""
+        """An error of this server, worded like the engine's."""
         return cls(code, f"Code: {code}. DB::Exception: {reason}. ({name})")
 
     @classmethod
     def from_engine(cls, text: str) -> "ClickHouseError":
-        """Read the engine's text; 1002 (UNKNOWN_EXCEPTION) where it holds no code."""
+        """The error with the code in the engine's text, 1002 (UNKNOWN_EXCEPTION) if the text has no code."""
         found = re.search(r"Code: (\d+)\. ", text)
         return cls(int(found[1]), text[found.start() :]) if found else cls(1002, text)
 
     @property
     def status(self) -> int:
-        """The HTTP status of this error; 500 for what is not the caller's fault."""
+        """The HTTP status of this error; 500 if it is not the caller's fault."""
         return _STATUS.get(self.code, 500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One statement to run. `data` is an INSERT's body in `data_format`, and `data_settings` the SETTINGS clause that
-    follows `sql`; without data `sql` is complete.
+    """One statement to run. `data` is an INSERT's body in `data_format`, and `data_settings` is the SETTINGS clause
+    that follows `sql`; without data `sql` is complete.
 
-    `params` are in ClickHouse's escaped form (tab as backslash t), as `param_*` travels in a URL.
+    `params` are in ClickHouse's escaped form (tab as backslash t), the form of `param_*` in a URL.
     """
 
     sql: str
@@ -86,7 +86,7 @@ class Statement:
 
     @property
     def has_result(self) -> bool:
-        """Whether it answers rows, be they none."""
+        """Whether the statement returns rows, possibly zero of them."""
         return self.data is None and _RESULT.match(self.sql) is not None
 
 
@@ -104,7 +104,7 @@ _INSERT = re.compile(
     ).encode(),
     re.I | re.S,
 )
-#: The engine runs inside our process, as `clickhouse local` does: these reach our files and our memory.
+#: These access the files and the memory of our process, in which the engine runs as in `clickhouse local`.
 _LOCAL_ONLY = re.compile(rf"\b(?:in|out)file{_GAP}*['$]|\bpython[`\"]?{_GAP}*\(", re.I | re.S)
 #: Result formats that chdb turns into Python objects.
 _PYTHON_FORMATS = frozenset({"dataframe", "arrowtable", "datastore"})
@@ -113,7 +113,7 @@ _PYTHON_FORMATS = frozenset({"dataframe", "arrowtable", "datastore"})
 def read_statement(method: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> Statement:
     """The statement of a request: URL parameter `query`, a line break, then the body, as ClickHouse joins them.
 
-    A GET may only read. Raises ClickHouseError for what cannot be understood or is not offered.
+    A GET may only read. Raises ClickHouseError for a request that cannot be understood or is not supported.
     """
     if query.get("decompress", "0") != "0" or query.get("compress", "0") != "0":
         raise ClickHouseError.of(
@@ -142,7 +142,7 @@ def read_statement(method: str, query: Mapping[str, str], headers: Mapping[str, 
     if not re.fullmatch(r"\w{1,100}", output_format) or output_format.lower() in _PYTHON_FORMATS:
         raise ClickHouseError.of(UNKNOWN_FORMAT, f"Unknown format {output_format!a}", "UNKNOWN_FORMAT")
     if output_format == "Native" and query.get("client_protocol_version", "0") != "0":
-        # clickhouse-connect asks and does without; clickhouse-go would misread what we can give
+        # clickhouse-connect asks for it and can do without; clickhouse-go would misread our Native
         raise ClickHouseError.of(
             NOT_IMPLEMENTED, "Native is offered without client_protocol_version only", "NOT_IMPLEMENTED"
         )
@@ -159,7 +159,7 @@ def read_statement(method: str, query: Mapping[str, str], headers: Mapping[str, 
 
 
 def _split(query: bytes, body: bytes) -> tuple[str, bytes | None, str, str]:
-    """The SQL; for `INSERT INTO ... SETTINGS ... FORMAT name` also the data behind, the name, the SETTINGS clause."""
+    """The SQL; for `INSERT INTO ... SETTINGS ... FORMAT name` also the data after it, the name, the SETTINGS clause."""
     text = b"\n".join(part for part in (query, body) if part)
     insert = _INSERT.match(text)
     try:
@@ -174,7 +174,7 @@ def _split(query: bytes, body: bytes) -> tuple[str, bytes | None, str, str]:
 def authenticate(token: str, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
     """Check user (`default`) and password (the token) from the headers, basic authentication or the URL.
 
-    Raises ClickHouseError: 194 without a password, 516 when they do not fit.
+    Raises ClickHouseError: 194 without a password, 516 if the user or the password is wrong.
     """
     user, password = _credentials(query, headers)
     if not password:

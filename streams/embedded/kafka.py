@@ -1,7 +1,7 @@
 """A single-node Apache Kafka (KRaft) as a child process on loopback: the embedded broker.
 
-Everything it owns lies in one data directory: `log/` (Kafka's data), `server.properties`, `log4j2.xml`,
-`kafka.log` and a marker that says which version wrote it. Kafka's own documentation is the source of every
+All its files are in one data directory: `log/` (Kafka's data), `server.properties`, `log4j2.xml`,
+`kafka.log` and a marker that says which version wrote them. Kafka's own documentation is the source of every
 property: https://kafka.apache.org/documentation/#brokerconfigs
 """
 
@@ -62,15 +62,15 @@ _LOG4J2 = """\
 """
 
 
-#: A start runs much code a few times only. A quarter of its CPU time is the optimizing compiler's at Java's own
-#: thresholds, so it begins ten times later: what runs under load gets there within a second, a start does not.
+#: A start runs much code only a few times. With Java's own thresholds the optimizing compiler takes a quarter of its
+#: CPU time, so these thresholds are ten times higher: code under load reaches them within a second, a start does not.
 _LONG = (
     "-XX:Tier4InvocationThreshold=50000",
     "-XX:Tier4MinInvocationThreshold=6000",
     "-XX:Tier4CompileThreshold=150000",
     "-XX:Tier4BackEdgeThreshold=400000",
 )
-#: For a tool that runs a second the optimizing compiler never pays.
+#: In a tool that runs for a second, the optimizing compiler costs more than it saves.
 _BRIEF = ("-XX:TieredStopAtLevel=1",)
 
 
@@ -79,9 +79,9 @@ class KafkaError(OperatorError):
 
 
 class EmbeddedKafka:
-    """One broker. `start` returns once it answers; data of an earlier run is continued.
+    """One broker. `start` returns once it answers; it continues with the data of an earlier run.
 
-    `progress` gets lines for people. Not for use from two threads at once.
+    `progress` gets lines for people. Must not be used from two threads at once.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class EmbeddedKafka:
             raise
 
     def stop(self, timeout: float = 15) -> None:
-        """Stop with SIGTERM, after `timeout` seconds with SIGKILL. Nothing happens when it does not run."""
+        """Stop with SIGTERM, after `timeout` seconds with SIGKILL. Does nothing if the broker does not run."""
         if self._process is None:
             return
         self._process.terminate()
@@ -154,7 +154,7 @@ class EmbeddedKafka:
             self._process = None
 
     def _claim(self) -> None:
-        """Mark an empty directory as ours; refuse a foreign one and one that a newer Kafka wrote."""
+        """Mark an empty directory as ours; reject a foreign directory and one that a newer Kafka wrote."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         marker = self.data_dir / MARKER
         if marker.exists():
@@ -205,7 +205,7 @@ class EmbeddedKafka:
         logging = f"-Dlog4j2.configurationFile={self.data_dir / 'log4j2.xml'}"
         command = [executable, *heap, *jit, logging, "-cp", f"{self.jars}/*", main, *arguments]
         with (self.data_dir / "stdout.log").open("wb") as output:
-            # A session of its own: Ctrl-C in the terminal must reach the processes that use Kafka first.
+            # A session of its own: Ctrl-C in the terminal must not reach Kafka before the processes that use it.
             return subprocess.Popen(  # noqa: S603
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )

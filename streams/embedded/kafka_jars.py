@@ -1,4 +1,4 @@
-"""Apache Kafka's jars lie in one folder, fetched once through Maven by their coordinates (kafka-pom.xml)."""
+"""Fetches Apache Kafka's jars into one folder, once, through Maven by their coordinates (kafka-pom.xml)."""
 
 import os
 import re
@@ -17,11 +17,11 @@ Progress = Callable[[str], None]
 
 
 def silent(_: str) -> None:
-    """Progress for callers that show none."""
+    """A `progress` that shows nothing."""
 
 
 class MissingToolError(OperatorError):
-    """Java or Maven is not there, too old, or failed; the message says what to do."""
+    """Java or Maven is missing, too old, or failed; the message says what to do."""
 
 
 def java() -> str:
@@ -50,15 +50,15 @@ def maven() -> str:
 
 
 def default_jars(data_dir: Path) -> Path:
-    """Where the jars lie: `.cache` of the checkout, or beside the data directory of an installed package."""
+    """The folder of the jars: in `.cache` of the checkout, or of an installed package beside the data directory."""
     root = _CHECKOUT if (_CHECKOUT / "pyproject.toml").is_file() else data_dir.resolve().parent
     return root / ".cache" / f"kafka-{VERSION}"
 
 
 def fetch_jars(jars: Path, progress: Progress) -> None:
-    """Have the jars in `jars` (43 MB), downloading them only when the folder is not there.
+    """Download the jars into the folder `jars` (43 MB), unless the folder exists.
 
-    The folder appears whole or not at all, so an interrupted download is simply repeated.
+    The folder appears complete or not at all, so an interrupted download is repeated.
     Raises MissingToolError without Maven or when Maven fails.
     """
     if jars.is_dir():

@@ -1,7 +1,7 @@
-"""`python -m streams.embedded.prepared NAME`: a command of `stormweir` that is ready to begin.
+"""`python -m streams.embedded.prepared NAME`: a command of `stormweir` that imports first and runs later.
 
-It imports what the command needs, waits until its standard input ends, and becomes the command. Importing takes
-about a second of CPU time, which is there while Kafka starts and not afterwards, when all processes begin at once.
+The process imports what the command needs, waits until its standard input ends, and then runs the command. The imports
+take about a second of CPU time, which is free while Kafka starts but not afterwards, when all processes start at once.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""The processes a supervisor runs: commands of ours, and the embedded broker. Each leaves its pid in a file.
+"""The processes that a supervisor runs: our commands and the embedded broker. Each has a file with its pid.
 
-The file holds pid and start time, so that a later stack ends what a killed one left and nothing else.
+The file holds pid and start time, so that a later stack ends only processes that a killed stack left running.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from streams.embedded.supervisor import DiedError, until
 from streams.process.errors import OperatorError
 
 _POLL_S = 0.05
-#: A healthy start takes a few seconds; what takes longer is told, with the reason, this often.
+#: A healthy start takes a few seconds; a longer start is reported, with the reason, this often.
 _SHOW_S = 15.0
 _LOG_BYTES = 10_000_000
 _ORPHAN_S = 8.0
@@ -56,7 +56,7 @@ class Command:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def prepare(self) -> None:
-        """Start it up to where it waits for its standard input to end, which `start` ends."""
+        """Start the process; it waits until `start` closes its standard input."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
@@ -67,13 +67,13 @@ class Command:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                # Ctrl-C in the terminal must not reach it: what ends first is for the stack to say.
+                # Ctrl-C in the terminal must not reach the process: the stack decides which process ends first.
                 start_new_session=True,
             )
         remember(self._pid_file, self._process.pid)
 
     async def start(self) -> None:
-        """Start it, or what was prepared, and wait, as long as it lives, until it is ready. Raises DiedError."""
+        """Start the process, prepared or not, and wait until it is ready. Raises DiedError if it ends before."""
         if self._process is None:
             self.prepare()
         process = self._process
@@ -91,12 +91,12 @@ class Command:
                 await asyncio.sleep(_POLL_S)
 
     def terminate(self) -> None:
-        """SIGTERM."""
+        """Send SIGTERM."""
         if self.pid is not None:
             os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL for it and for processes it started."""
+        """Send SIGKILL to the process and to processes it started."""
         if self._process is None:
             return
         kill_group(self._process.pid)
@@ -141,12 +141,12 @@ class Broker:
         return self._kafka.pid
 
     async def start(self) -> None:
-        """Start it and wait until it answers. The first start raises OperatorError, later ones DiedError."""
+        """Start the broker and wait until it answers. Raises OperatorError, or DiedError if it ran before."""
         starting = asyncio.ensure_future(asyncio.to_thread(self._kafka.start))
         try:
             await asyncio.shield(starting)
         except asyncio.CancelledError:
-            # The thread cannot be cancelled; without its broker it returns.
+            # The thread cannot be cancelled; it returns once its broker is killed.
             while not starting.done():
                 self._kafka.kill()
                 await asyncio.wait({starting}, timeout=_POLL_S)
@@ -162,22 +162,22 @@ class Broker:
             remember(self._pid_file, self._kafka.pid)
 
     def terminate(self) -> None:
-        """SIGTERM."""
+        """Send SIGTERM."""
         if self.pid is not None:
             os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self._kafka.kill()
         self._pid_file.unlink(missing_ok=True)
 
     def last_lines(self) -> str:
-        """Why it last failed to start."""
+        """Why the broker last failed to start."""
         return self._problem
 
 
 def kill_group(leader: int) -> None:
-    """SIGKILL every process of the group that `leader` began."""
+    """Send SIGKILL to every process of the group that `leader` leads."""
     try:
         os.killpg(leader, signal.SIGKILL)
     except ProcessLookupError:
@@ -185,13 +185,13 @@ def kill_group(leader: int) -> None:
 
 
 def remember(pid_file: Path, pid: int) -> None:
-    """Write down a process, so that `end_orphans` of a later stack knows it."""
+    """Record a process in its pid file, so that `end_orphans` of a later stack finds it."""
     pid_file.parent.mkdir(parents=True, exist_ok=True)
     pid_file.write_text(f"{pid} {_started(pid)}\n")
 
 
 async def end_orphans(directory: Path, progress: Progress) -> None:
-    """End what an earlier stack of this directory left running when it was killed itself."""
+    """End processes that an earlier stack of this directory left running when it was killed."""
     orphans: dict[int, str] = {}
     for path in sorted((directory / "pids").glob("*")):
         number, _, started = path.read_text().strip().partition(" ")
@@ -210,7 +210,7 @@ async def end_orphans(directory: Path, progress: Progress) -> None:
 def _started(pid: int) -> str:
     """When a process started (clock ticks after boot, field 22 of /proc/<pid>/stat), "" if it has ended."""
     try:
-        # Fields from the third on follow the last `)`: the second is the name, which may hold anything.
+        # Fields from the third on follow the last `)`: the second is the name, which may hold any character.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""

@@ -1,6 +1,6 @@
-"""The whole of Stormweir on one machine: Kafka, ClickHouse and our processes, started, kept up and stopped.
+"""All of Stormweir on one machine: starts Kafka, ClickHouse and our processes, keeps them running and stops them.
 
-Everything lies in one data directory: `kafka/`, `clickhouse/`, `logs/`, `pids/` and the lock of the stack.
+All files are in one data directory: `kafka/`, `clickhouse/`, `logs/`, `pids/` and the lock of the stack.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ T = TypeVar("T")
 
 LOCK = "stormweir.lock"
 PROCESSES = ("writer", "worker", "notifier", "gateway")
-#: Where all share a few cores, history yields to the path of a notification: Kafka keeps what it has not written.
+#: On a few cores, history yields CPU time to notifications: Kafka keeps the records that history has not written yet.
 _HISTORY = frozenset({"clickhouse", "writer"})
 _YIELDING = ("nice", "-n", "5")
-#: What stops together, and after how many seconds what still runs is killed: all is over in ten.
+#: Processes that stop together, and seconds after which those still running are killed: a stop takes at most ten.
 _STOP = (
     (("gateway",), 2.0),
     (("worker", "writer", "notifier", "receiver"), 5.0),
@@ -38,16 +38,16 @@ _STOP = (
     (("kafka",), 8.5),
 )
 _READY_S = 180.0
-#: What a stack and its commands keep in a data directory.
+#: The names of files and folders that a stack and its commands keep in a data directory.
 _OURS = {"kafka", "clickhouse", "logs", "pids", "receiver.jsonl", LOCK}
 
 
 class Stack:
-    """One machine's stack. `start` brings everything up; from then on what dies is started again.
+    """One machine's stack. `start` starts all processes; from then on a process that dies is restarted.
 
     `processes` are commands of `stormweir`; the demo adds `receiver`. A Kafka or ClickHouse that the
-    settings name is used instead of the embedded one. `progress` gets lines for people, `alarm` (without one
-    `progress`) those about a process that crash-loops.
+    settings name is used instead of the embedded one. `progress` gets lines for people; `alarm` (by default
+    `progress`) gets the lines about a process that crash-loops.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class Stack:
 
     @property
     def pids(self) -> Mapping[str, int]:
-        """Process ids by name (`kafka`, `clickhouse`, `gateway`, ...), of those that run now."""
+        """Ids of the running processes by name (`kafka`, `clickhouse`, `gateway`, ...)."""
         return self._supervisor.pids
 
     async def start(self) -> list[str]:
-        """Bring all up, continuing with the data that is there; the names of processes that are not ready.
+        """Start all processes on the existing data. Return the names of processes that are not ready.
 
-        Without Kafka or ClickHouse nothing can start: OperatorError, and nothing runs. Another process that
-        crash-loops or is not ready in time does not hold up the rest; it is tried again like one that dies later.
+        Raises OperatorError if Kafka or ClickHouse cannot start; then nothing runs. Another process that
+        crash-loops or is not ready in time does not hold up the rest; it is restarted like one that dies later.
         """
         self._claim()
         commands = [self._command(name) for name in self._names]
@@ -90,7 +90,7 @@ class Stack:
             raise
 
     async def stop(self) -> None:
-        """Stop all within ten seconds: the gateway first, Kafka last. Stopping twice is nothing."""
+        """Stop all processes within ten seconds: the gateway first, Kafka last. A second stop does nothing."""
         started = time.monotonic()
         for names, seconds in _STOP:
             await asyncio.gather(*(self._supervisor.stop(name, started + seconds) for name in names))
@@ -99,20 +99,20 @@ class Stack:
             self._lock = None
 
     async def wait(self) -> None:
-        """Wait until cancelled; no process's death ends it."""
+        """Wait until cancelled; the death of a process does not end the wait."""
         await self._supervisor.wait()
 
     def kill(self, process: str, *, hold: bool = False) -> None:
-        """SIGKILL one process, for fault tests. It comes back by itself, with `hold` after `resume`."""
+        """Send SIGKILL to one process, for fault tests. It is restarted at once, with `hold` only after `resume`."""
         self._supervisor.kill(process, hold=hold)
 
     async def resume(self, process: str) -> None:
-        """Let a held process come back, and wait until it is ready."""
+        """Restart a held process, and wait until it is ready."""
         self._supervisor.resume(process)
         await self._supervisor.ready(process)
 
     async def ready(self, process: str) -> None:
-        """Wait until a process is ready, now or again."""
+        """Wait until a process is ready, at once if it is ready now."""
         await self._supervisor.ready(process)
 
     def _claim(self) -> None:
@@ -184,7 +184,7 @@ class Stack:
         self._progress(f"{process.name} is ready")
 
     async def _start(self, command: Command) -> str | None:
-        """Its name if it is not ready."""
+        """Start a command. Return its name if it is not ready, else None."""
         if not await self._supervisor.start(command, _READY_S):
             return command.name
         self._progress(f"{command.name} is ready")
@@ -194,14 +194,14 @@ class Stack:
         settings = self.settings
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104
-        # The receiver stands for somebody else's server and has no admin port.
+        # The receiver stands for an external server and has no admin port.
         address = (
             f"{settings.port('receiver')}/summary" if name == "receiver" else f"{settings.port(f'admin.{name}')}/readyz"
         )
         return Command(
             name,
             [*(_YIELDING if name in _HISTORY else ()), sys.executable, "-m", "streams.embedded.prepared", name],
-            # One process of each kind, so each may have a fixed name in its group.
+            # There is one process of each kind, so each may have a fixed name in its group.
             environ={**inherited, **settings.environ(), f"{PREFIX}INSTANCE": settings.instance or "stack"},
             ready_url=f"http://{host}:{address}",
             directory=settings.data_dir,
@@ -210,7 +210,7 @@ class Stack:
 
 
 async def _together(*starting: Coroutine[None, None, T]) -> list[T]:
-    """Run them at once; their results in order. The first error ends the others and is raised."""
+    """Run the coroutines at once. Return their results in order. The first error cancels the others and is raised."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in starting]

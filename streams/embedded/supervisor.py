@@ -1,4 +1,4 @@
-"""Processes that should run do run: what dies is started again, what keeps dying waits longer each time.
+"""Keeps processes running: a process that dies is restarted, after a longer pause each time it dies in a row.
 
 The death of one process never ends another: as long as Kafka and the gateway run, alerts are accepted and kept.
 """
@@ -13,7 +13,7 @@ from streams.embedded.kafka_jars import Progress
 
 #: Deaths in a row after which a process counts as crash-looping.
 CRASH_LOOP = 3
-#: A process that was ready for so long ran well: its next death is a first one again.
+#: After a process was ready for this many seconds, its next death counts as the first in a row again.
 RAN_WELL_S = 60.0
 _PAUSE_S = 0.25
 _PAUSE_MAX_S = 30.0
@@ -35,13 +35,13 @@ class Process(Protocol):
         """The process id while it runs, else None."""
 
     async def start(self) -> None:
-        """Start it and return once it is ready. Raises DiedError."""
+        """Start the process and return once it is ready. Raises DiedError."""
 
     def terminate(self) -> None:
-        """Ask it to end (SIGTERM). Nothing happens when it does not run."""
+        """Ask the process to end (SIGTERM). Does nothing if it does not run."""
 
     def kill(self) -> None:
-        """End it and whatever it started with SIGKILL. Nothing happens when it does not run."""
+        """End the process, and processes it started, with SIGKILL. Does nothing if it does not run."""
 
     def last_lines(self) -> str:
         """The end of its log, for people."""
@@ -60,18 +60,18 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ready: dict[str, asyncio.Event] = {}
         self._crash_loops: dict[str, asyncio.Event] = {}
-        #: Processes whose death was ordered, with whether they may come back.
+        #: Processes that `kill` ended; the event is set when the process may be restarted.
         self._ordered: dict[str, asyncio.Event] = {}
 
     @property
     def pids(self) -> Mapping[str, int]:
-        """Process ids by name, of those that run now."""
+        """Ids of the running processes by name."""
         return {name: process.pid for name, process in self._processes.items() if process.pid is not None}
 
     async def start(self, process: Process, timeout: float) -> bool:
-        """Start it and keep it running from now on; whether it became ready.
+        """Start a process and keep it running from now on. Return whether it became ready.
 
-        Returns False once it crash-loops, or when it is not ready after `timeout` seconds; it is still kept
+        Returns False once the process crash-loops, or if it is not ready after `timeout` seconds; it is still kept
         running then. Raises what `process.start` raises other than DiedError and OSError.
         """
         ready, crash_loops = asyncio.Event(), asyncio.Event()
@@ -97,7 +97,7 @@ class Supervisor:
             task.result()
 
     async def ready(self, name: str) -> None:
-        """Wait until `name` is ready, now or again."""
+        """Wait until `name` is ready, at once if it is ready now."""
         waiting = asyncio.create_task(self._ready[name].wait())
         await asyncio.wait({self._tasks[name], waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -105,7 +105,7 @@ class Supervisor:
             self._tasks[name].result()
 
     def kill(self, name: str, *, hold: bool = False) -> None:
-        """SIGKILL `name`. It is started again at once, with `hold` only after `resume`."""
+        """Send SIGKILL to `name`. It is restarted at once, with `hold` only after `resume`."""
         back = self._ordered[name] = asyncio.Event()
         if not hold:
             back.set()
@@ -113,11 +113,11 @@ class Supervisor:
         self._processes[name].kill()
 
     def resume(self, name: str) -> None:
-        """Start again what `kill` holds down."""
+        """Restart a process that `kill` with `hold` ended."""
         self._ordered[name].set()
 
     async def stop(self, name: str, deadline: float) -> None:
-        """SIGTERM `name` for good; SIGKILL when it still runs at `deadline` (time.monotonic())."""
+        """Stop `name` for good with SIGTERM, and with SIGKILL if it still runs at `deadline` (time.monotonic())."""
         process = self._processes.pop(name, None)
         if process is None:
             return
@@ -146,7 +146,7 @@ class Supervisor:
             except (DiedError, OSError) as error:
                 how = f"died before it was ready ({error})"
             ready.clear()
-            process.kill()  # what it may have left behind
+            process.kill()  # also processes that it may have left behind
             ordered = self._ordered.get(name)
             if ordered is not None:
                 await ordered.wait()
@@ -167,12 +167,12 @@ class Supervisor:
 
 
 def pause_after(deaths: int) -> float:
-    """Seconds until a process is started again that died so many times in a row."""
+    """Seconds until a process that died `deaths` times in a row is restarted."""
     return min(_PAUSE_S * 2.0 ** min(deaths - 1, 16), _PAUSE_MAX_S)
 
 
 async def until(holds: Callable[[], bool], deadline: float = math.inf) -> bool:
-    """Wait until something about another process holds; False when it does not at `deadline` (monotonic)."""
+    """Wait until a condition on another process holds. Return False if it does not by `deadline` (monotonic)."""
     while not holds():
         if time.monotonic() > deadline:
             return False

@@ -1,9 +1,9 @@
-"""Faust, fast and exact: whole batches to pure stages, one group commit per partition.
+"""The engine on top of Faust: it passes whole batches to pure stages and makes one group commit per partition.
 
-A stage sees one list of records per partition and fetch, changes partition-local state and returns
-outputs. A commit is: outputs acknowledged by the broker, then state and source position in one atomic
-changelog flush, then the offset. So state is exact, and outputs are at least once and in order.
-`transport.py` alone overrides Faust; docs/adr/0001 tells why each override exists.
+A stage gets one list of records per partition and fetch, changes partition-local state and returns
+outputs. A commit has three steps: the broker acknowledges the outputs, then one atomic changelog flush
+stores state and source position, then the offset is committed. So state is exact, and outputs are sent
+at least once and in order. Only `transport.py` overrides Faust; docs/adr/0001 explains each override.
 """
 
 from streams.engine.app import Engine

@@ -43,16 +43,16 @@ from streams.engine.watch import Watchdog
 log = logging.getLogger(__name__)
 
 Hook = Callable[[], Awaitable[None]]
-#: Makes the dead letter of what the engine could not read or send, at a time in milliseconds.
+#: Makes the dead letter for a loss (records not read, or an output not sent), at a time in milliseconds.
 Losses = Callable[[Loss, int], Output]
 
-#: How long a revoked or stopping lane may finish its commit.
+#: How long a revoked or stopping lane may take to finish its commit, seconds.
 CLOSE_PATIENCE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """One agent on one topic: how its lanes are made, and the topics whose time depends on it."""
+    """An agent on a topic: `make` makes its lanes, and the time of the topics in `feeds` depends on this topic."""
 
     agent: str
     topic: str
@@ -73,9 +73,9 @@ class StormweirApp(faust.App):
 class Engine:
     """Wires stages and sinks to topics, then runs as a Faust app (`run`, or `app` for the Faust command).
 
-    Topics must exist. `group` is the consumer group and names nothing else; `data_dir` holds RocksDB
-    partitions if `store` is "rocksdict". Names given here and in outputs are what `kafka.name` is asked about:
-    records and logs of partitions show the names that Kafka has.
+    Topics must exist. `group` is the consumer group; topics and files are not named after it. `data_dir` holds
+    RocksDB partitions if `store` is "rocksdict". `kafka.name` maps the names given here and in outputs to Kafka's
+    names; records and logs of partitions show Kafka's names.
     """
 
     def __init__(
@@ -149,9 +149,9 @@ class Engine:
     ) -> None:
         """Run a pure stage on a topic, with at most one table.
 
-        It passes its time on to all partitions of the topics it `feeds`, which must be among the engine's outputs;
-        theirs follows from what all stages pass on that feed them. Such topics, and those that feed one, need
-        `message.timestamp.type=LogAppendTime`.
+        The stage passes its time on to all partitions of the topics in `feeds`, which must be among the engine's
+        outputs. The time of such a topic follows from the times of all stages that feed it. These topics, and the
+        input topics of the stages that feed them, need `message.timestamp.type=LogAppendTime`.
         """
 
         def make(partition: int, held: Table | None) -> Lane:
@@ -174,7 +174,7 @@ class Engine:
         self._wire(topic, Wiring(agent, topic, table, make))
 
     def tasks(self, agent: str, topic: str, sink: TaskSink, *, dead_letters: DeadLetters) -> None:
-        """Do one thing per record of a topic."""
+        """Perform one task per record of a topic."""
 
         def make(partition: int, held: Table | None) -> Lane:
             return TaskLane(
@@ -206,7 +206,7 @@ class Engine:
                         batch.lane.receive(batch.records)
                     batch.lane.pass_over(batch.position - 1)
                 except Exception as error:
-                    # Faust would start the agent anew and go on after the batch.
+                    # Faust would restart the agent and continue after the batch.
                     self._fail(error)
                 await asyncio.sleep(0)
 
@@ -214,14 +214,14 @@ class Engine:
         self.app.agent(channel, name=f"{wiring.agent}.{topic}")(body)
 
     def on_lifecycle(self, start: Hook | None, stop: Hook | None) -> None:
-        """Have something run beside: `start` before any partition opens, `stop` after the last one closed."""
+        """Register hooks: `start` runs before any partition opens, `stop` runs after the last partition closed."""
         if start is not None:
             self._starts.append(start)
         if stop is not None:
             self._stops.insert(0, stop)
 
     def run(self) -> int:
-        """Run as a worker until SIGTERM or SIGINT; 0, or non-zero when it failed."""
+        """Run as a worker until SIGTERM or SIGINT. Return 0, or non-zero if the worker failed."""
         worker = faust.Worker(
             self.app, loglevel=None, override_logging=False, redirect_stdouts=False, quiet=True, daemon=True
         )
@@ -232,27 +232,27 @@ class Engine:
             return int(end.code or 0)
 
     def why_not_ready(self) -> str | None:
-        """Why the process does not do its work now, None when it does."""
+        """Why the process cannot do its work now, None if it can."""
         if not self.ready:
             return "partitions are not open yet"
         return next((lane.stuck for lane in self.lanes.values() if lane.stuck is not None), None)
 
-    # -- what the consumer asks
+    # -- called by the consumer
 
     def readable(self, resting: Collection[TP]) -> tuple[set[TP], bool]:
-        """Partitions to fetch from now, without `resting`, and whether those are all that are open."""
+        """The partitions to fetch from now, without `resting`, and whether no open partition was left out."""
         ready = {tp for tp, lane in self.lanes.items() if not lane.full and not lane.closed and tp not in resting}
         return ready, len(ready) == len(self.lanes)
 
     def caught_up(self, tps: Iterable[TP], moment: float) -> None:
-        """At monotonic `moment` these partitions had no record that was not on its way to its lane."""
+        """Tell the lanes: at monotonic `moment` every record of these partitions was received or on its way."""
         for tp in tps:
             lane = self.lanes.get(tp)
             if lane is not None:
                 lane.caught_up(moment)
 
     def committable(self) -> dict[TP, int]:
-        """Offsets to commit: one past what each lane has made durable, where that is news."""
+        """Offsets to commit: one past the last durable offset of each lane, if it was not committed already."""
         return {
             tp: lane.committed + 1
             for tp, lane in self.lanes.items()
@@ -260,18 +260,18 @@ class Engine:
         }
 
     def committed(self, offsets: dict[TP, int]) -> None:
-        """These offsets are committed."""
+        """Note that these offsets are committed."""
         self._committed.update(offsets)
 
     def open(self, assignment: Iterable[TP], generation: int) -> None:
-        """A rebalance is over: restore and open every assigned partition, each as soon as it can."""
+        """Restore and open every assigned partition after a rebalance, each as soon as it is restored."""
         metrics.REBALANCES.inc()
         tps = [tp for tp in assignment if tp.topic in self._wirings]
         self._opening = asyncio.create_task(self._open(tps, generation, self._opening), name="open partitions")
         self._opening.add_done_callback(self._opened)
 
     async def close_lanes(self) -> None:
-        """Nothing is processed after this returns; what was begun is committed if that was quick."""
+        """Close all lanes: nothing is processed after this returns. A commit may finish within CLOSE_PATIENCE."""
         opening, self._opening = self._opening, None
         await self._close(opening)
 
@@ -292,14 +292,14 @@ class Engine:
                 store.close()
 
     async def release(self) -> None:
-        """Close the producer and the watchdog's client, and stop what runs beside."""
+        """Close the producer and the watchdog's client, and run the `stop` hooks."""
         await self._broker.stop()
         await self._watchdog.stop()
         for stop in self._stops:
             await stop()
 
     async def bury(self, loss: Loss) -> None:
-        """Return once the broker has the dead letter of what was lost."""
+        """Send the dead letter for a loss; return once the broker has acknowledged it."""
         topic, key, value, partition, headers = self._losses(loss, int(time.time() * 1000))
         if partition is None:
             partition = xxh3_64_intdigest(key) % self._partitions[topic]
@@ -313,7 +313,7 @@ class Engine:
     async def _open(self, tps: Sequence[TP], generation: int, previous: "asyncio.Task[None] | None") -> None:
         # In a quick succession of rebalances Faust may resume twice without revoking in between.
         await self._close(previous)
-        # The group may be joined before the outputs' partitions are known and what runs beside has started.
+        # The worker may join the group before the outputs' partitions are known and the `start` hooks have run.
         await self._prepared.wait()
         self.lanes = {}
         self._committed = {}
@@ -378,8 +378,8 @@ class Engine:
     ) -> None:
         owner = Owner(replay.highest.fence + 1, generation)
         try:
-            # The fence comes first, then the rest of the log: whatever a former owner still writes is either
-            # part of the state from here on, or ignored by everyone.
+            # Write the fence first, then read the log up to it: what a former owner wrote before the fence becomes
+            # part of the state, and every reader ignores what it writes after the fence.
             fence, _ = await self._broker.append(spec.changelog, tp.partition, [[(OWN, own_record(owner, 0), ())]])
             await catch_up(self.kafka, spec.changelog, tp.partition, replay, fence)
             if replay.highest > owner:
@@ -391,7 +391,7 @@ class Engine:
             for _ in state.index():
                 await asyncio.sleep(0)
             state.reassert(replay.disputed)
-            # Only now: until the fence another owner may have moved its position.
+            # Ask for the bounds only now: before the fence another owner may have moved its position.
             bounds = await self._bounds([tp])
             await self._start(tp, Table(spec, tp.partition, state, owner), committed, *bounds[tp])
         except BaseException:
@@ -401,14 +401,14 @@ class Engine:
     async def _bounds(self, tps: Sequence[TP]) -> dict[TP, tuple[int, int]]:
         """The first offset of each partition and the one after its last.
 
-        Asked for together: once a lane is open, each question waits for a fetch on the same connection to end.
+        One call asks for all partitions: once a lane is open, each request waits for a fetch on the same connection.
         """
         consumer = self.app.consumer
         earliest, ends = await consumer.earliest_offsets(*tps), await consumer.highwaters(*tps)
         return {tp: (earliest[tp], ends[tp]) for tp in tps}
 
     async def _start(self, tp: TP, table: Table | None, committed: int | None, earliest: int, end: int) -> None:
-        """Seek and open. The position in the changelog beats the committed offset, in both directions."""
+        """Seek and open. The position in the changelog replaces a committed offset that is lower or higher."""
         consumer = self.app.consumer
         position = table.state.store.position.offset if table is not None else -1
         start = position + 1 if position >= 0 else (committed if committed is not None else earliest)
@@ -434,7 +434,7 @@ class Engine:
         lane.bury = self.bury
         lane.processed = lane.committed = start - 1
         if table is not None and (table.state.dirty or start != position + 1):
-            # Settles what recovery disputed, and a position that was given up, before anything is processed.
+            # Write the keys that recovery disputed, and a position that was reset, before anything is processed.
             await lane.persist(*table.state.cut(start - 1))
         self.lanes[tp] = lane
 
@@ -462,16 +462,16 @@ class Engine:
             lane.tell_time(idle=self._told % IDLE_MARKS == 0)
 
     async def _watch(self) -> None:
-        """What stands still is worth a restart."""
+        """Fail the worker if a lane stands still, so that it is restarted."""
         lanes = self.lanes
         wrong = await self._watchdog.look(dict(lanes))
-        # A rebalance may have come in between: these lanes stand still because others took their place.
+        # A rebalance may have replaced the lanes meanwhile; the replaced lanes stand still for that reason.
         if wrong is not None and lanes is self.lanes:
             self._fail(RuntimeError(wrong))
 
     def _fail(self, error: BaseException) -> None:
         """Fail loudly: a supervisor restarts the process and everything resumes from the changelog."""
         log.critical("the worker fails: %r", error, exc_info=error)
-        # Faust's crash path can hang with its threads; nothing here needs a clean end to be exact.
+        # Faust's crash path can hang with its threads; state stays exact without a clean shutdown.
         logging.shutdown()
         os._exit(1)

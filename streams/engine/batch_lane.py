@@ -18,22 +18,22 @@ from streams.engine.outage import Outage
 
 log = logging.getLogger(__name__)
 
-#: A process that could not write for this long is not ready, seconds.
+#: A process that could not write for this many seconds is not ready.
 UNREADY_AFTER = 60.0
 _INTENT = b"intent"
 
 
-#: Where an entry came from: the offset of its record and its number in there. Unlike its number in the batch that is
-#: the same after compaction took records away.
+#: Where an entry came from: the offset of its record and the entry's index in the record. Unlike the entry's index in
+#: the batch, this stays the same when compaction removes records.
 Place = tuple[int, int]
 
 
 class Intent(msgspec.Struct, array_like=True, frozen=True):
-    """What is being written: of the records `first` to `last` of the topic with this id the entries [start, stop).
+    """The write in progress: entries [start, stop) of the records `first` to `last` of the topic with this id.
 
-    `start` and `stop` are places; `stop` None is the end of the batch. Entries before `start` are done. Nothing is
-    written that was not intended before, so that a batch in doubt is tried again with the very same entries, whatever
-    became acceptable meanwhile.
+    `start` and `stop` are places; `stop` None is the end of the batch. Entries before `start` are done. An intent is
+    stored before its entries are written, so that a batch in doubt is retried with exactly the same entries, even if
+    the sink would accept others by then.
     """
 
     first: int
@@ -48,14 +48,14 @@ _decode = msgspec.msgpack.Decoder(Intent).decode
 
 
 class Batch(Protocol):
-    """Entries to write; `places` are theirs, ascending."""
+    """Entries to write; `places` has the place of each entry, ascending."""
 
     @property
     def places(self) -> Sequence[Place]: ...
 
 
 class BatchSink(Protocol):
-    """Writes contiguous offset ranges of one partition, the same range with the same content after a crash."""
+    """Writes contiguous offset ranges of one partition; after a crash it gets the same range and content again."""
 
     max_records: int
     max_bytes: int
@@ -64,24 +64,24 @@ class BatchSink(Protocol):
     def form(
         self, topic: str, topic_id: str, partition: int, records: Sequence[Record], marks: dict[str, int]
     ) -> Batch:
-        """The batch for these records: pure, deterministic. It raises `marks`, which are kept with it."""
+        """Build the batch for these records, pure and deterministic. Increases `marks`, which the lane stores."""
 
     async def write(self, batch: Any, start: int, stop: int) -> str | None:
-        """Write the batch's entries [start, stop), all or none; None when they are written.
+        """Write the batch's entries [start, stop), all or none. Return None when they are written.
 
-        A text: they were refused for what they hold, none was written, and a repetition would change nothing.
-        Raising means in doubt, and the very same entries are tried again until that ends.
+        A returned text means: the entries were refused for their content, none was written, and a retry would change
+        nothing. An exception means: the outcome is in doubt, and the lane retries exactly the same entries.
         """
 
     def reason(self, error: Exception) -> str:
-        """Why `write` raised, for logs and a metric: one of few short texts, without rows and secrets."""
+        """Why `write` raised, for logs and a metric: one of a few short texts, without rows and secrets."""
 
     def dead_letter(self, batch: Any, entry: int, refusal: str) -> Output | None:
-        """What becomes of one entry that `write` refused when it was alone; None when nothing is sent."""
+        """The dead letter for one entry that `write` refused when it was alone; None to send nothing."""
 
 
 class BatchLane(Lane):
-    """Intent to the changelog, then the write, then the position: an in-doubt batch is re-formed exactly."""
+    """Stores the intent in the changelog, writes, then stores the position: a batch in doubt is rebuilt exactly."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class BatchLane(Lane):
 
     @property
     def stuck(self) -> str | None:
-        """Why nothing could be written for UNREADY_AFTER seconds, None while that is not so."""
+        """Why nothing could be written for UNREADY_AFTER seconds or longer, else None."""
         seconds = self._outage.seconds
         if seconds < UNREADY_AFTER:
             return None
@@ -145,13 +145,13 @@ class BatchLane(Lane):
         self._arrived.set()
 
     def pass_over(self, offset: int) -> None:
-        """Move on behind what is written."""
+        """See Lane: the position moves after the buffered records are written."""
         if not self.closed and offset > self.processed:
             self.processed = offset
             self._arrived.set()
 
     async def close(self, patience: float) -> None:
-        """Let the write in flight finish; what is only buffered is read again by the next owner."""
+        """Let the write in flight finish; the next owner reads the buffered records again."""
         self.closed = True
         self._arrived.set()
         metrics.OLDEST_UNWRITTEN.remove(self.topic, str(self.partition))
@@ -163,7 +163,7 @@ class BatchLane(Lane):
     async def _write_all(self) -> None:
         kept = self._state.get(_INTENT)
         intent = _decode(kept) if kept is not None else None
-        # Of a topic that was made anew since, the intended records are gone.
+        # If the topic was recreated since, the intended records are gone.
         if intent is not None and intent.topic_id in ("", self._state.topic_id) and intent.last > self.committed:
             last = intent.last
             await self._until(lambda: self.processed >= last)
@@ -186,7 +186,7 @@ class BatchLane(Lane):
             await self._arrived.wait()
 
     async def _ready(self) -> None:
-        """Wait until there is a batch worth writing, or nothing to write up to a later offset."""
+        """Wait until a batch is full or `linger` is over, or until the position can move without a write."""
         sink = self._sink
         await self._until(lambda: self._buffer or self.processed > self.committed)
         while (
@@ -221,7 +221,7 @@ class BatchLane(Lane):
         return taken
 
     async def _write(self, records: list[Record], intent: Intent | None) -> None:
-        """Write these records' batch, then the position. `intent` is what an earlier owner left in doubt."""
+        """Write the batch of these records, then the position. `intent` is one that an earlier owner left in doubt."""
         state = self._state
         self._writing_since = records[0].timestamp
         topic_id = intent.topic_id if intent is not None else state.topic_id
@@ -251,10 +251,10 @@ class BatchLane(Lane):
         await self.with_retries(partial(self.persist, changes, position), "intent")
 
     async def _write_entries(self, batch: Batch, intent: Intent) -> bool:
-        """Write every entry that is accepted; False when the lane was closed meanwhile.
+        """Write every entry that the sink accepts; return False if the lane was closed meanwhile.
 
-        What is refused is halved until one entry is alone; that one becomes a dead letter. Twice as many entries as
-        were accepted are tried next: one bad entry costs little, and many cost about one write each.
+        A refused range is halved until one entry is alone; that entry becomes a dead letter. After a range is
+        accepted, the next range is twice as large: one bad entry costs little, and many cost about one write each.
         """
         places = batch.places
         end = len(places)
@@ -291,7 +291,7 @@ class BatchLane(Lane):
             await self.with_retries(partial(self.send, groups, batch.places[entry][0]), "sending")
 
     async def _write_until_settled(self, batch: Batch, start: int, stop: int) -> str | None:
-        """Try the entries however long it takes: "" when written, or why they were refused. None: closed meanwhile."""
+        """Retry without limit. Return "" if written, the reason if refused, None if the lane was closed meanwhile."""
         pause = 0.1
         while True:
             try:
@@ -307,7 +307,7 @@ class BatchLane(Lane):
                 return refusal or ""
             if self.closed:
                 return None
-            # Being patient is progress here: the watchdog must not end a writer whose ClickHouse is away.
+            # A retry counts as progress: the watchdog must not end the process while ClickHouse is away.
             self.progress_at = time.monotonic()
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)

@@ -1,4 +1,4 @@
-"""The one producer of a process: idempotent, acks=all, whole batches per partition, re-made when it breaks."""
+"""The one producer of a process: idempotent, acks=all, whole batches per partition, recreated when it fails."""
 
 import asyncio
 import logging
@@ -21,11 +21,11 @@ from streams.engine.topic_ids import topic_ids
 
 log = logging.getLogger(__name__)
 
-#: Size at which a batch is closed, bytes; one record may be larger, up to MAX_REQUEST, which is
-#: more than the topics take.
+#: A batch is closed at MAX_BATCH bytes. One record may be larger, up to MAX_REQUEST bytes, which is
+#: more than the topics accept.
 MAX_BATCH = 900_000
 MAX_REQUEST = 8_500_000
-#: A record batch's header (61 bytes) and one record's own lengths, generously.
+#: At least the size of a record batch's header (61 bytes) and of one record's length fields.
 OVERHEAD = 256
 
 Headers = Sequence[tuple[str, bytes]]
@@ -33,14 +33,14 @@ Item = tuple[bytes | None, bytes | None, Headers]
 #: A topic and one of its partitions.
 Place = tuple[str, int]
 Groups = Mapping[Place, Sequence[Item]]
-#: How Kafka refuses a batch for its size. https://kafka.apache.org/protocol#protocol_error_codes
+#: The errors with which Kafka rejects a batch for its size. https://kafka.apache.org/protocol#protocol_error_codes
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _LOG_APPEND_TIME = 1
 _NO_HEADERS: list[tuple[str, bytes]] = []
 
 
 class Refused(NamedTuple):
-    """A record that its topic does not take; sizes in bytes, `limit` 0 where Kafka does not tell it."""
+    """A record that its topic rejected for its size; sizes in bytes, `limit` 0 if Kafka does not report it."""
 
     topic: str
     key: bytes | None
@@ -49,9 +49,9 @@ class Refused(NamedTuple):
 
 
 class Broker:
-    """Sends; every method returns after the broker acknowledged, or raises and leaves a fresh producer.
+    """Sends records. Every method returns after the broker acknowledged, or raises and leaves a fresh producer.
 
-    `time` is the brokers' clock as their acknowledgements show it.
+    `time` is the brokers' clock, read from their acknowledgements.
     """
 
     def __init__(self, kafka: Kafka, client_id: str) -> None:
@@ -69,7 +69,7 @@ class Broker:
         await self._connected()
 
     async def stop(self) -> None:
-        """Close; bounded, because a producer waits for brokers that are gone (aiokafka #659)."""
+        """Close, with a time limit, because a producer waits for brokers that are gone (aiokafka #659)."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await _close(producer)
@@ -88,21 +88,21 @@ class Broker:
         return len(found)
 
     async def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
-        """Each existing topic's id; a topic made anew has another one. Empty before Kafka 2.8."""
+        """The id of each existing topic; a recreated topic has a new id. Empty before Kafka 2.8."""
         producer = await self._connected()
         return await topic_ids(producer.client, topics)
 
     async def learn_limits(self, topics: Iterable[str]) -> None:
-        """Ask Kafka how large a record of these topics may be. What it does not tell is MAX_REQUEST."""
+        """Ask Kafka how large a record of these topics may be. A limit that Kafka does not report is MAX_REQUEST."""
         self._limits |= await self._settings(topics, "max.message.bytes")
         self.fits_everywhere = min([MAX_BATCH, *self._limits.values()]) // 2
 
     async def deletions_kept(self, topics: Iterable[str]) -> dict[str, int]:
-        """How long these topics keep deletions after compaction, milliseconds; without those it is not told of."""
+        """How long these topics keep deletions after compaction, milliseconds; without topics Kafka does not report."""
         return await self._settings(topics, "delete.retention.ms")
 
     async def _settings(self, topics: Iterable[str], setting: str) -> dict[str, int]:
-        """A numeric setting of each topic, without those that Kafka does not show."""
+        """A numeric setting of each topic, without topics for which Kafka does not report it."""
         client = (await self._connected()).client
         names = {self._kafka.name(topic): topic for topic in topics}
         wanted = [(ConfigResourceType.TOPIC, name, [setting]) for name in names]
@@ -110,14 +110,15 @@ class Broker:
         return {names[name]: int(configs[0][1]) for code, _, _, name, configs in answer.resources if not code}
 
     def limit(self, topic: str) -> int:
-        """The largest record the topic takes, bytes as `record_size` counts them."""
+        """The largest record the topic accepts, in bytes as `record_size` counts them."""
         return min(self._limits.get(topic, MAX_REQUEST), MAX_REQUEST)
 
     async def send(self, groups: Groups) -> list[Refused]:
-        """Send records to their partitions, each partition's in order; those that their topic refused for their size.
+        """Send records to their partitions, in order per partition. Return records rejected for their size.
 
-        A partition's next batch follows once the one before it is there: what came after a refused one would be
-        out of order, and whoever counts sequence numbers would take the rest for repeats.
+        A partition's next batch is sent only after the answer to the one before it. Otherwise records after a
+        rejected batch would arrive before its resent part, and a reader that counts sequence numbers would take the
+        resent part for repeats.
         """
         refused: list[Refused] = []
         largest = MAX_BATCH
@@ -138,7 +139,7 @@ class Broker:
         return refused
 
     async def _send(self, batches: Mapping[Place, "_Batch"]) -> list[Place]:
-        """Send one batch to each place; the places that took it for too large."""
+        """Send one batch to each place. Return the places that rejected their batch as too large."""
         producer = await self._connected()
         try:
             waiting = [
@@ -165,7 +166,7 @@ class Broker:
         return Refused(topic, item[0], size, limit if limit < size else 0)
 
     async def append(self, topic: str, partition: int, chunks: Iterable[Sequence[Item]]) -> tuple[int, int]:
-        """Send chunks of records one after another; the first and the last offset.
+        """Send chunks of records one after another. Return the first and the last offset.
 
         Each chunk is one record batch, appended as a whole.
         """
@@ -212,7 +213,7 @@ class Broker:
 
 
 def group(outputs: Iterable[Any], partitions: dict[str, int], groups: dict[tuple[str, int], list[Item]]) -> None:
-    """Add outputs (see lane.Output) to the records to send; `partitions` is the number of each topic's."""
+    """Add outputs (see lane.Output) to `groups`; `partitions` has the number of partitions of each topic."""
     for topic, key, value, partition, headers in outputs:
         place = xxh3_64_intdigest(key or b"") % partitions[topic] if partition is None else partition
         groups.setdefault((topic, place), []).append((key, value, headers))
@@ -226,10 +227,10 @@ async def _close(producer: AIOKafkaProducer) -> None:
 
 
 class _Batch(BatchBuilder):  # type: ignore[misc]
-    """aiokafka's record batch, filled in one go: its own `append` costs more in Python than the encoding in C."""
+    """aiokafka's record batch, filled in one call: aiokafka's `append` in Python costs more than the encoding in C."""
 
     def fill(self, items: Sequence[Item], start: int) -> int:
-        """Append items from `start` on while they fit, at least one; the index of the first that did not."""
+        """Append items from `start` on while they fit, at least one. Return the index of the first that did not."""
         append = self._builder.append
         timestamp = int(time.time() * 1000)
         number = 0
@@ -251,12 +252,12 @@ def _batch(items: Sequence[Item]) -> _Batch:
 
 
 def _batch_from(items: Sequence[Item], start: int, size: int) -> tuple[_Batch, int]:
-    """Items from `start` on, at least one, as a batch of up to `size` bytes; where the rest begins."""
+    """A batch of items from `start` on, at least one, up to `size` bytes; and the index where the rest begins."""
     batch = _Batch(size, 0)
     return batch, batch.fill(items, start)
 
 
 def record_size(key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    """The size of a record alone in its batch, bytes: no less than what Kafka measures."""
+    """The size in bytes of a record alone in its batch, at least as large as Kafka's own measure."""
     size = len(key or b"") + len(value or b"") + OVERHEAD
     return size + sum(len(name.encode()) + len(content or b"") + 10 for name, content in headers)

@@ -1,10 +1,10 @@
 """The changelog's wire format: atomic flushes, fenced owners, and how a reader replays them.
 
-A flush is `__own__, changes..., __pos__`, in one record batch where it fits, else in several, each begun by
-an `__own__` with the next chunk number. A reader applies a flush when its `__pos__` arrives, so state
-and source position cannot part. `__own__` names the owner (fence, generation): a flush below the
-highest owner seen is a zombie's and is ignored. Compaction keeps the newest record of every key and so
-may keep what a reader ignored; such keys are *disputed* and the owner writes them again.
+A flush is `__own__, changes..., __pos__`. It is one record batch if it fits, else several, each of which begins
+with an `__own__` with the next chunk number. A reader applies a flush when its `__pos__` arrives, so state
+and source position always belong together. `__own__` names the owner (fence, generation): a flush below the
+highest owner seen comes from a zombie and is ignored. Compaction keeps the newest record of every key and so
+may keep a record that readers ignored; such keys are *disputed* and the owner writes them again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ POS = b"__pos__"
 
 
 class Owner(NamedTuple):
-    """Who writes: `fence` is one more than any recovered one, `generation` the consumer group's."""
+    """The writer of a flush: `fence` is one above the highest recovered, `generation` is the consumer group's."""
 
     fence: int = 0
     generation: int = -1
@@ -26,7 +26,7 @@ class Owner(NamedTuple):
 class Time(msgspec.Struct, array_like=True, frozen=True):
     """The partition's time at a position (see clock.Clock), and which deadlines have fired by then.
 
-    Fired is what lies before (`due`, `key`) in the order of deadline and key; `marks` has what each feeder has marked.
+    All deadlines below (`due`, `key`), ordered by deadline and key, have fired; `marks` has each feeder's marked time.
     """
 
     now: int = 0
@@ -36,10 +36,10 @@ class Time(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """What a flush makes durable beside the changes: `offset` is the last source offset folded in (-1 none).
+    """What a flush makes durable beside the changes: `offset` is the last source offset in the state (-1 none).
 
-    `stream_time` is not used any more: it was the newest time that earlier versions had seen on any clock.
-    `topic_id` is that of the source topic whose offsets these are, "" where it is not known.
+    `stream_time` is unused now; in earlier versions it was the newest time seen on any clock.
+    `topic_id` is the id of the source topic that `offset` belongs to, "" if it is unknown.
     """
 
     offset: int = -1
@@ -61,7 +61,7 @@ class Change(Protocol):
 
 
 class Target(Protocol):
-    """Where replayed changes go: a store, with the position, last offset and owner of the last flush it took."""
+    """The store that takes replayed changes, with the position, last offset and owner of its last flush."""
 
     position: Position
     end: int
@@ -89,7 +89,7 @@ def pos_record(position: Position) -> bytes:
 class Replay:
     """Applies one changelog partition to a store, flush by flush.
 
-    `disputed` collects keys whose newest record must not count (a zombie's, or of a torn flush).
+    `disputed` collects keys whose newest record must not count (written by a zombie, or in an incomplete flush).
     """
 
     def __init__(self, target: Target) -> None:
@@ -127,13 +127,13 @@ class Replay:
             else:
                 loose[key] = value
         if loose:
-            # What compaction left over is durable already, but the position that goes with it is still to come.
+            # Changes that compaction left outside a flush are durable already; their position is still to come.
             target = self._target
             target.apply(loose)
             target.flushed(loose, target.position, target.end, target.owner)
 
     def finish(self) -> None:
-        """The log is read: what an unfinished flush left behind is disputed."""
+        """End the replay at the end of the log: the keys of an unfinished flush become disputed."""
         self.disputed.update(self._pending)
         self._pending = {}
         self._in_flush = self._ignoring = False

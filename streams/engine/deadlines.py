@@ -1,7 +1,7 @@
-"""Which keys are due by when. Rebuilt from the values after a recovery, never stored.
+"""An index of keys by deadline. It is rebuilt from the values after a recovery and never stored.
 
-What is due soon lies in a heap, exactly ordered; what is due later in packed buckets (the bytes of a key and two more),
-a second wide within the hour and an hour wide beyond. Opening a bucket is done in portions.
+Keys that are due soon are in a heap, exactly ordered. Keys that are due later are in packed buckets (two bytes for the
+length and the key). A bucket is one second wide within the hour and one hour wide beyond. It is opened in portions.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,8 +14,9 @@ _LENGTH = 2
 class Deadlines:
     """Keys in the order (deadline, key).
 
-    `due_of(key)` is the deadline that the key has now, 0 for none. An entry whose key is due later by then moves there,
-    so that a deadline that is put off costs nothing here; the owner adds an entry when a deadline is new or earlier.
+    `due_of(key)` is the deadline that the key has now, 0 for none. If a key is found to be due later than its entry
+    says, the entry moves to the later deadline, so postponing a deadline costs nothing at first. The owner adds an
+    entry when a deadline is new or earlier.
     """
 
     def __init__(self, due_of: Callable[[bytes], int]) -> None:
@@ -29,7 +30,7 @@ class Deadlines:
         self._opening: Iterator[bytes] | None = None
 
     def add(self, key: bytes, due: int) -> None:
-        """Remember `key`, of at most 65,535 bytes."""
+        """Add an entry for `key`, which has at most 65,535 bytes."""
         if due < self._soon_end:
             heappush(self._soon, (due, key))
             return
@@ -42,7 +43,7 @@ class Deadlines:
         bucket += key
 
     def open(self, now: int, portion: int) -> bool:
-        """Bring what is due by `now` into order, at most `portion` keys at once; whether that is done."""
+        """Sort the keys due by `now` into the heap, at most `portion` per call. Return whether all are sorted."""
         self._soon_end = max(self._soon_end, now - now % _SECOND + _SECOND)
         self._hour_end = max(self._hour_end, now - now % _HOUR + _HOUR)
         while self._opening is not None or (self._starts and self._starts[0] <= now):
@@ -59,15 +60,15 @@ class Deadlines:
         return True
 
     def first(self) -> tuple[int, bytes] | None:
-        """The earliest deadline that is in order, and its key."""
+        """The earliest deadline in the heap, and its key."""
         return self._soon[0] if self._soon else None
 
     def pop(self) -> None:
-        """Forget what `first` named."""
+        """Remove the entry that `first` returns."""
         heappop(self._soon)
 
     def ascending(self) -> Iterator[tuple[int, bytes]]:
-        """All deadlines in order, without those that changed or went."""
+        """All deadlines in order, without entries whose deadline has changed or is gone."""
         for due, key in sorted(set(self._soon)):
             if self._due_of(key) == due:
                 yield due, key
@@ -75,7 +76,7 @@ class Deadlines:
             for key in self._opening:
                 self.add(key, self._due_of(key) or self._soon_end)
             self._opening = None
-        # Moving a late key may make a bucket, which comes after the present one.
+        # Moving a key to a later deadline may add a bucket; it comes after the present one.
         for start in self._later_starts():
             keys = set(_keys(self._buckets.pop(start)))
             self._buckets[start] = bytearray()

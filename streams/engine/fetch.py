@@ -1,8 +1,8 @@
-"""What a fetch holds for each partition, with its errors kept to the partition they belong to.
+"""The records of a fetch for each partition; an error concerns only the partition it belongs to.
 
-aiokafka 0.14's own `fetched_records` raises the error of one partition out of the fetch of all: the records of
-the others that it had unpacked by then are lost, as their positions have moved, and so are those before the
-error in the same partition.
+aiokafka 0.14's own `fetched_records` raises the error of one partition for the whole fetch. Records of other
+partitions that it had unpacked by then are lost, as their positions have moved, and so are the records before
+the error in the same partition.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ _LENGTH_FROM = 12
 class Fetched(NamedTuple):
     """One partition's part of a fetch.
 
-    Everything below offset `position` is in `records` or holds none (transaction markers, what was aborted or
-    compacted away). `error` is why the batch at `position` cannot be read; `records` is empty then.
+    All fetched records below offset `position` are in `records`; its other offsets hold none (transaction markers,
+    aborted or compacted records). `error` says why the batch at `position` cannot be read; `records` is empty then.
     """
 
     records: list[Any]
@@ -40,13 +40,13 @@ class Fetched(NamedTuple):
 async def fetch(
     fetcher: Fetcher, partitions: Collection[TopicPartition], timeout: float, enough: int = sys.maxsize
 ) -> dict[Any, Fetched]:
-    """What has arrived for `partitions`, waiting up to `timeout` seconds for the first of it. Moves positions.
+    """Return what has arrived for `partitions`; wait up to `timeout` seconds if nothing has. Moves positions.
 
     No further partition is unpacked after `enough` records.
     """
     deadline = time.monotonic() + timeout
     while True:
-        # While the group assigns anew nothing is returned that may belong to another member by then.
+        # During a rebalance nothing is returned, because it may belong to another member by then.
         if fetcher._subscriptions.reassignment_in_progress:
             await fetcher._subscriptions.wait_for_assignment()
         found: dict[Any, Fetched] = {}
@@ -69,11 +69,11 @@ async def fetch(
             return {}
         if fetcher._closed:
             return {}
-        waiter.result()  # raises what the coordinator cannot recover from
+        waiter.result()  # raises errors that the coordinator cannot recover from
 
 
 def _take(fetcher: Fetcher, tp: TopicPartition) -> Fetched | None:
-    """One partition's fetched records, None where the position has moved since they were asked for."""
+    """One partition's fetched records, None if the position has moved since the request."""
     result = fetcher._records.pop(tp)
     # The partition may be fetched again.
     fetcher._notify(fetcher._wait_consume_future)
@@ -91,14 +91,14 @@ def _take(fetcher: Fetcher, tp: TopicPartition) -> Fetched | None:
     except Exception as wrong:
         error = wrong
     result._update_position()
-    # What came before the error is good. The next fetch begins with the error.
+    # The records before the error are good. The next fetch begins with the error.
     return Fetched(records, unpacking.next_fetch_offset, None if records else error)
 
 
 def _failed(fetcher: Fetcher, tp: TopicPartition, error: Exception) -> Fetched:
     state = fetcher._subscriptions.subscription.assignment.state_value(tp)
     if isinstance(error, RecordTooLargeError):
-        # aiokafka has stepped over one offset already, without a word to anybody.
+        # aiokafka has already skipped one offset silently.
         state.seek(state.position - 1)
     return Fetched([], state.position, error)
 
@@ -120,8 +120,8 @@ async def last_of_batch(fetcher: Fetcher, tp: TopicPartition, position: int) -> 
 def last_offset(data: bytes, position: int, end: int) -> int:
     """The last offset of the batch that `data` begins with, in a partition that may be read up to `end`.
 
-    The next batch says so, where it is in `data`, else the header of this one. Either may be what is damaged: the
-    first that lies between `position` and `end` counts, and with neither all up to `end` is this batch's.
+    The base offset of the next batch shows it, if `data` holds that, else this batch's header. Either may be damaged:
+    the first value from `position` on and below `end` counts. If there is none, the batch is taken to reach to `end`.
     """
     if len(data) < _HEADER.size:
         return position

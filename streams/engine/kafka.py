@@ -1,4 +1,4 @@
-"""What the engine needs to know of Kafka: who makes its clients, and what its topics are called there."""
+"""The engine's interface to Kafka: it makes clients and maps names to Kafka's names."""
 
 from typing import Any, Protocol, TypeVar
 
@@ -13,9 +13,9 @@ class Kafka(Protocol):
     @property
     def bootstrap(self) -> str: ...
     def name(self, name: str) -> str:
-        """What a topic or group that the engine is given is called in Kafka."""
+        """Kafka's name of a topic or group, for the name that the engine was given."""
 
     def producer(self, **options: Any) -> AIOKafkaProducer: ...
     def consumer(self, **options: Any) -> AIOKafkaConsumer: ...
     def secure(self, owner: C) -> C:
-        """Have a client that Faust made connect as the others do."""
+        """Make a client that Faust created connect in the same way as the others."""

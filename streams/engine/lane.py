@@ -1,7 +1,6 @@
-"""A lane: one stage or sink on one assigned partition, from fetched records to what is durable.
+"""A lane: one stage or sink on one assigned partition, from fetched records to durable results.
 
-Nothing is acknowledged on an exception: a failed commit is tried again, and when that does not help the worker fails
-loudly.
+Nothing is acknowledged on an exception: a failed commit is retried, and if the retries fail too, the worker fails.
 """
 
 import asyncio
@@ -19,22 +18,22 @@ from streams.engine.state import PartitionState
 
 log = logging.getLogger(__name__)
 
-#: Records processed but not committed, above which a partition is not fetched from.
+#: A partition with this many uncommitted records is not fetched from.
 MAX_UNCOMMITTED = 20_000
-#: Lanes mark their time downstream this often while they have news, seconds, and every IDLE_MARKS-th time without.
+#: Seconds between the marks of a lane's time downstream. A lane without news marks only every IDLE_MARKS-th time.
 MARK_INTERVAL = 0.2
 IDLE_MARKS = 5
 #: Commits of busy lanes begin on ticks this far apart, seconds, so that many lanes share one request: few large
-#: ones cost broker and worker far less than many small ones. Little leaves at once, for the sake of latency;
-#: much need not wait to be more.
+#: requests cost broker and worker far less than many small ones. Up to SMALL_BATCH records are committed at once, for
+#: low latency; LARGE_BATCH records or more are committed at once, since they are enough for a large request.
 COMMIT_INTERVAL = 0.015
 SMALL_BATCH = 16
 LARGE_BATCH = 2_000
-#: A partition that is behind and has made no progress for this long ends the process.
+#: A partition that is behind and has made no progress for this many seconds ends the process.
 STALLED_AFTER = 60.0
-#: How long a commit is tried again before the worker fails, seconds.
+#: How long a commit is retried before the worker fails, seconds.
 GIVE_UP_AFTER = 120.0
-#: What a chunk of a flush may hold beside its changes: the owner, the position and its marks, bytes.
+#: Bytes in a chunk of a flush that are reserved for the owner, the position and its marks.
 FLUSH_ROOM = 100_000
 
 
@@ -64,11 +63,11 @@ class Output(Protocol):
 
 
 class Stage(Protocol):
-    """Pure and synchronous: what comes out follows from the arguments. `now` is the partition's time, milliseconds.
+    """Pure and synchronous: the outputs follow from the arguments. `now` is the partition's time, milliseconds.
 
-    It may have a method `on_due(state, due, now) -> outputs` too. That is given pairs of a key whose deadline has come
-    and the deadline it fires for, growing in the order (deadline, key), before any record that comes after it in time.
-    It puts or deletes each key: one that it leaves as it is fires once more after a restart.
+    A stage may also have a method `on_due(state, due, now) -> outputs`. `due` has pairs of a key whose deadline has
+    come and the deadline it fires for, ascending in the order (deadline, key). The method is called before any record
+    that comes later in time. It puts or deletes each key: a key left unchanged fires again after a restart.
     """
 
     def __call__(self, state: Any, records: Sequence[Record], now: int, /) -> Iterable[Output]: ...
@@ -83,8 +82,9 @@ DeadLetters = Callable[[Record, Exception, int], Output]
 class TableSpec:
     """A table: its changelog topic and the key bound per partition.
 
-    `due` reads the deadline out of a value (0: none). `evictable` says whether a value may be forgotten when there are
-    more than `max_keys`; those that are due first go first, and where none may go the bound is passed.
+    `due` reads the deadline from a value (0: none). `evictable` says whether a value may be evicted when there are
+    more than `max_keys`. Keys that are due first are evicted first; if no key may be evicted, the table exceeds the
+    bound.
     """
 
     name: str
@@ -107,14 +107,14 @@ class FencedError(Exception):
     """Another worker owns this partition by now."""
 
 
-#: Reads changelog offsets [start, stop): the highest owner found there and all keys written.
+#: Reads changelog offsets [start, stop); returns the highest owner found there and all keys written.
 ForeignReader = Callable[[str, int, int, int], Awaitable[tuple[Owner, set[bytes]]]]
 
 
 class Lane:
-    """What all lanes share: position, what may be committed, and durable state."""
+    """The base of all lanes: position, offsets that may be committed, and durable state."""
 
-    #: Seconds without progress, while behind, after which the process is worth a restart.
+    #: A lane that is behind and has made no progress for this many seconds ends the process.
     stalled_after = STALLED_AFTER
 
     def __init__(self, topic: str, partition: int, name: str, broker: Broker, table: Table | None) -> None:
@@ -126,7 +126,7 @@ class Lane:
         self.processed = table.state.store.position.offset if table is not None else -1
         self.committed = self.processed
         self.uncommitted = 0
-        #: Records that were fetched and not received yet.
+        #: Records that were fetched but not received yet.
         self.awaited = 0
         self.closed = False
         self.progress_at = time.monotonic()
@@ -141,11 +141,11 @@ class Lane:
 
     @property
     def stuck(self) -> str | None:
-        """Why the lane has not done its work for long although it tries; None while all is well."""
+        """Why the lane has failed to do its work for a long time; None while all is well."""
         return None
 
     def reserve(self, count: int) -> None:
-        """`count` records are on their way here."""
+        """Note that `count` records are on their way to this lane."""
         self.uncommitted += count
         self.awaited += count
 
@@ -154,22 +154,22 @@ class Lane:
         raise NotImplementedError
 
     def caught_up(self, moment: float) -> None:
-        """At monotonic `moment` the partition had no record that was not received or is on its way here."""
+        """Note that at monotonic `moment` every record of the partition was received or on its way to this lane."""
 
     def tell_time(self, *, idle: bool) -> None:
-        """Mark the time that was reached downstream, if there is news or `idle`; called every MARK_INTERVAL."""
+        """Send marks of the lane's time downstream, if there is news or `idle`; called every MARK_INTERVAL."""
 
     def pass_over(self, offset: int) -> None:
-        """Nothing more is to come up to `offset`: what is not received by now was aborted or compacted away, is a
-        transaction's marker, or is a dead letter. The position moves there with the next commit."""
+        """Note that no more records come up to `offset`: those not received were aborted or compacted away, are
+        transaction markers, or are dead letters. The position moves to `offset` with the next commit."""
         raise NotImplementedError
 
     async def close(self, patience: float) -> None:
-        """Finish what is in flight if that takes at most `patience` seconds; then nothing happens here."""
+        """Finish the work in flight if that takes at most `patience` seconds; afterwards the lane does nothing."""
         raise NotImplementedError
 
     def fresh(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Without records that were processed before (a replay, or delivered twice)."""
+        """The records without those that were processed before (in a replay, or delivered twice)."""
         if records[0].offset > self.processed:
             return records
         kept = [record for record in records if record.offset > self.processed]
@@ -177,14 +177,14 @@ class Lane:
         return kept
 
     def acknowledge(self, offset: int, count: int) -> None:
-        """Everything up to `offset` is durable."""
+        """Note that everything up to `offset` is durable, `count` records more than before."""
         if offset > self.committed:
             self.committed = offset
             self.progress_at = time.monotonic()
         self.uncommitted -= count
 
     def ended(self, task: "asyncio.Task[None]") -> None:
-        """A task of this lane ended: what it raised fails the worker, unless the lane was closed."""
+        """Called when a task of this lane ended: its exception fails the worker, unless the lane was closed."""
         if not task.cancelled() and (error := task.exception()) is not None and not self.closed:
             self.failed(error)
 
@@ -202,12 +202,12 @@ class Lane:
         if first != state.store.end + 1:
             log.warning("another owner wrote to %s/%d: writing its keys again", spec.changelog, partition)
             metrics.FOREIGN_WRITES.labels(spec.name).inc()
-            # Before the store takes the flush: a fenced owner's must never reach it.
+            # Check this before the store takes the flush: the flush of a fenced owner must never reach the store.
             await self.contest(state.store.end + 1, first)
         state.store.flushed(changes, position, last, owner)
 
     async def contest(self, start: int, stop: int) -> None:
-        """Changelog offsets [start, stop) are not ours: yield to a newer owner, overrule an older one."""
+        """Changelog offsets [start, stop) are another owner's: yield to a newer owner, overrule an older one."""
         assert self.table is not None
         spec, partition, state, owner = self.table
         newest, keys = await self.foreign(spec.changelog, partition, start, stop)
@@ -216,14 +216,14 @@ class Lane:
         state.reassert(keys)
 
     async def send(self, groups: Groups, last: int) -> None:
-        """Send outputs of input up to offset `last`; one that its topic refuses for its size ends as a dead letter."""
+        """Send outputs of input up to offset `last`; an output rejected for its size becomes a dead letter."""
         first = self.committed + 1
         for topic, key, size, limit in await self.broker.send(groups):
             error = OutputTooLargeError(topic, size, limit)
             await self.bury(Loss(self.name, TOO_LARGE, str(error), self.topic, self.partition, first, last, key or b""))
 
     async def with_retries(self, work: Callable[[], Awaitable[None]], what: str) -> None:
-        """Do `work`, again and again with growing pauses; raises what it raised after GIVE_UP_AFTER."""
+        """Do `work` and retry it with growing pauses; raise its exception after GIVE_UP_AFTER."""
         started = time.monotonic()
         pause = 0.1
         while True:
@@ -247,7 +247,7 @@ def largest_value(limit: int) -> int:
 
 
 def _flush(owner: Owner, changes: dict[bytes, bytes | None], position: Position, most: int) -> Iterator[list[Item]]:
-    """The flush's chunks, each begun by its owner, the last ended by the position.
+    """The chunks of a flush: each begins with its owner, and the last ends with the position.
 
     A chunk has up to `most` bytes, or one change that is larger.
     """

@@ -1,4 +1,4 @@
-"""The dead letters of one stage's records, and what Kafka takes of its outputs."""
+"""The dead letters for one stage's records, and for outputs that are too large for their topics."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Letters:
-    """`make` gives the output that is a record's dead letter, from the record, what was raised and the time."""
+    """`make` makes a record's dead letter from the record, the exception and the time."""
 
     def __init__(self, agent: str, broker: Broker, make: "Callable[[Record, Exception, int], Output]") -> None:
         self._agent = agent
@@ -23,7 +23,7 @@ class Letters:
         self._make = make
 
     def of(self, record: "Record", error: Exception, now: int) -> "Output":
-        """The record's dead letter, without the record's value where that is too much for it."""
+        """The record's dead letter, without its value if it would be too large for the dead letters' topic."""
         log.warning("%s: %s/%d@%d is a dead letter: %s", self._agent, record.topic, record.partition,
                     record.offset, type(error).__name__)  # fmt: skip
         metrics.DEAD_LETTERS.labels(self._agent, reason(error)).inc()
@@ -32,10 +32,10 @@ class Letters:
         return letter if record_size(key, value, headers) <= self._broker.limit(topic) else _without_body(letter)
 
     def fit(self, outputs: "Sequence[Output]", records: "Sequence[Record]", now: int) -> "Sequence[Output]":
-        """A stage's outputs for these records, with a dead letter in place of each that its topic does not take.
+        """A stage's outputs for these records; a dead letter replaces each output that is too large for its topic.
 
-        Raises OutputTooLargeError where there are several records, one of which gave it. What a tick gives is not
-        looked at: there is no record to name, and Kafka itself refuses it when it is sent.
+        Raises OutputTooLargeError if there are several records, since any of them may have caused the output. Outputs
+        without records are not checked: there is no record to name, and Kafka rejects such an output when it is sent.
         """
         most = self._broker.fits_everywhere
         for _, _, value, _, _ in outputs:
@@ -56,7 +56,7 @@ class Letters:
                 raise error
             letter = self.of(records[0], error, now)
             letters, *_ = letter
-            # A dead letter of the stage's own keeps its reason.
+            # A dead letter that the stage itself made keeps its reason.
             fitting.append(_without_body(output) if topic == letters else letter)
         return fitting
 

@@ -1,4 +1,4 @@
-"""What the engine cannot read, send or keep, and what it says of it: a dead letter by reference or an error."""
+"""Records, outputs and values that the engine cannot read, send or keep: a dead letter by reference, or an error."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,8 @@ TOO_LARGE = "output_too_large"
 
 
 class Loss(NamedTuple):
-    """Offsets `first` to `last` of a partition, both included, that `agent` could not read, or one of which gave an
-    output that could not be sent. `key` is that output's.
+    """Offsets `first` to `last` of a partition, both included. `agent` could not read them, or could not send an
+    output of one of them; then `key` is the output's key.
     """
 
     agent: str

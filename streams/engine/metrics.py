@@ -1,4 +1,4 @@
-"""What the engine counts. Never labelled by key."""
+"""The engine's metrics. No label holds a key of a table or record."""
 
 from prometheus_client import Counter, Gauge
 

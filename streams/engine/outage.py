@@ -1,4 +1,4 @@
-"""What is told while a store takes nothing: at once, then less and less often, and once more when it is over."""
+"""Log lines while a store accepts no writes: at once, then less and less often, and once more at the end."""
 
 import logging
 import time
@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-#: Seconds between the first two lines of the log; each further distance is twice the one before, up to MAX_DISTANCE.
+#: Seconds between the first two log lines; each further distance is twice the one before, up to MAX_DISTANCE.
 FIRST_DISTANCE = 10.0
 MAX_DISTANCE = 600.0
 
 
 class Outage:
-    """One lane's failures in a row. `place` names the lane in the log; `clock` is monotonic seconds."""
+    """One lane's failed writes in a row. `place` names the lane in the log; `clock` gives monotonic seconds."""
 
     def __init__(self, place: str, clock: Callable[[], float] = time.monotonic) -> None:
-        #: Why nothing is written now, "" while the last write went well.
+        #: Why the last write failed, "" if it succeeded.
         self.reason = ""
         self._place = place
         self._clock = clock
@@ -25,11 +25,11 @@ class Outage:
 
     @property
     def seconds(self) -> float:
-        """How long nothing was written, 0 while the last write went well."""
+        """How long ago the first failure was, 0 if the last write succeeded."""
         return self._clock() - self._since if self.reason else 0.0
 
     def failed(self, reason: str) -> None:
-        """A write came to nothing. `reason` goes into the log: a short text without rows and secrets."""
+        """Note a failed write. `reason` goes into the log: a short text without rows and secrets."""
         now = self._clock()
         if not self.reason:
             self._since = self._next_line = now
@@ -41,7 +41,7 @@ class Outage:
             self._distance = min(self._distance * 2, MAX_DISTANCE)
 
     def over(self) -> None:
-        """A write went well."""
+        """Note a successful write."""
         if self.reason:
             log.warning("%s is written again after %.0f s", self._place, self.seconds)
             self.reason = ""

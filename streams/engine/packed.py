@@ -1,7 +1,7 @@
-"""A table of bytes in little memory: rows lie in compressed chunks, and four bytes of the key find each.
+"""A table of bytes in little memory: rows are in compressed chunks, and four bytes of the key find a row.
 
-A dict spends more on objects and slots than small values hold. Here keys are spread over groups by their hash, and
-a group's rows come as chunks of some dozen, each compressed as a whole: rows of one table resemble each other.
+A dict uses more memory for objects and slots than small values take. Here keys are spread over groups by their hash,
+and a group stores its rows in chunks of a few dozen, each compressed as a whole: rows of one table resemble each other.
 """
 
 from array import array
@@ -12,49 +12,49 @@ from itertools import pairwise
 
 from lz4.block import compress, decompress
 
-#: Rows of a chunk that is made anew. More rows compress better, fewer are read faster.
+#: Rows of a rewritten chunk. More rows compress better, fewer are read faster.
 CHUNK_ROWS = 32
-#: The tag of a row that was taken; no key has it.
+#: The tag of a row that was taken; no key has this tag.
 _GONE = bytes(4)
 _OTHER = b"\1\1\1\1"
 
 
 class _Group:
-    """The rows of keys whose hashes end alike: chunks, and the number of each chunk's first row."""
+    """The rows of keys whose hashes have the same low bits: chunks, and the number of each chunk's first row."""
 
     __slots__ = ("chunks", "rows", "starts")
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
         self.starts: list[int] = []
-        #: Without those that were taken.
+        #: The number of rows, without those that were taken.
         self.rows = 0
 
 
 class PackedTable:
-    """Keys and values, added many at a time and taken one by one. A key that is here must not be added again.
+    """Keys and values, added many at a time and taken one by one. A key in the table must not be added again.
 
-    `groups` is a power of two. Lookups cost more when a group has more than some hundred rows.
+    `groups` is a power of two. Lookups cost more when a group has more than a few hundred rows.
     """
 
     def __init__(self, groups: int) -> None:
         self.count = 0
         self._mask = groups - 1
         self._groups: defaultdict[int, _Group] = defaultdict(_Group)
-        #: By group: four bytes a row. Apart from the groups, because most keys that are asked for are not here.
+        #: By group: four bytes a row. Kept apart from the groups, because most keys looked up are not in the table.
         self._tags = [bytearray() for _ in range(groups)]
 
     def add(self, number: int, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """Add rows to the group `number`, which is `hash(key) % groups` of each key.
 
-        Python's hash is keyed per process, so that no sender can choose keys of one group.
+        Python's hash is keyed per process, so a sender cannot choose keys that fall into one group.
         """
         if keys:
             _append(self._groups[number], self._tags[number], keys, values)
             self.count += len(keys)
 
     def take(self, key: bytes) -> bytes | None:
-        """Remove a key; its value, or None if it is not here."""
+        """Remove a key. Return its value, or None if it is not in the table."""
         number = hash(key) & self._mask
         tags, tag = self._tags[number], _tag(key)
         at = tags.find(tag)
@@ -77,7 +77,7 @@ class PackedTable:
 
 
 def _tag(key: bytes) -> bytes:
-    """The key's last four bytes, which differ where keys end in a fingerprint."""
+    """The key's last four bytes, which differ between keys that end in a fingerprint."""
     tag = key[-4:]
     return tag if tag != _GONE and len(tag) == 4 else _OTHER
 
@@ -92,7 +92,7 @@ def _append(group: _Group, tags: bytearray, keys: Sequence[bytes], values: Seque
 
 
 def _value(group: _Group, rows: int, row: int, key: bytes) -> bytes | None:
-    """The value at `row`, of `rows` in the group, if it is this key's."""
+    """The value at `row` of the group's `rows` rows, None if that row has another key."""
     starts = group.starts
     number = bisect_right(starts, row) - 1
     first = starts[number]
@@ -125,7 +125,7 @@ def _rows(group: _Group, tags: bytearray) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _rewrite(group: _Group, tags: bytearray) -> None:
-    """Drop what was taken, when that is more than half."""
+    """Rebuild the group without the rows that were taken; called when these are more than half."""
     rows = list(_rows(group, tags))
     group.chunks, group.starts, group.rows = [], [], 0
     tags.clear()

@@ -1,4 +1,4 @@
-"""Reading changelogs: the state of newly assigned partitions, and what another owner wrote in between."""
+"""Reading changelogs: the state of newly assigned partitions, and records that another owner wrote in between."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ from streams.engine.store import Store
 from streams.engine.unreadable import FIRST_PAUSE, TRIES
 
 log = logging.getLogger(__name__)
-#: Fetched records are large objects for a moment: more at once would stay in the process as unused memory.
+#: Fetched records are large short-lived objects: after a larger fetch the process would keep the memory unused.
 MAX_RECORDS = 10_000
 _decode_owner = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
 
@@ -31,9 +31,9 @@ async def restore(
 ) -> list[str]:
     """Bring each store up to the present end of its changelog partition and call `done` for it, one by one.
 
-    A store that was filled before only reads what came since. The caller ends the replay: it may have to
-    `catch_up` first. Returned are the changelog partitions that cannot be read to their end, which are not `done`:
-    state with a hole would be wrong, and must not stop the others. Raises aiokafka's errors.
+    A store that was filled before only reads newer records. The caller finishes the replay, as it may have to
+    `catch_up` first. Return the changelog partitions that cannot be read to their end. `done` is not called for them:
+    state with a gap would be wrong, and they must not stop the others. Raises aiokafka's errors.
     """
     started = time.monotonic()
     stores = {TopicPartition(kafka.name(spec.changelog), partition): (spec, store) for spec, partition, store in wanted}
@@ -96,7 +96,7 @@ def _replay(tp: TopicPartition, store: Store, end: int) -> Replay:
 
 
 async def catch_up(kafka: Kafka, topic: str, partition: int, replay: Replay, stop: int) -> None:
-    """Go on with a replay to changelog offset `stop`, exclusive."""
+    """Continue a replay to changelog offset `stop`, exclusive."""
     async for records in _between(kafka, topic, partition, replay.end + 1, stop):
         replay.read(records)
 

@@ -1,6 +1,6 @@
 """Where a table partition's values live: in memory, or in RocksDB where state outgrows memory.
 
-A store holds what was applied, and the position and changelog offset that go with it.
+A store holds the applied changes, and the position and changelog offset that belong to them.
 """
 
 import logging
@@ -18,7 +18,7 @@ from rocksdict import AccessType, Options, Rdict, WriteBatch
 from streams.engine.changelog import Owner, Position
 from streams.engine.packed import CHUNK_ROWS, PackedTable
 
-#: How many keys all memory stores of a process should keep in dicts, and one of them if nothing else is said.
+#: How many keys all memory stores of a process together should keep in dicts, and the default for one store.
 RECENT_KEYS = 262_144
 DEFAULT_SHARE = 32_768
 #: Keys known to be absent that a store remembers between two calls of `apply`.
@@ -27,12 +27,13 @@ log = logging.getLogger(__name__)
 _META = b"__meta__"
 _encode = msgspec.msgpack.Encoder().encode
 
-#: Of the time that a topic keeps deletions, what files may be old: the rest is for clocks and for reading.
+#: Files may be as old as this part of the time that a topic keeps deletions. The rest allows for clock differences
+#: and for the time that reading takes.
 _SAFE_PART = 0.9
 
 
 class _Meta(msgspec.Struct, array_like=True):
-    """What belongs to the files: see Store, and when they last took a flush, milliseconds (0: nobody knows)."""
+    """The metadata of the files: see Store, and when they last took a flush, milliseconds (0: unknown)."""
 
     end: int = -1
     position: Position = Position()
@@ -52,10 +53,10 @@ class Store(Protocol):
 
     def get(self, key: bytes) -> bytes | None: ...
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
-        """Take changes (None deletes); they are seen at once and durable after `flushed`."""
+        """Take changes (None deletes); they are visible at once and durable after `flushed`."""
 
     def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int, owner: Owner) -> None:
-        """These applied changes are in the changelog up to `end`, together with `position`."""
+        """Note that these applied changes are in the changelog up to `end`, together with `position`."""
 
     def items(self) -> Iterator[tuple[bytes, bytes]]: ...
     def __len__(self) -> int: ...
@@ -63,9 +64,9 @@ class Store(Protocol):
 
 
 class _Recent(dict[bytes, bytes]):
-    """The dict of recent keys: a key that is missing is moved here if the packed table has it.
+    """The dict of recent keys: a missing key is moved here if the packed table has it.
 
-    A hit costs what it costs in any dict; only a miss runs Python. `absent` has keys found in neither.
+    A hit costs as much as in any dict; only a miss runs Python code. `absent` has keys found in neither.
     """
 
     __slots__ = ("_packed", "absent")
@@ -87,10 +88,10 @@ class _Recent(dict[bytes, bytes]):
 
 
 class MemoryStore:
-    """Up to `share` keys of recent use in a dict, all others in a packed table; each key is in one of them.
+    """Up to `share` recently used keys in a dict, all others in a packed table; each key is in one of them.
 
-    What a storm touches stays in the dict. When that is full, the keys of one group after the other are packed,
-    about as many in a call as came with it, so that no call takes long.
+    Keys that a storm uses stay in the dict. When the dict is full, the keys of one group after the other are packed.
+    Each call packs about as many keys as it added, so that no call takes long.
     """
 
     def __init__(self, share: int = DEFAULT_SHARE) -> None:
@@ -98,12 +99,12 @@ class MemoryStore:
         self.end = -1
         self.owner = Owner()
         self._share = share
-        # A group has half a chunk on average, and a whole one when its turn comes.
+        # A group has half a chunk of recent keys on average, and a whole chunk when its turn comes.
         self._groups = 1 << (max(share * 2 // CHUNK_ROWS, 1) - 1).bit_length()
         self._packed = PackedTable(self._groups)
         self._recent = _Recent(self._packed)
         self.get: Callable[[bytes], bytes | None] = self._recent.__getitem__
-        #: The recent keys by group, and how many that are; those that were deleted since are among them.
+        #: The recent keys by group, and their number; both include keys that were deleted since.
         self._arrived: defaultdict[int, list[bytes]] = defaultdict(list)
         self._arrivals = 0
         self._noted = 0
@@ -112,7 +113,7 @@ class MemoryStore:
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Take changes; see Store."""
         recent, packed = self._recent, self._packed
-        # What was read since the last call came from the packed table.
+        # Keys that came into the dict since the last call were read from the packed table.
         unpacked = len(recent) - self._noted
         self._note(unpacked)
         before = len(recent)
@@ -135,7 +136,7 @@ class MemoryStore:
         self._noted = len(recent)
 
     def flushed(self, changes: Mapping[bytes, bytes | None], position: Position, end: int, owner: Owner) -> None:
-        """Remember position, end and owner; the values are here already."""
+        """Remember position, end and owner; the values are in the store already."""
         self.position = position
         self.end = end
         self.owner = owner
@@ -151,7 +152,7 @@ class MemoryStore:
         """Nothing to release."""
 
     def _delete(self, keys: list[bytes]) -> int:
-        """Forget keys; how many of them were recent."""
+        """Remove keys. Return how many of them were in the dict."""
         recent, packed = self._recent, self._packed
         gone = 0
         for key in keys:
@@ -170,7 +171,7 @@ class MemoryStore:
             self._arrivals += count
 
     def _pack(self, arrived: int) -> None:
-        """Bring the dict back to its share, or a part of the way if much is to be done."""
+        """Reduce the dict to its share, or do only a part of this if much is to be done."""
         recent = self._recent
         for _ in range(2 + arrived // 8):
             if len(recent) <= self._share and self._arrivals <= 2 * self._share:
@@ -180,7 +181,7 @@ class MemoryStore:
             keys = self._arrived.pop(turn, ())
             self._arrivals -= len(keys)
             if len(recent) > self._share:
-                # A key that was deleted is not there, and one that came twice is there once.
+                # A deleted key is not in the dict, and a key that came twice is in it once.
                 rows = [(key, value) for key in keys if (value := recent.pop(key, None)) is not None]
                 self._packed.add(turn, [key for key, _ in rows], [value for _, value in rows])
             else:
@@ -208,9 +209,9 @@ class RocksStore:
     def reopen(cls, path: Path, kept_ms: int, clock: Callable[[], float]) -> "RocksStore":
         """The partition's files if they can be brought up to date, else empty ones, with the reason in the log.
 
-        `kept_ms` is how long the changelog keeps deletions (its `delete.retention.ms`). What was deleted after
-        the files' last flush is unknown to them, and a deletion that Kafka has compacted away would stay so: the
-        key would be back for good. Offsets do not tell, since compaction leaves holes anywhere.
+        `kept_ms` is how long the changelog keeps deletions (its `delete.retention.ms`). The files do not have the
+        deletions after their last flush. If Kafka has compacted such a deletion away, the key would stay in the files
+        for good. Offsets do not show this, since compaction leaves gaps anywhere.
         """
         try:
             store = cls(path, clock)
@@ -275,10 +276,10 @@ class RocksStore:
         return self._count
 
     def close(self) -> None:
-        """Release the files; what no flush carried is forgotten and recovered from the changelog."""
+        """Release the files; changes without a flush are dropped and recovered from the changelog."""
         self._db.close()
 
     @staticmethod
     def wipe(path: Path) -> None:
-        """Remove a partition's files: the changelog is the truth, this is a cache."""
+        """Remove a partition's files: they are a cache of the changelog."""
         shutil.rmtree(path, ignore_errors=True)

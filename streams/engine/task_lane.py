@@ -1,4 +1,4 @@
-"""A lane whose records are tasks outside Kafka, side by side, with prefix acknowledgement."""
+"""A lane whose records are tasks outside Kafka: they run side by side, and offsets are acknowledged in order."""
 
 import asyncio
 import logging
@@ -16,19 +16,19 @@ log = logging.getLogger(__name__)
 
 
 class TaskSink(Protocol):
-    """Does one thing per record; records of equal `order_key` in order, others side by side."""
+    """Performs one task per record; records of equal `order_key` in order, others side by side."""
 
     max_tasks: int
-    #: The longest that one record may honestly take, seconds.
+    #: The longest time that one record may take without being stuck, seconds.
     patience: float
 
     def order_key(self, record: Record) -> bytes: ...
     async def perform(self, record: Record) -> Sequence[Output]:
-        """Do it and return what to send before the record is acknowledged."""
+        """Perform the record's task. Return the outputs to send before the record is acknowledged."""
 
 
 class _Task:
-    """Up to which offset a task goes, and how many records it does."""
+    """The offset that a task ends at, and the number of its records (0 or 1)."""
 
     __slots__ = ("count", "done", "offset")
 
@@ -72,7 +72,7 @@ class TaskLane(Lane):
         return self.uncommitted >= self._sink.max_tasks
 
     def receive(self, records: Sequence[Record]) -> None:
-        """Start a task for each record; records of one key wait for each other."""
+        """Start a task for each record; records of equal `order_key` wait for each other."""
         self.awaited -= len(records)
         if self.closed:
             return
@@ -87,14 +87,14 @@ class TaskLane(Lane):
             task.add_done_callback(partial(self._performed, key))
 
     def pass_over(self, offset: int) -> None:
-        """Move on once everything before is done."""
+        """See Lane: the position moves once all earlier tasks are done."""
         if not self.closed and offset > self.processed:
             self.processed = offset
             self._window.append(_Task(offset, 0))
             self._acknowledge_done()
 
     async def close(self, patience: float) -> None:
-        """Give running tasks `patience` seconds; what is not done by then is done again by the next owner."""
+        """Give running tasks `patience` seconds; the next owner repeats those that are not done by then."""
         self.closed = True
         if self._tasks:
             _, running = await asyncio.wait(set(self._tasks), timeout=patience)
@@ -113,7 +113,7 @@ class TaskLane(Lane):
             if self.closed:
                 return
             outputs = await self._outcome(record)
-        # Any end is progress: one slow record must not look like a lane that is stuck.
+        # Each task that ends counts as progress: one slow record must not make the lane look stuck.
         self.progress_at = time.monotonic()
         group(outputs, self._partitions, self._groups)
         self._ended_entries.append(entry)
@@ -133,7 +133,7 @@ class TaskLane(Lane):
             return [self._dead_letters(record, error, record.timestamp)]
 
     async def _flush_all(self) -> None:
-        """What ended while one group was being sent goes out with the next."""
+        """Send the outputs of ended tasks; tasks that end while one group is being sent go with the next group."""
         while self._ended_entries:
             groups, self._groups = self._groups, {}
             entries, self._ended_entries = self._ended_entries, []

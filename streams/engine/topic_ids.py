@@ -1,6 +1,6 @@
-"""The ids that Kafka gives topics: a topic that was deleted and made again under its name has another one.
+"""The ids that Kafka gives topics: a topic that was deleted and recreated under the same name has another id.
 
-aiokafka speaks the metadata request up to version 5; ids came with version 10 (KIP-516, Kafka 2.8).
+aiokafka supports the metadata request up to version 5; ids came with version 10 (KIP-516, Kafka 2.8).
 Format: https://kafka.apache.org/protocol#The_Messages_Metadata
 """
 
@@ -102,7 +102,7 @@ class _MetadataRequest(Request[_MetadataRequestStruct]):  # type: ignore[misc]
 
 
 async def topic_ids(client: AIOKafkaClient, topics: Iterable[str]) -> dict[str, str]:
-    """Each topic's id in hex, of those that exist. Empty where the broker knows no ids (before Kafka 2.8)."""
+    """The id in hex of each topic that exists. Empty if the broker has no topic ids (before Kafka 2.8)."""
     try:
         answer = await client.send(client.get_random_node(), _MetadataRequest(topics))
     except NotImplementedError:

@@ -1,8 +1,8 @@
 """Every Faust method the engine overrides, and why. tests/engine/test_faust.py pins their sources.
 
-Faust keeps the app, agents, streams, group membership, assignment and shutdown. Replaced are
+Faust keeps the app, agents, streams, group membership, assignment and shutdown. The engine replaces
 the per-record drain loop (200-500 microseconds a record), acknowledgement (0.15.3 acknowledges on
-exceptions and can commit past unprocessed records) and the hand-over after a rebalance (it resumes
+exceptions and can commit past unprocessed records) and the hand-over after a rebalance (Faust resumes
 partitions before it seeks them, then clears the queues the fetcher has begun to fill).
 """
 
@@ -27,7 +27,7 @@ from streams.engine.unreadable import Troubles
 
 
 class Feeds(Protocol):
-    """What the consumer needs of the engine."""
+    """What the consumer needs from the engine."""
 
     @property
     def lanes(self) -> Mapping[TP, Lane]: ...
@@ -41,22 +41,22 @@ class Feeds(Protocol):
     async def release(self) -> None: ...
 
 
-#: Faust's 1500 ms starve busy partitions: one fetch is in flight per broker, and while every partition with
-#: data is buffered it asks only for the quiet ones, and the broker holds it that long.
+#: Faust's 1500 ms starve busy partitions: one fetch is in flight per broker. While every partition with data is
+#: buffered, the fetch asks only for the quiet partitions, and the broker holds it for the full 1500 ms.
 FETCH_MAX_WAIT_MS = 50
 #: Fetches are this far apart, seconds, while they return more than SMALL_BATCH and less than LARGE_BATCH records:
-#: each crosses to the consumer thread and back, and every partition in it costs an event.
+#: each fetch crosses to the consumer thread and back, and every partition in it costs an event.
 FETCH_INTERVAL = 0.02
-#: Whether partitions have been read to their ends is looked at this often, seconds.
+#: The consumer checks this often whether partitions have been read to their ends, seconds.
 CAUGHT_UP_INTERVAL = 0.1
-#: Records of one event; the stage holds the event loop for about 10 microseconds each.
+#: The most records of one event; the stage holds the event loop for about 10 microseconds per record.
 MAX_BATCH_RECORDS = 2_000
 
 
 class Batch(NamedTuple):
     """An event's value: records of one partition, bound to the lane of the assignment they belong to.
 
-    Below offset `position` there are no others to come.
+    No other records come below offset `position`.
     """
 
     lane: Lane
@@ -77,12 +77,12 @@ class BatchSchema(Schema[Any, Any]):
 
 
 class EngineConsumerThread(AIOKafkaConsumerThread):
-    """Faust's consumer thread: a fetch that does not starve, committed records only, and our way to connect."""
+    """Faust's consumer thread, with fetches that starve no partition, committed records only, and our connections."""
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
-        # A producer that aborted was told so, and sends again what counts.
+        # A producer knows that its transaction was aborted, and sends the records again if they matter.
         consumer._isolation_level = "read_committed"
         kafka: Kafka = transport.app.engine.kafka
         return kafka.secure(consumer)
@@ -90,7 +90,7 @@ class EngineConsumerThread(AIOKafkaConsumerThread):
     async def _fetch_records(  # type: ignore[override]  # a part of a fetch says more than its records
         self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
     ) -> dict[TP, Fetched]:
-        """As Faust's, without its limit of records; what is wrong with a partition is in its part."""
+        """As Faust's, without its limit of records; the error of a partition is in that partition's part."""
         if not self.consumer.flow_active:
             return {}
         fetcher = consumer._fetcher
@@ -100,17 +100,17 @@ class EngineConsumerThread(AIOKafkaConsumerThread):
             return await fetch(fetcher, active_partitions, timeout or 0.0)
 
     async def last_of_batch(self, tp: TP, position: int) -> int:
-        """The last offset of the batch that cannot be read at `position`. Raises KafkaError."""
+        """The last offset of the unreadable batch at `position`. Raises KafkaError."""
         last: int = await self.call_thread(last_of_batch, self._ensure_consumer()._fetcher, tp, position)
         return last
 
 
 class EngineConsumer(Consumer):
-    """Delivers whole batches, commits what lanes acknowledge, and starts a partition only after its state."""
+    """Delivers whole batches, commits what lanes acknowledge, and starts a partition after its state is restored."""
 
     #: Held while a fetch is under way.
     _fetching: asyncio.Lock
-    #: When the partitions' ends were last looked at, monotonic, and the answer of the broker each was known by.
+    #: When the partitions' ends were last checked, monotonic, and which answer of the broker was used for each.
     _looked_at: float
     _answers: dict[TP, int | None]
 
@@ -138,7 +138,7 @@ class EngineConsumer(Consumer):
                 if not self.flow_active:
                     await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # as Faust does
                     continue
-                # A rebalance replaces the lanes: what was fetched for the old ones must not reach the new ones.
+                # A rebalance replaces the lanes: records fetched for the old lanes must not reach the new ones.
                 lanes = engine.lanes
                 ready, all_ready = engine.readable(self._troubles.resting())
                 if not ready:
@@ -173,7 +173,7 @@ class EngineConsumer(Consumer):
                 raise
 
     def _at_end(self, tps: Iterable[TP]) -> list[TP]:
-        """Partitions of which the broker has said since the last call that nothing follows what was fetched.
+        """Partitions for which the broker has answered since the last call that all their records were fetched.
 
         No fetch may be under way. A partition whose end is hidden by an open transaction is not at its end.
         """
@@ -202,7 +202,7 @@ class EngineConsumer(Consumer):
         )  # fmt: skip
 
     async def _pass_over(self, tp: TP, lane: Lane, offset: int, error: Exception) -> None:
-        """Have a dead letter refer to the batch at `offset`, then read on behind it."""
+        """Send a dead letter that refers to the batch at `offset`, then continue reading after the batch."""
         last = offset
 
         async def bury() -> None:
@@ -217,17 +217,17 @@ class EngineConsumer(Consumer):
                 await self._deliver(tp, lane, (), last + 1)
 
     def track_message(self, message: Any) -> None:
-        """Nothing to track: lanes know what is in flight."""
+        """Do nothing: lanes know what is in flight."""
 
     def ack(self, message: Any) -> bool:
-        """Faust acknowledges nothing here: lanes do, after their commit."""
+        """Do nothing: lanes acknowledge after their commit, Faust does not."""
         return False
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Back-pressure is `readable()`."""
+        """Do nothing: `readable()` applies the back-pressure."""
 
     def on_buffer_drop(self, tp: TP) -> None:
-        """Back-pressure is `readable()`."""
+        """Do nothing: `readable()` applies the back-pressure."""
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Commit what lanes have made durable since the last commit."""
@@ -238,35 +238,35 @@ class EngineConsumer(Consumer):
         return True
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
-        """Partitions are opened by the engine, each after its state is restored and its position sought."""
+        """Do nothing: the engine opens each partition after restoring its state and seeking its position."""
 
     async def perform_seek(self) -> None:
-        """As resume_partitions."""
+        """Do nothing, as resume_partitions."""
 
     def resume_flow(self) -> None:
-        """The last step of a rebalance: from here on queues are no longer cleared, so lanes may open."""
+        """Take the last step of a rebalance: Faust no longer clears the queues, so lanes may open."""
         super().resume_flow()
         self._troubles.clear()
         self.engine.open(self.assignment(), self.app.consumer_generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Lanes finish and commit before the group goes on."""
+        """Let lanes finish and commit before the group continues the rebalance."""
         self.stop_flow()
         await self.engine.close_lanes()
         await self.force_commit()
         await super().on_partitions_revoked(revoked)
 
     async def on_stop(self) -> None:
-        """Lanes finish and commit, then the producer goes."""
+        """Let lanes finish and commit, then close the producer."""
         self.stop_flow()
         await self.engine.close_lanes()
         await super().on_stop()
         await self.engine.release()
 
     async def fetch_ended(self) -> None:
-        """No fetch of the former assignment is under way: it would move the positions that are sought now.
+        """Wait until no fetch of the former assignment is under way: it would move positions after they are sought.
 
-        aiokafka lets a fetch that waits for records go on after the rebalance. Lanes are closed until the
+        aiokafka lets a fetch that waits for records continue after the rebalance. Lanes are closed until the
         new ones open, so no other fetch begins meanwhile.
         """
         async with self._fetching:
@@ -279,7 +279,7 @@ class EngineConsumer(Consumer):
 
 
 class EngineProducer(Producer):
-    """Faust's producer, which the engine does not use and Faust starts; it connects as the others do."""
+    """Faust's producer. Faust starts it, but the engine does not use it; it connects like the other clients."""
 
     def _new_producer(self, transactional_id: str | None = None) -> aiokafka.AIOKafkaProducer:
         kafka: Kafka = self.app.engine.kafka  # type: ignore[attr-defined]
@@ -287,10 +287,10 @@ class EngineProducer(Producer):
 
 
 class EngineTables(TableManager):
-    """Faust waits a second until its tables are declared. The engine declares none, so this waits for nothing."""
+    """Faust's table manager without its wait of one second for table declarations: the engine declares none."""
 
     async def on_start(self) -> None:
-        """As Faust's, without the second."""
+        """As Faust's, without the wait of one second."""
         await self._update_channels()
         await self.recovery.start()
 

@@ -1,4 +1,4 @@
-"""Lag of every lane, and the verdict on one that is behind and does not move (faust #523, aiokafka #1154)."""
+"""The lag of every lane, and the check for a lane that is behind and does not move (faust #523, aiokafka #1154)."""
 
 import asyncio
 import logging
@@ -21,8 +21,8 @@ _ANSWER_WITHIN = 15.0
 class Watchdog:
     """Asks Kafka for the ends of partitions with a client of its own.
 
-    The consumer it watches cannot be the one that is asked: after a broker's death it may hear nothing
-    more, neither of records nor of their number, while everybody else does.
+    It cannot ask the consumer that it watches: after a broker failed, that consumer may receive nothing
+    more, neither records nor their number, while other clients do.
     """
 
     def __init__(self, kafka: Kafka) -> None:
@@ -30,7 +30,7 @@ class Watchdog:
         self._client: AIOKafkaConsumer | None = None
 
     async def look(self, lanes: Mapping[TP, Lane]) -> str | None:
-        """Set the lanes' metrics; what is wrong with one that has stood still for `stalled_after`, or None."""
+        """Set the lanes' metrics. Return the problem of a lane without progress for `stalled_after`, or None."""
         if not lanes:
             return None
         try:
@@ -51,7 +51,7 @@ class Watchdog:
         return None
 
     async def stop(self) -> None:
-        """Disconnect; the next look connects anew."""
+        """Disconnect; the next `look` connects again."""
         client, self._client = self._client, None
         if client is not None:
             await client.stop()

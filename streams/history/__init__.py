@@ -1,1 +1,1 @@
-"""What is read back from ClickHouse."""
+"""Queries that read history from ClickHouse."""

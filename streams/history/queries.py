@@ -1,9 +1,9 @@
-"""Named questions, with their parameters; run them with `ClickHouse.query(sql, params)`.
+"""Named queries and their parameters; run them with `ClickHouse.query(sql, params)`.
 
 Times in parameters are milliseconds since 1970 UTC.
 """
 
-#: since -> per place: `count` = `distinct`, so nothing is doubled; `first` and `last` are offsets.
+#: since -> per partition: if `count` = `distinct`, no row is duplicated; `first` and `last` are offsets.
 CONSERVATION = """
 SELECT kafka_topic, kafka_partition, count() AS count, uniqExact((kafka_offset, kafka_index)) AS distinct,
     min(kafka_offset) AS first, max(kafka_offset) AS last, uniqExact(kafka_offset) AS offsets
@@ -22,7 +22,7 @@ GROUP BY outcome
 ORDER BY outcome
 """
 
-#: tenant, since, limit -> the fingerprints with most triggers: a resolve or an acknowledge is no noise
+#: tenant, since, limit -> the fingerprints with most triggers; resolves and acknowledges do not count as noise
 NOISIEST = """
 SELECT fingerprint, any(service) AS service, any(dedup_key) AS dedup_key, argMax(summary, received_at) AS summary,
     count() AS count, max(received_at) AS last_seen
@@ -60,7 +60,7 @@ GROUP BY service
 ORDER BY alerts DESC, service
 """
 
-#: tenant, incident_id, hours -> what was changed in its service in the hours before it opened, newest first
+#: tenant, incident_id, hours -> the changes in its service in the hours before it opened, newest first
 CHANGES_BEFORE = """
 SELECT at, summary, source, links, dateDiff('second', at, incident.opened_at) AS seconds_before
 FROM change_events
@@ -73,7 +73,7 @@ WHERE tenant = {tenant:String}
 ORDER BY at DESC
 """
 
-#: integration (a masked key `5f0c2a...`, `apikey/<id>`, or "" for those that did not identify themselves),
+#: integration (a masked key `5f0c2a...`, `apikey/<id>`, or "" for senders that did not identify themselves),
 #: since -> why its requests were refused, the latest reason first
 REJECTED = """
 SELECT reason, status, route, field, sum(rejections.count) AS count, min(at) AS first, max(at) AS last

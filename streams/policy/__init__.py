@@ -1,1 +1,1 @@
-"""Pure decisions without state: what rules say, how an incident lives, whether a signature fits."""
+"""Pure decisions without state: rules, the transitions of incidents, the order of events, and signatures."""

@@ -1,4 +1,4 @@
-"""The incident's life: pure transitions, each giving the next version and its line in the timeline."""
+"""The transitions of an incident: pure functions that return the next version and its line in the timeline."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from schemas.wire.alert import Alert, Severity
 from schemas.wire.incident import Incident, IncidentEvent, Status
 from schemas.wire.notification import Transition
 
-#: What an incident's transitions are called in the timeline, by the state they lead to.
+#: The names of an incident's states in the timeline.
 WORDS = {Status.OPEN: "open", Status.ACKNOWLEDGED: "acknowledged", Status.RESOLVED: "resolved"}
 
 
@@ -19,7 +19,7 @@ def incident_id(tenant: str, correlation_key: bytes, opening: bytes) -> bytes:
 def open_incident(
     alert: Alert, correlation_key: bytes, severity: Severity, labels: Mapping[str, str]
 ) -> tuple[Incident, IncidentEvent]:
-    """The first version."""
+    """The first version, opened by an alert."""
     incident = Incident(
         tenant=alert.tenant,
         incident_id=incident_id(alert.tenant, correlation_key, alert.event_id),
@@ -44,7 +44,7 @@ def open_incident(
 
 
 def join(incident: Incident, alert: Alert, severity: Severity) -> tuple[Incident, IncidentEvent]:
-    """Another alert becomes a member."""
+    """The next version, with another alert as a member."""
     after = _next(
         incident,
         severity=max(incident.severity, severity),
@@ -59,7 +59,7 @@ def join(incident: Incident, alert: Alert, severity: Severity) -> tuple[Incident
 def repeat(
     incident: Incident, new_repeats: int, last_seen: int, severity: Severity
 ) -> tuple[Incident, IncidentEvent | None]:
-    """Members fired again `new_repeats` times; an event only if that raised the severity."""
+    """The next version after members fired again `new_repeats` times; an event only if that raised the severity."""
     after = _next(
         incident,
         severity=max(incident.severity, severity),
@@ -73,13 +73,13 @@ def repeat(
 
 
 def acknowledge(incident: Incident, alert: Alert) -> tuple[Incident, IncidentEvent]:
-    """Somebody takes it."""
+    """The next version after somebody acknowledged the incident."""
     after = _next(incident, status=Status.ACKNOWLEDGED, acknowledged_at=alert.received_at)
     return after, _event(after, Transition.ACKNOWLEDGED, WORDS[incident.status], alert.received_at, alert.event_id)
 
 
 def resolve(incident: Incident, alert: Alert) -> tuple[Incident, IncidentEvent]:
-    """Its last open member has resolved."""
+    """The next version after the last open member resolved."""
     after = _next(incident, status=Status.RESOLVED, resolved_at=alert.received_at)
     return after, _event(after, Transition.RESOLVED, WORDS[incident.status], alert.received_at, alert.event_id)
 

@@ -1,7 +1,7 @@
 """Which of two events of one alert counts, when they may have arrived in the wrong order.
 
-Times are compared only with times of the same kind from the same sender, because no two clocks agree. Where
-nothing can be compared the order of arrival holds, so that in doubt a trigger opens and a resolve resolves.
+Times are compared only with times of the same kind from the same sender, because no two clocks agree. If
+nothing can be compared, the order of arrival counts, so that in doubt a trigger opens and a resolve resolves.
 """
 
 from enum import Enum
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Times(NamedTuple):
-    """What one sender's clock says of an event, in milliseconds, 0 for nothing (see schemas.wire.alert.Alert).
+    """The times of an event by its sender's clock, in milliseconds, 0 for none (see schemas.wire.alert.Alert).
 
     `sender` is a number that tells senders apart.
     """
@@ -21,10 +21,10 @@ class Times(NamedTuple):
 
 
 class Verdict(Enum):
-    """What a trigger does that arrives after its key was resolved."""
+    """The effect of a trigger that arrives after its key was resolved."""
 
     OPENS = 1
-    #: It repeats an alert that is over, or that began anew: only waiting tells.
+    #: It repeats an alert that is over, or one that began again: only waiting shows which.
     HELD = 2
     #: It was sent before the resolve.
     STALE = 3
@@ -33,12 +33,12 @@ class Verdict(Enum):
 def after_resolve(trigger: Times, resolve: Times, *, matched: bool, within_hold: bool) -> Verdict:
     """The verdict on a trigger after a resolve.
 
-    `matched` says whether the resolve ended an open alert; one that did not has overtaken its own trigger.
-    `within_hold` says whether the trigger came so soon after the resolve that it may be a straggler: senders in a
-    cluster repeat for some seconds what another of them has resolved.
+    `matched` says whether the resolve ended an open alert; a resolve that did not has overtaken its own trigger.
+    `within_hold` says whether the trigger came so soon after the resolve that it may be a straggler: for some seconds,
+    senders in a cluster repeat an alert that another sender of the cluster has resolved.
     """
     straggler = (Verdict.HELD if matched else Verdict.STALE) if within_hold else Verdict.OPENS
-    # Equal starts are no comparison of clocks: members of a cluster pass on the start that they were told.
+    # Equal starts compare no clocks: members of a cluster pass on the start that they received.
     if trigger.began_at and trigger.began_at == resolve.began_at:
         return straggler
     if trigger.sender != resolve.sender:

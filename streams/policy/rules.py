@@ -1,7 +1,7 @@
 """Rules: Alertmanager matchers over an alert, compiled once, and what they decide.
 
-A matcher is `field op "value"` with op `=`, `!=`, `=~`, `!~`; a field is one of the alert's or a label; what
-is missing is "". Regular expressions are anchored and run by RE2, so no pattern can stop a worker.
+A matcher is `field op "value"` with op `=`, `!=`, `=~`, `!~`; a field is one of the alert's or a label; a missing
+label is "". Regular expressions are anchored and run by RE2, so no pattern can stop a worker.
 """
 
 import re
@@ -34,7 +34,7 @@ MAX_REGEX = 1000
 
 
 class Decision(NamedTuple):
-    """What the rules make of an alert; `rules` are the ids of those that matched, in order."""
+    """The decision of the rules on an alert; `rules` are the ids of those that matched, in order."""
 
     severity: Severity
     suppress: bool
@@ -82,7 +82,7 @@ def check(matchers: Iterable[str]) -> None:
 
 
 class RuleSet:
-    """Rules compiled once, of every tenant; it never changes."""
+    """The rules of every tenant, compiled once; a RuleSet never changes."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._by_tenant: dict[str, list[tuple[Rule, list[Predicate]]]] = {}
@@ -90,7 +90,7 @@ class RuleSet:
             try:
                 predicates = [compile_matcher(text) for text in rule.match]
             except ValueError:
-                # `stormweir apply` refuses such a rule; one written by hand matches nothing.
+                # `stormweir apply` rejects such a rule; a rule written by hand may come here, and matches nothing.
                 continue
             self._by_tenant.setdefault(rule.tenant, []).append((rule, predicates))
 

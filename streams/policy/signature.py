@@ -1,7 +1,7 @@
-"""How senders prove themselves: the schemes as values, and the one function that checks them.
+"""How senders prove who they are: the schemes as values, and the one function that checks them.
 
-Everything is over the bytes of the body as they were sent: the vendors sign what they put on the wire, and what
-is compressed need not be inflated for somebody who cannot sign. Comparisons take constant time.
+Signatures cover the bytes of the body as they were sent: the vendors sign what they put on the wire, and a compressed
+body need not be inflated for a sender who cannot sign. Comparisons take constant time.
 """
 
 import binascii
@@ -19,16 +19,17 @@ Header = Callable[[str], str | None]
 Reason = Literal["missing_header", "bad_signature", "stale_timestamp"]
 #: How far a signed time may be from ours, either way, in seconds.
 TIMESTAMP_WINDOW_S = 300
-#: How what is signed with a time begins (the layouts below). A body that begins so counts only with its time: or
-#: who has seen a signature over `<seconds>.<body>` could send those bytes as a body without a time, again and again.
+#: The beginning of bytes that are signed with a time (the layouts below). A body that begins like this is accepted only
+#: with a time header: otherwise an attacker who has seen a signature over `<seconds>.<body>` could replay those bytes
+#: as a body without a time.
 _TIMED = re.compile(rb"\s*(?:v0:)?[0-9]+[.:]")
-#: A rotation needs two; more are not read.
+#: A rotation needs two signatures; signatures beyond this number are not read.
 MAX_SIGNATURES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class HmacHex:
-    """HMAC-SHA256 of the body in hexadecimal of any case, bare or after `prefix`, in the first header sent.
+    """HMAC-SHA256 of the body in hexadecimal of any case, bare or after `prefix`, in the first of `headers` sent.
 
     With `strict` the prefix is required.
     """
@@ -47,11 +48,11 @@ class HmacBase64:
 
 @dataclass(frozen=True, slots=True)
 class TimestampedHmac:
-    """HMAC-SHA256 in hexadecimal, bare or after `prefix`, of a time and the body, else of the body alone.
+    """HMAC-SHA256 in hexadecimal, bare or after `prefix`, of a time and the body, or of the body alone without a time.
 
-    The time, in Unix seconds, is in a header of its own; `layout` is what is signed, of its text and the body. What
-    was signed with a time never counts without it.
-    Where it is `required`, a request without that header is refused.
+    The time, in Unix seconds, is in a header of its own; `layout` makes the signed bytes from its text and the body.
+    A signature made with a time is never accepted without it.
+    If the time is `required`, a request without that header is rejected.
     """
 
     headers: tuple[str, ...]
@@ -63,14 +64,14 @@ class TimestampedHmac:
 
 @dataclass(frozen=True, slots=True)
 class StandardWebhooks:
-    """`webhook-signature`: HMAC-SHA256 in base64 of `id.timestamp.body`; one of several suffices.
+    """`webhook-signature`: HMAC-SHA256 in base64 of `id.timestamp.body`; one valid signature of several suffices.
 
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
 
     @property
     def headers(self) -> tuple[str, ...]:
-        """Where the signature is."""
+        """The header of the signature."""
         return ("webhook-signature",)
 
 
@@ -82,14 +83,14 @@ class PlainToken:
 
 
 class SignedMessage(Protocol):
-    """A message that has its signature inside. `topic` is where it was published, as it says itself."""
+    """A message that has its signature inside. `topic` is the topic that the message says it was published to."""
 
     @property
     def topic(self) -> str: ...
 
     @property
     def confirms(self) -> bool:
-        """Whether acting on it makes a subscription, which nobody but its vendor may ask for."""
+        """Whether acting on the message creates a subscription, which only its vendor may ask for."""
 
     @property
     def certificate_url(self) -> str | None:
@@ -103,8 +104,8 @@ class SignedMessage(Protocol):
 class SnsCertificate:
     """A signature inside the body, made with the key of a certificate that the message names by its address.
 
-    `read(body)` is the message, None for a body that is none and so is not signed. A secret, where there is
-    one, is the certificate itself in PEM: nothing is fetched then.
+    `read(body)` is the message, None for a body that is not a message and so is not signed. If there is a secret, it
+    is the certificate itself in PEM, and nothing is fetched.
     """
 
     read: Callable[[bytes], SignedMessage | None]
@@ -119,7 +120,7 @@ class FirstSent:
 
 Signature = HmacHex | HmacBase64 | TimestampedHmac | StandardWebhooks | PlainToken | SnsCertificate | FirstSent
 
-#: Of a sender whose vendor has no signature of its own. With `X-Timestamp` no request can be played again.
+#: For senders whose vendor has no signature of its own. With `X-Timestamp` no request can be replayed.
 GENERAL = FirstSent(
     (
         StandardWebhooks(),
@@ -176,9 +177,9 @@ def verify(scheme: Signature, secret: str, header: Header, body: bytes, now: flo
 
 
 def sign(scheme: Signature, secret: str, body: bytes, now: float | None = None) -> dict[str, str]:
-    """The headers with which `verify` takes a body; none where only the vendor can sign, inside the body.
+    """The headers with which `verify` accepts a body; empty if only the vendor can sign, inside the body.
 
-    With `now`, Unix seconds, they hold at that time and once, where the scheme knows times; without, for ever.
+    With `now`, Unix seconds, they are valid at that time and once, if the scheme has times; without `now`, forever.
     """
     match scheme:
         case HmacHex(names, prefix):
@@ -199,9 +200,9 @@ def sign(scheme: Signature, secret: str, body: bytes, now: float | None = None) 
 
 
 def mark(scheme: Signature, header: Header) -> str:
-    """What every copy of one signed request has in common, and no other request of its sender.
+    """A mark that every copy of one signed request has, and no other request of its sender.
 
-    It is "" where no time is signed: such a request may rightly come twice. Ask only after `verify`.
+    It is "" if no time is signed: such a request may legitimately come twice. Call this only after `verify`.
     """
     match scheme:
         case TimestampedHmac(names, timestamp_header, _, prefix):
@@ -251,7 +252,7 @@ def _same(given: str, wanted: bytes) -> bool:
 
 
 def _staleness(stamp: str, now: float) -> Reason | None:
-    """Why a signed time is not fresh, None when it is; what is no number of seconds is stale."""
+    """Why a signed time is not fresh, None if it is; a text that is not a number of seconds is stale."""
     seconds = int(stamp) if stamp.isascii() and stamp.isdigit() and len(stamp) < 12 else 0
     return None if abs(now - seconds) <= TIMESTAMP_WINDOW_S else "stale_timestamp"
 

@@ -35,7 +35,7 @@ _WORKER_OUTPUTS = (
 )
 _WORKER_CHANGELOGS = (topics.DEDUP.changelog, topics.CORRELATION.changelog)
 
-#: By process; `control` are the commands apply, integrations and keys, `rejections` the command of that name.
+#: ACLs by process. `control` is for the commands apply, integrations and keys; `rejections` for the command rejections.
 ACLS: Mapping[str, tuple[Acl, ...]] = {
     "gateway": (
         *_on("WRITE", topics.ALERTS_RAW, topics.CHANGES, topics.REJECTIONS, topics.REJECTED_BODIES),

@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from streams.process.installation import stormweir_version
 from streams.process.ports import listen
 
-#: None when all is well, else why not, in words without secrets.
+#: None if the check succeeds, else why it fails, without secrets.
 Reason = str | None
 Check = Callable[[], Reason | Awaitable[Reason]]
 _CHECK_TIMEOUT_S = 5.0
@@ -23,12 +23,12 @@ _log = structlog.get_logger(__name__)
 
 
 def healthy() -> Reason:
-    """The check of a process that answers at all."""
+    """The default check: it always succeeds, so a process that answers is healthy."""
     return None
 
 
 class AdminServer:
-    """An HTTP server in the running loop. `async with` it, or `start` and `stop`.
+    """An HTTP server in the running loop. Use it with `async with`, or call `start` and `stop`.
 
     `/livez` and `/readyz` answer 200 `{"status": "ok"}` or 503 `{"status": "failed", "reason": ...}`; a
     check that raises, or takes 5 s, has failed.

@@ -1,4 +1,4 @@
-"""What the asking user may do with topics and groups, as the broker tells it (KIP-430).
+"""What the connected user may do with topics and groups, as the broker reports it (KIP-430).
 
 Protocol: https://kafka.apache.org/protocol, Metadata version 8 and DescribeGroups version 3.
 """
@@ -21,9 +21,9 @@ from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 #: Bits of authorized operations: org.apache.kafka.common.acl.AclOperation.
 _BITS = {"READ": 3, "WRITE": 4, "CREATE": 5, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10, "ALTER_CONFIGS": 11}
-#: What a broker answers that does not tell: the least 32-bit number.
+#: The answer of a broker that does not report operations: the least 32-bit number.
 _UNKNOWN = -(2**31)
-#: Of a topic or group that is not shown at all: so none of these is allowed, and of others nothing is known.
+#: For a topic or group that the broker hides: operations in _SHOWING are not allowed, and others are unknown.
 _HIDDEN = -1
 _SHOWING = ("READ", "WRITE", "DESCRIBE")
 _TRIES = 20
@@ -33,7 +33,7 @@ _RETRY_S = 0.25
 class Operations:
     """Which operations are allowed: call it with an operation, the kind of a resource, and its name.
 
-    What the broker does not tell counts as allowed. `missing` are the topics that do not exist.
+    An operation that the broker does not report counts as allowed. `missing` are the topics that do not exist.
     """
 
     def __init__(self, cluster: int, found: Mapping[tuple[str, str], int], missing: Sequence[str]) -> None:
@@ -74,7 +74,7 @@ async def _group(admin: AIOKafkaAdminClient, group: str) -> int:
         except GroupAuthorizationFailedError:
             return _HIDDEN
         except GroupCoordinatorNotAvailableError:
-            # A new cluster makes its topic of groups when the first one is asked for.
+            # A new cluster creates its topic of groups when it is first asked for a group.
             await asyncio.sleep(_RETRY_S)
     else:
         return _UNKNOWN
@@ -129,7 +129,7 @@ class _MetadataStruct(RequestStruct):  # type: ignore[misc]
 
 
 class MetadataRequest(Request[_MetadataStruct]):  # type: ignore[misc]
-    """Of these topics, none created for it, with what may be done to them and the cluster."""
+    """Asks for these topics, without creating any, and for the operations allowed on them and on the cluster."""
 
     API_KEY = 3
 

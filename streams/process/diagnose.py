@@ -1,6 +1,6 @@
-"""What is wrong between this process and its Kafka, in words that say what to change: `stormweir doctor --kafka`.
+"""Finds what is wrong between this process and its Kafka, and says what to change: `stormweir doctor --kafka`.
 
-Nothing is written.
+It writes nothing to Kafka.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _OTHER_HOST = (62, 64)
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     problem: bool
@@ -43,7 +43,7 @@ class Finding(NamedTuple):
 
 
 async def diagnose(kafka: Kafka, processes: Sequence[str]) -> AsyncIterator[Finding]:
-    """Each finding about the connection, what `processes` must be allowed to do, and the topics' settings."""
+    """Yield findings about the connection, the operations that `processes` need, and the topics' settings."""
     try:
         (await _connect(kafka)).close()
     except _ProblemError as problem:
@@ -74,14 +74,14 @@ class _ProblemError(Exception):
 
 
 async def _connect(kafka: Kafka) -> AIOKafkaConnection:
-    """A connection to the first address that answers. Raises _ProblemError with what each of them says."""
+    """A connection to the first address that answers. Raises _ProblemError with the problem of each address."""
     problems = []
     for address in kafka.bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 connection = await create_conn(host.strip("[]"), int(port), **kafka.connection())
-                # A broker that refuses a certificate ends the connection only now; for a token it says nothing.
+                # A broker that rejects a certificate ends the connection only now; a rejected token gives no brokers.
                 if (await connection.send(MetadataRequest([]))).brokers:
                     return connection
             connection.close()
@@ -141,7 +141,7 @@ def _reason(error: Exception, host: str, properties: KafkaProperties) -> str:
 
 
 def _user(properties: KafkaProperties) -> str:
-    """Whom Kafka takes this process for, as far as it is known here."""
+    """The user that Kafka takes this process for, as far as it is known here."""
     if properties.sasl:
         return f"User:{properties.sasl_username or properties.sasl_oauthbearer_client_id}"
     if properties.ssl_certificate_location:
@@ -173,7 +173,7 @@ async def _acls(admin: AIOKafkaAdminClient, kafka: Kafka, processes: Sequence[st
 
 
 async def _settings(admin: AIOKafkaAdminClient, kafka: Kafka) -> list[Finding]:
-    """Topics whose settings are not those they are created with, as far as this user may see them."""
+    """Findings about topics whose settings are not as they should be, as far as this user may see them."""
     described = await admin.describe_topics()
     there = {topic["topic"] for topic in described}
     topics = {kafka.name(topic.name): topic for topic in TOPICS if kafka.name(topic.name) in there}
@@ -198,7 +198,7 @@ async def _settings(admin: AIOKafkaAdminClient, kafka: Kafka) -> list[Finding]:
 
 
 def _wrong(wanted: Mapping[str, str], found: Mapping[str, str]) -> Iterable[str]:
-    """What would lose or refuse records. More room, more time or more replicas than ours are the operator's."""
+    """Settings that would lose or reject records. More room, time or replicas than ours are the operator's choice."""
     for name in ("cleanup.policy", "message.timestamp.type"):
         if name in wanted and found.get(name) != wanted[name]:
             yield f"{name}={found.get(name)}, {wanted[name]} is needed"

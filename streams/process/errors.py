@@ -1,5 +1,5 @@
-"""Errors that the person who runs Stormweir can act on."""
+"""Errors that the operator of Stormweir can fix."""
 
 
 class OperatorError(RuntimeError):
-    """Something outside must be changed, and the message says what: commands print it without a traceback."""
+    """The operator must change something, and the message says what; commands print it without a traceback."""

@@ -1,4 +1,4 @@
-"""Which Stormweir this is, and whether its packages are its own. Imports nothing that could be another's."""
+"""The version of Stormweir, and whether its packages are its own. Imports nothing that could be overwritten."""
 
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
@@ -7,7 +7,7 @@ PACKAGES = ("streams", "schemas", "sinks")
 
 
 def stormweir_version() -> str:
-    """The installed version, `0+checkout` where the package is not installed."""
+    """The installed version, `0+checkout` if the package is not installed."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:
@@ -15,9 +15,9 @@ def stormweir_version() -> str:
 
 
 def name_clash() -> str | None:
-    """What another distribution does to our packages, or None.
+    """Which other distributions have installed packages of the same names as ours, or None.
 
-    Our top-level names are general: installing, say, `schemas` beside us overwrites our files.
+    Our top-level names are general: another distribution with, say, a package `schemas` overwrites our files.
     """
     owners = packages_distributions()
     clashes = {

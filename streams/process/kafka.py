@@ -1,7 +1,7 @@
-"""Every client of Kafka in this project is made here: address, TLS, credentials, and the prefix of names.
+"""Makes every Kafka client of this project: address, TLS, credentials, and the prefix of names.
 
-A file of client properties, and the PEM files it names, are read for every new connection, so what is replaced
-there is used from the next connection on. Nothing is kept between connections.
+The file of client properties, and the PEM files it names, are read for every new connection, so a replaced file
+takes effect with the next connection. Nothing is kept between connections.
 """
 
 import ssl
@@ -26,7 +26,7 @@ C = TypeVar("C")
 
 
 class Kafka:
-    """One Kafka as this process reaches it. `properties` is called for every connection; it must not raise."""
+    """One Kafka and how to connect to it. `properties` is called for every connection; it must not raise."""
 
     def __init__(self, bootstrap: str, prefix: str = "", properties: Properties = KafkaProperties) -> None:
         self.bootstrap = bootstrap
@@ -36,7 +36,7 @@ class Kafka:
 
     @classmethod
     def of(cls, settings: Settings) -> "Kafka":
-        """Raises SettingsError when properties do not fit together, or a file they name cannot be used."""
+        """The Kafka of the settings. Raises SettingsError if properties conflict or one of their files is unusable."""
         source = _Source(settings)
         properties = source.read()
         if properties.tls:
@@ -49,11 +49,11 @@ class Kafka:
         return cls(settings.bootstrap, settings.kafka_prefix, source)
 
     def name(self, name: str) -> str:
-        """What a topic or group of ours is called in Kafka."""
+        """Kafka's name of a topic or group of ours."""
         return self._prefix + name
 
     def ours(self, name: str) -> str | None:
-        """What we call a topic or group of Kafka's, None if it does not begin with the prefix."""
+        """Our name of a topic or group in Kafka, None if Kafka's name does not begin with the prefix."""
         return name.removeprefix(self._prefix) if name.startswith(self._prefix) else None
 
     def producer(self, **options: Any) -> AIOKafkaProducer:
@@ -61,7 +61,7 @@ class Kafka:
         return self.secure(AIOKafkaProducer(bootstrap_servers=self.bootstrap, **options))
 
     def consumer(self, *topics: str, **options: Any) -> AIOKafkaConsumer:
-        """A consumer with these options of aiokafka, not started; names are Kafka's. It reads what was committed."""
+        """A consumer with these options of aiokafka, not started; names are Kafka's. It reads committed records."""
         made = AIOKafkaConsumer(*topics, bootstrap_servers=self.bootstrap, isolation_level="read_committed", **options)
         return self.secure(made)
 
@@ -70,10 +70,10 @@ class Kafka:
         return self.secure(AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, **options))
 
     def secure(self, owner: C) -> C:
-        """Have a client that was made but not started connect as the properties say.
+        """Make a client that is not started yet connect as the properties say.
 
-        Faust makes its own consumer and producer, and aiokafka keeps the password it is made with for ever: so
-        the connecting client inside is changed, not the arguments of the constructors.
+        Faust makes its own consumer and producer, and aiokafka keeps its first password for good. So this changes
+        the connecting client inside, not the arguments of the constructors.
         """
         properties = self.properties()
         if properties.security_protocol != "PLAINTEXT":
@@ -99,7 +99,7 @@ class Kafka:
 
 
 class _Client(AIOKafkaClient):  # type: ignore[misc]
-    """aiokafka's client, which asks for these attributes whenever it connects."""
+    """aiokafka's client, which reads these attributes whenever it connects."""
 
     properties: Properties
 
@@ -118,14 +118,14 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]
 
 
 def ssl_context(properties: KafkaProperties) -> ssl.SSLContext:
-    """TLS as the files say now. Raises OSError (ssl.SSLError is one) or ValueError for what cannot be used."""
+    """The TLS context of the present files. Raises OSError (ssl.SSLError is one) or ValueError if one is unusable."""
     context = ssl.create_default_context(cafile=properties.ssl_ca_location or None)
     context.check_hostname = properties.ssl_endpoint_identification_algorithm == "https"
     if properties.ssl_certificate_location:
         context.load_cert_chain(
             properties.ssl_certificate_location,
             properties.ssl_key_location or None,
-            # Always given: OpenSSL would ask for the password on the terminal.
+            # Always given: without it OpenSSL would ask for the password on the terminal.
             password=properties.ssl_key_password,
         )
     return context
@@ -141,7 +141,7 @@ def _tls_files(properties: KafkaProperties) -> str:
 
 
 class _Source:
-    """The properties of the settings: the environment's over the file's, which is read at every call."""
+    """The properties of the settings: the environment overrides the file, which is read at every call."""
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.kafka_config
@@ -149,7 +149,7 @@ class _Source:
         self._known = KafkaProperties()
 
     def read(self) -> KafkaProperties:
-        """Raises SettingsError."""
+        """Read the properties. Raises SettingsError."""
         try:
             filed = parse_properties(Path(self._path).read_text()) if self._path else {}
             self._known = kafka_properties({**filed, **self._given})
@@ -161,7 +161,7 @@ class _Source:
         return self._known
 
     def __call__(self) -> KafkaProperties:
-        """What `read` returns; the latest that was right when the file is wrong now, as while it is replaced."""
+        """What `read` returns, or the last valid properties if the file is wrong now, as while it is replaced."""
         try:
             return self.read()
         except SettingsError as error:

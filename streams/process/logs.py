@@ -20,9 +20,9 @@ REDACTED = "***"
 
 
 def configure_logging(process: str, level: str) -> None:
-    """Send structlog's, the standard library's and Python's own warnings to stderr as JSON lines.
+    """Send the log lines of structlog and the standard library, and Python's warnings, to stderr as JSON lines.
 
-    `process` is in every line; `level` is debug, info, warning or error. Calling it again replaces all.
+    `process` is in every line; `level` is debug, info, warning or error. A second call replaces everything.
     """
 
     def name_process(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

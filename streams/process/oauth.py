@@ -12,13 +12,13 @@ from schemas.kafka import KafkaProperties
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _MAX_ANSWER = 64 * 1024
-#: A token is not used in its last fifth, or its last minute if that is shorter.
+#: A token is not used in the last fifth of its lifetime, or in the last minute if that is shorter.
 _RENEW_SHARE = 0.2
 _RENEW_S = 60.0
 
 
 class _Answer(msgspec.Struct):
-    """https://www.rfc-editor.org/rfc/rfc6749#section-5.1; `expires_in` in seconds, 0 where it is not told."""
+    """https://www.rfc-editor.org/rfc/rfc6749#section-5.1; `expires_in` in seconds, 0 if it is missing."""
 
     access_token: str
     expires_in: float = 0.0
@@ -27,13 +27,13 @@ class _Answer(msgspec.Struct):
 class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
     """Fetches tokens from the endpoint of the properties, and keeps one until shortly before it expires.
 
-    For any event loop: nothing of a request is kept. Two that ask at once may both fetch.
+    It works in any event loop, since it keeps nothing of a request. Two concurrent calls may both fetch a token.
     """
 
     def __init__(self, properties: Callable[[], KafkaProperties], clock: Callable[[], float] = time.monotonic) -> None:
         self._properties = properties
         self._clock = clock
-        #: Whose token it is (id and secret), the token, and until when it is used.
+        #: The client of the token (id and secret), the token, and until when it is used.
         self._held: tuple[tuple[str, str], str, float] | None = None
 
     async def token(self) -> str:

@@ -1,4 +1,4 @@
-"""A port is free or the error says which setting moves it."""
+"""Checks that a port is free; the error says which setting changes the port."""
 
 import errno
 import socket
@@ -16,7 +16,7 @@ class PortInUseError(OperatorError):
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a server could listen on `port` now."""
     with socket.socket() as probe:
-        # As servers do it: connections of an earlier server that still linger are no obstacle.
+        # Servers set this option too: lingering connections of an earlier server do not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -35,7 +35,7 @@ def require_free(role: str, port: int, host: str = "127.0.0.1") -> None:
 
 
 async def listen(runner: web.AppRunner, host: str, port: int, what: str) -> None:
-    """Have a server that was not set up listen. Raises PortInUseError, in which `what` names the port."""
+    """Set up a server and make it listen. Raises PortInUseError, in which `what` names the port."""
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

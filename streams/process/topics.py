@@ -1,4 +1,4 @@
-"""Every topic of schemas.topics exists in Kafka as it was declared, or the error says which does not."""
+"""Creates and checks the topics of schemas.topics in Kafka; errors name topics that are not as declared."""
 
 import asyncio
 import time
@@ -13,18 +13,18 @@ from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
 
 _SOURCES = {table.changelog.name: table.source.name for table in (DEDUP, CORRELATION, *WRITER_TABLES)}
-#: Requests of up to 4 MiB (Settings.max_body) travel whole, and one alert may have all of it in its details and a
-#: part of it in its labels again; history goes out in blocks.
+#: A request of up to 4 MiB (Settings.max_body) is one record, and one alert may have the whole request in its details
+#: and a part of it in its labels again; history is sent in blocks.
 _MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 #: Long enough for every follower to have read a deletion before it is compacted away.
 _COMPACTION_LAG_MS = 3_600_000
-#: Kafka's own default, written out because the files of RocksDB depend on it: those that are older are built anew.
-#: More would make every recovery read the deletions of more days.
+#: Kafka's own default, written out because the files of RocksDB depend on it: older files are rebuilt.
+#: A longer time would make every recovery read the deletions of more days.
 _DELETIONS_KEPT_MS = 86_400_000
 _COMPACT_SEGMENT_BYTES = 64 * 1024 * 1024
 _TIMEOUT_S = 15.0
 _STAMP, _APPEND_TIME = "message.timestamp.type", "LogAppendTime"
-#: Where Kafka says that a configuration was set on the topic itself.
+#: Kafka's number for a configuration that was set on the topic itself.
 _SET_ON_TOPIC = 1
 
 
@@ -33,11 +33,11 @@ class TopicsError(OperatorError):
 
 
 async def create_topics(kafka: Kafka, partitions: int, replication: int, topics: Sequence[Topic] = TOPICS) -> list[str]:
-    """Create what is missing and return its names in Kafka; returns once every topic has its leaders.
+    """Create missing topics and return their names in Kafka, once every topic has its leaders.
 
-    A changelog gets its source's partition count. An existing topic whose records should carry the broker's clock and
-    do not is altered. Raises TopicsError when Kafka does not answer, refuses, or an existing topic has fewer partitions
-    than asked for or a changelog other ones than its source.
+    A changelog gets its source's partition count. An existing topic is altered if its records should carry the
+    broker's time but do not. Raises TopicsError if Kafka does not answer or refuses, if an existing topic has fewer
+    partitions than asked for, or if a changelog's partition count is not its source's.
     """
     admin = await _connect(kafka)
     try:
@@ -58,8 +58,8 @@ async def create_topics(kafka: Kafka, partitions: int, replication: int, topics:
 
 
 async def check_topics(kafka: Kafka, topics: Sequence[Topic] = TOPICS) -> dict[str, int]:
-    """The partitions of every topic of ours there is. Raises TopicsError naming those of `topics` that do not exist,
-    or when Kafka does not answer.
+    """The partition count of every topic of ours that exists. Raises TopicsError naming those of `topics` that do not
+    exist, or if Kafka does not answer.
     """
     admin = await _connect(kafka)
     try:
@@ -105,7 +105,7 @@ def _verify(kafka: Kafka, existing: dict[str, int], wanted: dict[str, int]) -> N
 
 
 def uneven_changelogs(kafka: Kafka, existing: Mapping[str, int]) -> list[str]:
-    """What is wrong with changelogs whose number of partitions is not their source's."""
+    """A message for each changelog whose number of partitions is not its source's."""
     return [
         f"{kafka.name(name)} has {existing[name]} partitions, its source {kafka.name(source)} has {existing[source]}"
         for name, source in _SOURCES.items()
@@ -125,7 +125,7 @@ async def _create(
     )
     refused = []
     for name, code, message in (error[:3] for error in response.topic_errors):
-        # Another process that creates the same topics at the same time is welcome.
+        # Another process may create the same topics at the same time.
         if code and for_code(code) is not TopicAlreadyExistsError:
             refused.append(f"{name}: {message or for_code(code).__name__}")
     if refused:
@@ -133,7 +133,7 @@ async def _create(
 
 
 async def _stamp(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:
-    """Have records of existing topics carry the broker's clock; what else is set on a topic is kept."""
+    """Make records of existing topics carry the broker's time; other settings of a topic are kept."""
     if not topics:
         return
     described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in topics])
@@ -141,7 +141,7 @@ async def _stamp(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:
     for _, _, _, name, entries in (resource for answer in described for resource in answer.resources):
         values = {entry[0]: entry[1] for entry in entries}
         if values.get(_STAMP) != _APPEND_TIME:
-            # Kafka takes the topic's configuration as a whole: what is not named goes back to its default.
+            # Kafka replaces the topic's configuration as a whole: a setting that is not named returns to its default.
             kept = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_ON_TOPIC}
             altered.append(ConfigResource(ConfigResourceType.TOPIC, name, kept | {_STAMP: _APPEND_TIME}))
     if not altered:
@@ -171,7 +171,7 @@ def topic_configs(topic: Topic, replication: int) -> dict[str, str]:
         configs["segment.bytes"] = str(_COMPACT_SEGMENT_BYTES)
     else:
         configs["retention.ms"] = str(topic.retention_ms)
-        # Kafka deletes whole segments, and one that is written to keeps its oldest records with the newest.
+        # Kafka deletes whole segments: the segment being written keeps its oldest records as long as its newest.
         configs["segment.ms"] = str(topic.retention_ms)
     return configs
 

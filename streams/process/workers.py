@@ -1,4 +1,4 @@
-"""The three Faust processes, each composed of an engine, what it reads and what it answers on its admin port."""
+"""The three Faust processes, each composed of an engine, the clients and readers it needs, and its admin port."""
 
 import asyncio
 import sys

@@ -1,14 +1,14 @@
-"""What belongs together becomes one incident, and the right people hear of it.
+"""Correlation: related alerts become one incident, and its destinations are notified.
 
 Takes `alerts.unique` (key: correlation key). Gives incidents (their newest version), timeline events, one
 notification per transition and routed destination, and the history row of every alert that ends here.
-An alert joins the newest incident of its key while that one's rolling window is open; without grouping
+An alert joins the newest incident of its key while the incident's rolling window is open; without grouping
 the key is the fingerprint and the window never ends. An incident resolves when its last open member does.
-A destination that a later member brings hears the incident from its beginning: its first message is the trigger.
-A request that waits for one of the alerts hears here what became of it.
+A destination that a later member adds gets all transitions of the incident: its first message is the trigger.
+A request that waits for one of the alerts gets its verdict here.
 
 The table has one entry for an open incident, one for a member of a group, one for a group with its newest incident,
-and one for a resolved incident until `incidents` (compacted) forgets it.
+and one for a resolved incident until its record is deleted from `incidents` (compacted).
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,12 +31,12 @@ TRANSITIONS = frozenset(Transition)
 #: Timeline lines for members that join, per incident; all are counted, all have their own history row.
 MAX_JOINED_LINES = 100
 
-#: What became of a record, for the verdict: whether its alert is a duplicate, and its incident, empty for none.
+#: The result for a record, for the verdict: whether its alert is a duplicate, and its incident, empty for none.
 Ended = tuple[bool, bytes]
 
 
 class _Batch:
-    """What one batch changed: the newest version of each incident, and everything said about them."""
+    """The changes of one batch: the newest version of each incident, and their events and notifications."""
 
     def __init__(self) -> None:
         self.history = History("correlate")
@@ -44,7 +44,7 @@ class _Batch:
         self.outputs: list[Output] = []
 
     def change(self, found: Open, event: IncidentEvent | None, now: int, routes: Sequence[str] = ()) -> None:
-        """The incident has a new version, after `event`; `routes` may name destinations that are new to it."""
+        """Note the incident's new version after `event`; `routes` may name destinations that are new to it."""
         incident = found.incident
         self.incidents[incident.incident_id] = incident
         if event is not None:
@@ -78,7 +78,7 @@ class _Batch:
 
 
 class Correlate:
-    """The stage, with the followed control state for grouping.
+    """The stage. `control`, which is kept up to date elsewhere, has the settings for grouping.
 
     `retention_ms` after its resolve an incident's record is deleted from the compacted topic.
     """
@@ -88,7 +88,7 @@ class Correlate:
         self._retention_ms = retention_ms
 
     def __call__(self, state: State, records: Sequence[Record], now: int) -> Iterator[Output]:
-        """Take a batch; see the module."""
+        """Process a batch; see the module."""
         batch = _Batch()
         table = Table(state)
         for record in records:
@@ -107,7 +107,7 @@ class Correlate:
         yield from batch.close(records[0].partition if records else 0)
 
     def on_due(self, state: State, due: Sequence[tuple[bytes, int]], now: int) -> Iterator[Output]:
-        """Delete the records of incidents that were resolved long ago."""
+        """Delete the records of incidents whose `retention_ms` has passed since their resolve."""
         table = Table(state)
         for key, _ in due:
             incident_id = table.forget(key)
@@ -155,7 +155,7 @@ class Correlate:
     def _end(
         self, table: Table, key: bytes, unique: UniqueAlert, alert: Alert, offset: int, batch: _Batch, now: int
     ) -> Ended:
-        """An acknowledge or a resolve of a member."""
+        """Process an acknowledge or a resolve of a member."""
         fingerprint = alert.fingerprint
         member = table.member(key, fingerprint)
         if member is None:
@@ -185,7 +185,7 @@ class Correlate:
 
 
 def _is_new(state: State, unique: UniqueAlert) -> bool:
-    """Whether the alert was not taken before: what a crashed worker sent twice has its number twice."""
+    """Whether the alert is not a copy: both copies of an alert that a crashed worker sent twice have one number."""
     lane = f"{'dedup.timed' if unique.timed else 'dedup'}/{unique.via_partition}"
     if unique.via <= state.marks.get(lane, -1):
         return False
@@ -194,7 +194,7 @@ def _is_new(state: State, unique: UniqueAlert) -> bool:
 
 
 def _count(table: Table, key: bytes, unique: UniqueAlert, batch: _Batch, now: int) -> Ended:
-    """Folded repeats: a total, so what is known already adds nothing."""
+    """Count folded repeats. Their number is a total, so repeats that are known already add nothing."""
     member = table.member(key, unique.fingerprint)
     if member is None:
         return True, b""

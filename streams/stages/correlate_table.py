@@ -1,7 +1,7 @@
-"""Correlation's table: what is kept of incidents, groups and members, each entry bounded.
+"""Correlation's table: entries for incidents, groups and members, each of bounded size.
 
-The first byte of a value tells its kind. An incident without grouping stands under its correlation key, which is its
-only member's fingerprint; an incident of a group under its id, with the group and each member in entries of their
+The first byte of a value is its kind. The key of an incident without grouping is its correlation key, which is its
+only member's fingerprint. The key of an incident of a group is its id. The group and each member have entries of their
 own, so that the hundred-thousandth alert of a storm costs as much as the second.
 """
 
@@ -19,7 +19,7 @@ _ID_BYTES = 16
 
 
 class Open(msgspec.Struct, array_like=True, gc=False):
-    """An incident that is not resolved. `repeats` is its member's where it is not of a group."""
+    """An incident that is not resolved. `repeats` counts its only member's repeats if it is not of a group."""
 
     incident: Incident
     open_members: int
@@ -40,7 +40,7 @@ _decode = msgspec.msgpack.Decoder(Open).decode
 
 
 def due(value: bytes) -> int:
-    """When the entry of this value is to be forgotten, in milliseconds; 0 for never."""
+    """When the entry with this value is to be deleted, in milliseconds; 0 for never."""
     return int.from_bytes(value[1:9], "big") if value[:1] == _RESOLVED else 0
 
 
@@ -83,7 +83,7 @@ class Table:
         return (of_group, int.from_bytes(value[1 + _ID_BYTES :], "big")) if of_group is not None else None
 
     def keep_member(self, key: bytes, fingerprint: bytes, found: Open, repeats: int) -> None:
-        """Remember that this alert is open and part of the incident; `keep` follows."""
+        """Remember that this alert is open and part of the incident; the caller must call `keep` next."""
         if key == fingerprint:
             found.repeats = repeats
         else:
@@ -91,7 +91,7 @@ class Table:
             self._state.put(_MEMBER_KEY + fingerprint, value)
 
     def drop_member(self, key: bytes, fingerprint: bytes) -> None:
-        """The alert is resolved."""
+        """Delete the member entry of a resolved alert."""
         if key != fingerprint:
             self._state.delete(_MEMBER_KEY + fingerprint)
 
@@ -100,7 +100,7 @@ class Table:
         self._state.put(_place(key, fingerprint, found), _OPEN + _encode(found))
 
     def resolve(self, key: bytes, fingerprint: bytes, found: Open, forget_at: int) -> None:
-        """The incident is resolved with this alert; its id is remembered until `forget_at`, in milliseconds."""
+        """Delete the incident that this alert resolved; remember its id until `forget_at`, in milliseconds."""
         incident_id = found.incident.incident_id
         self._state.delete(_place(key, fingerprint, found))
         if key != fingerprint:
@@ -110,7 +110,7 @@ class Table:
         self._state.put(_RESOLVED_KEY + incident_id, _RESOLVED + forget_at.to_bytes(8, "big"), forget_at)
 
     def forget(self, key: bytes) -> bytes | None:
-        """Forget a resolved incident by its table key; its id, None where the key is no such entry."""
+        """Delete the entry of a resolved incident by its key. Return its id, or None if `key` is no such entry."""
         if not key.startswith(_RESOLVED_KEY) or self._state.get(key) is None:
             return None
         self._state.delete(key)

@@ -1,12 +1,12 @@
-"""Repeats fold: within a window a fingerprint that is open passes once, however often it fires.
+"""Deduplication: within a window a fingerprint that is open passes once, however often it fires.
 
-Takes `alerts.normalized` (key: fingerprint). Gives `alerts.unique` (key: correlation key) for what is new,
-resolves, is raised in severity or repeats after its window, and the history row of every alert that ends here: a
+Takes `alerts.normalized` (key: fingerprint). Gives `alerts.unique` (key: correlation key) for an alert that is new,
+resolves, rises in severity or repeats after its window, and the history row of every alert that ends here: a
 repeat, a suppressed, stale or unmatched one. Alert rules are decided here, once for each alert that would pass, and
-travel with it; repeats count at the severity that was decided. The count of folded repeats follows when the window
-ends. A trigger that may be a straggler of the resolve before it is held for a while (see streams.policy.order).
-A request that waits hears at once: of a repeat from correlation, which knows its incident, else from here.
-A copy of a record that a crashed worker sent twice is known by its origin and dropped.
+the decision travels with the alert; repeats count at the severity that was decided. The count of folded repeats is
+forwarded when the window ends. A trigger that may be a straggler of the resolve before it is held for a while (see
+streams.policy.order). A request that waits is answered at once: for a repeat by correlation, which knows its incident,
+else here. A copy of a record that a crashed worker sent twice is recognized by its origin and dropped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,11 +38,11 @@ from streams.stages.dedup_entry import (
 from streams.stages.history_rows import History
 from streams.stages.replies import reply
 
-#: Alerts of one request share an offset; a lane's mark orders them by place inside it.
+#: Alerts of one request share an offset; a lane's mark orders them by their index in the request.
 PLACES = 1 << 20
 #: The mark that counts the held alerts that were released.
 _FIRED = "timed"
-#: Senders are numbered again when there are this many.
+#: The cache of sender numbers is cleared when it has more than this many.
 _MAX_SENDERS = 10_000
 
 
@@ -53,7 +53,7 @@ _NOTHING = Decision(Severity.INFO, False, {}, (), ())
 
 
 class _Place(NamedTuple):
-    """Where an alert stands in its partition: the offset of its record, or the number of its release if `timed`."""
+    """The place of an alert in its partition: the offset of its record, or the number of its release if `timed`."""
 
     partition: int
     number: int
@@ -62,7 +62,7 @@ class _Place(NamedTuple):
 
 
 class Dedup:
-    """The stage, with the followed control state for windows, grouping and rules."""
+    """The stage. `control`, which is kept up to date elsewhere, has the windows, grouping and rules."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
@@ -71,7 +71,7 @@ class Dedup:
         self._senders: dict[tuple[str, str], int] = {}
 
     def __call__(self, state: State, records: Sequence[Record], now: int) -> Iterator[Output]:
-        """Take a batch; see the module."""
+        """Process a batch; see the module."""
         self._follow()
         history = History("dedup")
         marks = state.marks
@@ -97,7 +97,7 @@ class Dedup:
         yield from history.blocks(records[0].partition if records else 0)
 
     def on_due(self, state: State, due: Sequence[tuple[bytes, int]], now: int) -> Iterator[Output]:
-        """Forward repeats whose window has ended, open what was held, forget what was closed long ago."""
+        """Forward repeats whose window has ended, open held alerts, delete fingerprints that were closed long ago."""
         self._follow()
         history = History("dedup.timed")
         partition = 0
@@ -112,7 +112,7 @@ class Dedup:
                 held = decode_unique(entry.held)
                 assert held.alert is not None
                 partition = held.via_partition
-                # Deadlines come true in one order only, so that a replay gives every alert its number again.
+                # Deadlines fire in a fixed order, so that a replay gives every alert the same number again.
                 number = state.marks[_FIRED] = state.marks.get(_FIRED, -1) + 1
                 place = _Place(partition, number, (), timed=True)
                 passed = self._open(state, held.alert, place, history, entry.repeats)
@@ -149,7 +149,7 @@ class Dedup:
         return self._again(state, alert, entry, times, _place(record), history)
 
     def _open(self, state: State, alert: Alert, place: _Place, history: History, repeats: int = 0) -> Output | None:
-        """The fingerprint opens with this alert, after which it fired `repeats` more times already."""
+        """Open the fingerprint with this alert, after which it has already fired `repeats` more times."""
         service = self._service(alert)
         decision = self._rules.decide(alert)
         times = sender_times(alert, self._senders)
@@ -169,7 +169,7 @@ class Dedup:
     def _repeat(
         self, state: State, alert: Alert, entry: Entry, times: Times, place: _Place, history: History
     ) -> Output | None:
-        """A trigger of what is open, that is more severe, comes after the window, or from another sender."""
+        """Process a trigger of an open fingerprint: it is more severe, after the window, or from another sender."""
         passes = alert.severity > entry.severity or alert.received_at >= entry.window_end
         entry = entry.seen(times)._replace(
             severity=max(entry.severity, alert.severity),
@@ -182,7 +182,7 @@ class Dedup:
             return None
         decision = self._rules.decide(alert)
         if entry.flags & SUPPRESSED and not decision.suppress:
-            # Nobody was told of it so far, and what was suppressed does not count.
+            # Nobody was notified of the alert so far, and suppressed repeats do not count.
             return self._open(state, alert, place, history)
         window = self._service(alert).dedup_window * 1000
         entry = entry._replace(
@@ -201,7 +201,7 @@ class Dedup:
     def _again(
         self, state: State, alert: Alert, entry: Entry, times: Times, place: _Place, history: History
     ) -> Output | None:
-        """A trigger of what is closed, or held since then."""
+        """Process a trigger of a fingerprint that is closed, or that was closed and has a held alert."""
         until = entry.window_end
         if entry.status == CLOSED:
             until = entry.last_seen + self._service(alert).straggler_hold * 1000
@@ -223,7 +223,7 @@ class Dedup:
         return None
 
     def _end(self, state: State, alert: Alert, place: _Place, history: History) -> Output | None:
-        """An acknowledge or a resolve. One without a known trigger goes on: correlation may know its incident."""
+        """Process an acknowledge or a resolve. Forward one without a trigger: correlation may know its incident."""
         fingerprint = alert.fingerprint
         value = state.get(fingerprint)
         times = sender_times(alert, self._senders)
@@ -289,7 +289,7 @@ def _repeated(flags: int) -> AlertOutcome:
 
 
 def _end_held(entry: Entry, outcome: AlertOutcome, place: _Place, history: History) -> None:
-    """The alert that was held ends with the record that decides it."""
+    """Add the history row of the alert that was held, at the place of the record that decides it."""
     alert = decode_unique(entry.held).alert
     assert alert is not None
     history.add(place.number, alert, outcome)
@@ -318,7 +318,7 @@ def _forward(
 
 
 def _answer(state: State, alert: Alert, headers: Headers) -> Iterator[Output]:
-    """The verdict on an alert that ended here, if somebody waits for it."""
+    """The verdict on an alert that ended here, if a request waits for it."""
     value = state.get(alert.fingerprint)
     entry = unpack(value, alert.fingerprint) if value is not None else None
     if alert.action != Action.TRIGGER or entry is None or entry.status != OPEN:
@@ -326,7 +326,7 @@ def _answer(state: State, alert: Alert, headers: Headers) -> Iterator[Output]:
     elif entry.flags & SUPPRESSED:
         yield from reply(headers, deduplicated=entry.repeats > 0)
     else:
-        # The repeats that were forwarded before: counting these changes nothing, the fold stays folded.
+        # Send the count that was forwarded before: it changes nothing, and later repeats stay folded.
         yield _counts(entry._replace(repeats=entry.forwarded), alert.fingerprint, headers)
 
 

@@ -1,4 +1,4 @@
-"""What dedup keeps of one fingerprint, packed: a table of millions of keys holds these bytes."""
+"""Dedup's state of one fingerprint, packed because a table of millions of keys holds these bytes."""
 
 import struct
 from typing import NamedTuple
@@ -10,10 +10,10 @@ from streams.policy.order import Times
 OPEN, CLOSED, HELD = 1, 2, 3
 #: Flags: the rules suppressed the alert; the resolve found an open alert; the correlation key follows.
 SUPPRESSED, MATCHED, GROUPED = 1, 2, 4
-#: How long a closed fingerprint is remembered, so that what was sent before its resolve does not open it again.
+#: How long a closed fingerprint is remembered, so that a trigger sent before its resolve does not open it again.
 REMEMBER_CLOSED_MS = 3_600_000
 
-#: What a folded repeat reads and writes stands first: status, severity, ruled, flags, last_seen, repeats, sent_at.
+#: A folded repeat reads and writes the first fields: status, severity, ruled, flags, last_seen, repeats, sent_at.
 _CHANGING = struct.Struct("<BBBBqIq")
 #: Then: forwarded, window_end, began_at, ended_at, sender, window.
 _LASTING = struct.Struct("<IqqqII")
@@ -27,11 +27,11 @@ NO_TIMES = Times(0, 0, 0, 0)
 class Entry(NamedTuple):
     """A fingerprint's state.
 
-    `severity` is the highest as sent, `ruled` the highest after rules. `last_seen` is when the newest event arrived,
-    of a closed one when it was resolved. `repeats` are all since it opened, `forwarded` how many of those the next
-    stage knows. `sent_at`, `began_at`, `ended_at` and `sender` are the sender's times: of an open alert its newest
-    trigger's, of a closed one its resolve's. `window_end` is when folded repeats are forwarded and the next window of
-    `window` milliseconds begins; of a held one it is when it opens. `held` is the alert that waits, as an encoded
+    `severity` is the highest as sent, `ruled` the highest after rules. `last_seen` is when the newest event arrived;
+    if closed, when the fingerprint was resolved. `repeats` counts all repeats since it opened, `forwarded` those that
+    the next stage knows. `sent_at`, `began_at`, `ended_at` and `sender` are the sender's times: if open, those of the
+    newest trigger; if closed, those of the resolve. `window_end` is when folded repeats are forwarded and the next
+    window of `window` milliseconds begins; if held, when the held alert opens. `held` is the held alert, as an encoded
     UniqueAlert, empty unless the status is HELD.
     """
 
@@ -53,12 +53,12 @@ class Entry(NamedTuple):
 
     @property
     def times(self) -> Times:
-        """What its sender's clock says."""
+        """The times by the sender's clock."""
         return Times(self.sender, self.sent_at, self.began_at, self.ended_at)
 
     @property
     def due(self) -> int:
-        """When time alone changes it, in milliseconds; 0 for never."""
+        """When time alone changes the entry, in milliseconds; 0 for never."""
         if self.status == CLOSED:
             return self.last_seen + REMEMBER_CLOSED_MS
         if self.status == HELD or (self.repeats > self.forwarded and not self.flags & SUPPRESSED):
@@ -66,7 +66,7 @@ class Entry(NamedTuple):
         return 0
 
     def seen(self, times: Times) -> "Entry":
-        """With the times of one more trigger; times of a sender are only ever compared with its own."""
+        """The entry with the times of one more trigger; a sender's times are compared only with its own."""
         if not times.sender:
             return self
         if times.sender != self.sender:
@@ -74,7 +74,7 @@ class Entry(NamedTuple):
         return self._replace(sent_at=max(self.sent_at, times.sent_at), began_at=max(self.began_at, times.began_at))
 
     def ended(self, times: Times, received_at: int) -> "Entry":
-        """Closed by a resolve with these times. One that names no start ends the episode that is known."""
+        """The entry closed by a resolve with these times. A resolve without a start ends the known episode."""
         began = times.began_at or (self.began_at if times.sender in (0, self.sender) else 0)
         return self._replace(
             status=CLOSED, flags=MATCHED, held=b"", last_seen=max(self.last_seen, received_at),
@@ -83,7 +83,7 @@ class Entry(NamedTuple):
         )  # fmt: skip
 
     def ended_again(self, times: Times, received_at: int) -> "Entry":
-        """Closed as before, by one more resolve: the newest of its sender's times count."""
+        """The closed entry after one more resolve: the newest of its sender's times count."""
         last_seen = max(self.last_seen, received_at)
         closed = self._replace(status=CLOSED, held=b"", last_seen=last_seen)
         if not times.sender or times.sender != self.sender:
@@ -104,7 +104,7 @@ class Entry(NamedTuple):
 def pack_open(
     alert: Alert, ruled: int, flags: int, repeats: int, window_end: int, window: int, times: Times, key: bytes
 ) -> bytes:
-    """The bytes of a fingerprint that opens with this alert and correlation key; no entry is made on the way."""
+    """The bytes of a fingerprint that opens with this alert and correlation key, made without an Entry."""
     grouped = key != alert.fingerprint
     packed = _WHOLE.pack(
         OPEN, alert.severity, ruled, flags | GROUPED if grouped else flags, alert.received_at, repeats,
@@ -123,9 +123,9 @@ def unpack(value: bytes, fingerprint: bytes) -> Entry:
 
 
 def fold(value: bytes, severity: int, received_at: int, times: Times) -> bytes | None:
-    """The value after one more trigger that only counts, None where more than counting is to be done.
+    """The value after one more trigger that is only counted, None if more than counting is needed.
 
-    That is the hottest path of all: only what changes is packed anew.
+    This is the hottest path of all: only the fields that change are packed again.
     """
     status, highest, ruled, flags, last_seen, repeats, newest = _CHANGING.unpack_from(value)
     if status != OPEN or severity > highest or received_at >= _WINDOW_END.unpack_from(value, 28)[0]:
@@ -151,14 +151,14 @@ def due(value: bytes) -> int:
 
 
 def closed(value: bytes) -> bool:
-    """Whether the fingerprint of this value is over, and may be forgotten early where memory is short."""
+    """Whether the fingerprint of this value is closed, and may be evicted early when the table is full."""
     return value[0] == CLOSED
 
 
 def sender_times(alert: Alert, senders: dict[tuple[str, str], int]) -> Times:
-    """The alert's times; `senders` remembers the numbers of senders.
+    """The alert's times; `senders` is a cache of the numbers of senders.
 
-    A resolve's start is that of the episode it ends.
+    A resolve's start is the start of the episode that it ends.
     """
     if not (alert.sent_at or alert.began_at or alert.ended_at):
         return NO_TIMES

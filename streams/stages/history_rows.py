@@ -1,4 +1,4 @@
-"""The one row that every alert ends as, gathered into blocks for the ClickHouse writer."""
+"""Collects the history rows, one for every alert, into blocks for the ClickHouse writer."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ NO_INCIDENT = bytes(16)
 
 
 class History:
-    """Rows of one batch of one stage's input partition; `stage` names the lane they are numbered in."""
+    """Rows of one batch of one stage's input partition; `stage` names the lane in which they are numbered."""
 
     def __init__(self, stage: str) -> None:
         self._stage = stage
@@ -34,7 +34,7 @@ class History:
         incident_id: bytes = NO_INCIDENT,
         rule: str = "",
     ) -> None:
-        """The alert of the input record `offset` ends as `outcome`; `severity` is the one after rules."""
+        """Add a row: the alert of the input record `offset` ends as `outcome`; `severity` is the one after rules."""
         self._offsets.append(offset)
         self._rows.append(
             pack_row(

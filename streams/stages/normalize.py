@@ -1,9 +1,9 @@
 """Requests and producers' events become alerts.
 
 Takes `alerts.raw` (a request as it came) and `alerts.events` (Avro or JSON); gives one record per alert
-on `alerts.normalized`, keyed by fingerprint, naming its origin. What cannot be read is a dead letter with
-its reason. Stateless and deterministic: a replay gives the same records, which dedup knows by origin. A request is
-read by the field mapping that came with it, whatever has become of its integration since.
+on `alerts.normalized`, keyed by fingerprint, naming its origin. A record that cannot be read becomes a dead letter
+with its reason. Stateless and deterministic: a replay gives the same records, which dedup recognizes by origin. A
+request is read by the field mapping that came with it, even if its integration has changed since.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from schemas.wire.events import decode as decode_event
 from streams.providers import BadBody, Draft, find
 from streams.stages.replies import readdress
 
-#: A sender's clock may be ahead of ours by this much; what is later is set to the time of arrival.
+#: A sender's clock may be ahead of ours by this much; a later time is set to the time of arrival.
 CLOCK_SKEW_MS = 300_000
 SEVERITIES = {severity.name.lower(): severity for severity in Severity}
 ACTIONS = {action.name.lower(): action for action in Action}
@@ -50,9 +50,9 @@ def requests(state: object, records: Sequence[Record], now: int) -> Iterator[Out
 
 
 def events(state: object, records: Sequence[Record], now: int) -> Iterator[Output]:
-    """`alerts.events` -> alerts. The time of arrival is the record's, the event id derives from its place.
+    """`alerts.events` -> alerts. The time of arrival is the record's; the event id derives from its time and place.
 
-    A record without a value is no event: producers delete keys of compacted topics that way.
+    A record without a value is not an event: producers delete keys of compacted topics that way.
     """
     for record in records:
         if record.value is None:
@@ -117,7 +117,7 @@ def _from_draft(raw: RawEvent, draft: Draft, record: Record, index: int, install
     return Alert(
         tenant=raw.tenant,
         service=raw.service,
-        # The key is a credential: what people read has its beginning.
+        # The key is a credential, so people see only its beginning.
         integration=shown_sender(raw.integration),
         provider=raw.provider,
         event_id=derived_uuid(raw.event_id, index),
@@ -158,6 +158,6 @@ def _clamped(at: int, received: int) -> int:
 
 
 def _event_id(record: Record) -> bytes:
-    """A UUIDv7 that a replay makes again: the record's time and place."""
+    """A UUIDv7 from the record's time and place, so that a replay makes the same one."""
     base = max(record.timestamp, 0).to_bytes(6, "big") + b"\x70" + bytes(1) + b"\x80" + bytes(7)
     return derived_uuid(base, (record.partition << 48 | record.offset) + 1)

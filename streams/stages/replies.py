@@ -1,4 +1,4 @@
-"""How stages answer a request that waits: the reply address is passed on, and in the end a verdict sent to it."""
+"""How stages answer a request that waits: they pass on its reply address, and the last stage sends a verdict to it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,7 +21,7 @@ def readdress(headers: Headers, index: int, alerts: int, dedup_key: str) -> Head
 
 
 def reply(headers: Headers, deduplicated: bool, incident_id: bytes = b"") -> Iterator[Output]:
-    """The verdict for whoever waits for the alert that came with `headers`; nothing if nobody does."""
+    """The verdict for each request that waits for the alert that came with `headers`; nothing if none waits."""
     for reply_to in _addresses(headers):
         yield Output(REPLIES.name, reply_to.address, encode(Verdict(reply_to, deduplicated, incident_id)))
 
