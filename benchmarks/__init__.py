@@ -1,1 +1,1 @@
-"""What Stormweir is measured by: ratios to simpler programs that run beside it on the same machine and broker."""
+"""The benchmarks. Their figures are ratios to simpler programs that run on the same machine and broker."""

@@ -18,12 +18,12 @@ from benchmarks.stack import running
 from streams.embedded.kafka import EmbeddedKafka
 
 PARTS = ("hop", "gateway", "path", "latency", "memory", "deadlines", "incidents")
-#: Everything listens on loopback, from here on.
+#: The first of the ports; all servers listen on loopback.
 PORTS = 18_700
 
 
 class Sizes(NamedTuple):
-    """How much is measured: rounds, scale of the record counts, and seconds of one load."""
+    """The sizes of a run: rounds, scale of the record counts, and seconds of one load."""
 
     hop_rounds: int
     rounds: int
@@ -39,7 +39,7 @@ QUICK = Sizes(hop_rounds=1, rounds=1, path_rounds=1, scale=0.1, wrk_s=1, path_s=
 
 
 def main() -> int:
-    """Measure the wanted parts in order; 1 when a part failed, and then nothing is written as the newest result."""
+    """Measure the wanted parts in order. Returns 1 when a part failed; the newest result is then not replaced."""
     command = Command("python -m benchmarks", __doc__, PARTS)
     scratch = Path(tempfile.mkdtemp(prefix="stormweir-bench-"))
     try:
@@ -59,7 +59,7 @@ def main() -> int:
 def _measure(
     kafka: EmbeddedKafka, scratch: Path, wanted: Sequence[str], sizes: Sizes, progress: Progress
 ) -> tuple[list[Run], list[str]]:
-    """All runs, and the parts that failed: one that does must not cost the others."""
+    """All runs, and the parts that failed; a part is measured even if an earlier one failed."""
     runs: list[Run] = []
     bootstrap = kafka.bootstrap
 
@@ -78,7 +78,7 @@ def _measure(
     }
     failed = []
     for name in PARTS:
-        # One stack serves both.
+        # One stack serves path and latency.
         if name not in wanted or (name == "latency" and "path" in wanted):
             continue
         progress(f"-- {name}")
@@ -93,7 +93,7 @@ def _measure(
 async def _stacked(
     kafka: EmbeddedKafka, scratch: Path, wanted: Sequence[str], sizes: Sizes, runs: list[Run], progress: Progress
 ) -> None:
-    """The parts that need the whole stack; their runs are added to `runs`, so none is lost by a later failure."""
+    """Measure the parts that need the whole stack; runs are added to `runs` at once, so a later failure loses none."""
     assert kafka.pid is not None
     async with running(kafka.bootstrap, kafka.pid, scratch / "stack", PORTS + 60) as stack:
         if "path" in wanted:

@@ -1,4 +1,4 @@
-"""The one broker of a run, topics on it, and topics filled before a measurement."""
+"""The broker of a run: starting it, creating and deleting topics, and filling topics before a measurement."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ _BATCH_BYTES = 500_000
 
 @contextmanager
 def broker(data_dir: Path, port: int, progress: Progress) -> Iterator[EmbeddedKafka]:
-    """A broker on `port` (its controller on the next one) that ends with the block."""
+    """A broker on `port` (its controller on the next port) that is stopped at the end of the block."""
     kafka = EmbeddedKafka(data_dir, port, port + 1, progress=progress)
     kafka.start()
     try:
@@ -32,7 +32,7 @@ def broker(data_dir: Path, port: int, progress: Progress) -> Iterator[EmbeddedKa
 
 
 async def create(bootstrap: str, partitions: int, *names: str, compact: bool = False) -> None:
-    """Create topics, stamped by the broker as our own are. Raises when the broker refuses one."""
+    """Create topics; unless compacted, the broker sets their timestamps. RuntimeError if the broker rejects one."""
     configs = {"cleanup.policy": "compact"} if compact else {"message.timestamp.type": "LogAppendTime"}
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
@@ -41,7 +41,7 @@ async def create(bootstrap: str, partitions: int, *names: str, compact: bool = F
         refused = [error for error in answer.topic_errors if error[1]]
         if refused:
             raise RuntimeError(f"the broker refuses topics: {refused}")
-        # A topic is usable once each partition has its leader.
+        # A topic is usable once each of its partitions has a leader.
         while any(  # noqa: ASYNC110 - Kafka tells nobody
             topic["error_code"] or any(part["leader"] < 0 for part in topic["partitions"])
             for topic in await admin.describe_topics(list(names))
@@ -62,7 +62,7 @@ async def delete(bootstrap: str, *names: str) -> None:
 
 
 async def fill(bootstrap: str, topic: str, partitions: int, records: Iterable[tuple[bytes, bytes]]) -> None:
-    """Put records on a topic, partitioned as between our own stages, and wait until the broker has them."""
+    """Write records to a topic, partitioned as between Stormweir's stages, and wait until the broker has them."""
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, acks="all", max_batch_size=_BATCH_BYTES, max_request_size=2_000_000
     )
@@ -88,7 +88,7 @@ async def fill(bootstrap: str, topic: str, partitions: int, records: Iterable[tu
 
 
 async def topics_made_anew(settings: Settings) -> None:
-    """Delete all of the product's topics and what they hold, and create them again."""
+    """Delete all of Stormweir's topics with their records, and create them again."""
     names = [topic.name for topic in TOPICS]
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
     await admin.start()

@@ -1,4 +1,4 @@
-"""The command line of a benchmark with parts: what is wanted, lines meanwhile, and the figures in the end."""
+"""The command line of a benchmark with parts: its options, lines of progress, and the figures at the end."""
 
 import argparse
 import logging
@@ -9,7 +9,7 @@ from benchmarks.report import Page, Run, write
 
 
 class Command:
-    """`wanted` are the parts to measure, `quick` asks for small sizes. The clock runs from here on."""
+    """`wanted` are the parts to measure, `quick` asks for small sizes. The clock starts with the instance."""
 
     def __init__(self, prog: str, description: str | None, parts: Sequence[str]) -> None:
         parser = argparse.ArgumentParser(prog=prog, description=description)
@@ -29,7 +29,7 @@ class Command:
         print(f"[{time.monotonic() - self._started:6.1f} s] {line}", flush=True)
 
     def conclude(self, runs: list[Run], figures: Mapping[str, float], failed: Sequence[str], page: Page) -> int:
-        """Keep the runs and print the figures; 1 when a part failed, and then this is not the newest result."""
+        """Write the runs, print the figures. Returns 1 when a part failed; the newest result is then not replaced."""
         written = write(runs, figures, partial=bool(failed) or not self._whole, page=page)
         for goal in page.goals:
             if goal.name in figures:

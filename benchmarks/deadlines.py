@@ -1,4 +1,4 @@
-"""(f) A million deadlines of one moment: the longest time that the event loop is kept from anything else."""
+"""(f) A million deadlines at the same moment: the longest time for which they block the event loop."""
 
 import asyncio
 import shutil
@@ -13,7 +13,7 @@ DEADLINES = 1_000_000
 
 
 def measure(bootstrap: str, scratch: Path, rounds: int, scale: float, progress: Progress) -> list[Run]:
-    """Arm them, wait for their moment, and look at the event loop meanwhile."""
+    """Set the deadlines, wait until they fire, and measure the event loop meanwhile; one run per round."""
     runs: list[Run] = []
     count = int(DEADLINES * scale)
     source = "bench.deadlines"
@@ -37,6 +37,6 @@ def measure(bootstrap: str, scratch: Path, rounds: int, scale: float, progress: 
 
 
 def summary(runs: list[Run]) -> dict[str, float]:
-    """The longest turn of the event loop, in the median of the rounds."""
+    """The longest turn of the event loop, milliseconds, as the median of the rounds; empty when not measured."""
     found = [run["lag_ms"] for run in runs if run["part"] == "deadlines"]
     return {"deadlines_1m_lag_ms": median(found)} if found else {}

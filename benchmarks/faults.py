@@ -3,7 +3,7 @@
 Three acts, each a storm over HTTP at 2,000 alerts a second whose senders retry what was refused:
 processes killed with SIGKILL at random; the broker killed and started again; ClickHouse away for a while.
 After each: every accepted alert is in ClickHouse exactly once, no key has two open incidents, every
-incident was told, a notification repeats only under its own id, and all is drained within 120 s.
+incident was notified, a notification repeats only under its own id, and all is drained within 120 s.
 """
 
 import argparse
@@ -31,13 +31,13 @@ VICTIMS = ("gateway", "worker", "writer", "notifier", "clickhouse")
 RATE = 2_000.0
 SERVICES = 20
 DRAIN_S = 120.0
-#: Share of alerts that open a new key; the rest are repeats.
+#: The share of alerts with a new key; the rest are repeats.
 NEW = 0.4
 
 
 @dataclass
 class Verdict:
-    """One act: what was done, what the books say, and every promise that was broken."""
+    """One act: the kills by process, the counts of the storm, and every broken promise."""
 
     act: str
     kills: dict[str, int] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Verdict:
 
 
 class Faults:
-    """A stack under load. `seconds` is the length of one act's load."""
+    """A stack that runs the acts: each loads it and meanwhile kills a part of it."""
 
     def __init__(self, settings: Settings, seed: int, progress: Callable[[str], None]) -> None:
         self._settings = settings
@@ -83,7 +83,7 @@ class Faults:
         return await self._act(f"{kills} kills", kills * 2.6 + 3, fault)
 
     async def killed_broker(self, times: int, away: float) -> Verdict:
-        """SIGKILL Kafka, keep it down, start it again."""
+        """SIGKILL Kafka, keep it down for `away` seconds, start it again; `times` times."""
 
         async def fault(verdict: Verdict) -> None:
             for _ in range(times):
@@ -96,7 +96,7 @@ class Faults:
         return await self._act(f"broker killed {times}x, {away:.0f} s away", times * (away + 8), fault)
 
     async def away_clickhouse(self, away: float) -> Verdict:
-        """SIGKILL ClickHouse and keep it away; notifications must go on meanwhile."""
+        """SIGKILL ClickHouse and keep it down for `away` seconds; notifications must go on meanwhile."""
 
         async def fault(verdict: Verdict) -> None:
             await asyncio.sleep(2)
@@ -155,7 +155,7 @@ class Faults:
         return broken
 
     def _broken_notifications(self, start: int, kills: int, incidents: int) -> list[str]:
-        """Repeats only under the same id and at most once per kill; every incident told once."""
+        """Broken promises: repeats come only under the same id and at most once per kill; each incident is notified."""
         ids: dict[tuple[str, str], set[str]] = defaultdict(set)
         times: Counter[str] = Counter()
         for line in self._received()[start:]:
@@ -184,7 +184,7 @@ class Faults:
 
 
 async def run(data_dir: Path, port_base: int, kills: int, away: float, broker: int, seed: int) -> list[Verdict]:
-    """All three acts on a fresh stack, without the second if `broker` is 0."""
+    """Run all three acts on a fresh stack; without the second if `broker`, the number of its kills, is 0."""
     shutil.rmtree(data_dir, ignore_errors=True)
     settings = Settings(data_dir=data_dir, port_base=port_base, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),))
     async with Faults(settings, seed, lambda line: print(line, flush=True)) as faults:
@@ -196,7 +196,7 @@ async def run(data_dir: Path, port_base: int, kills: int, away: float, broker: i
 
 
 def main() -> int:
-    """The command."""
+    """Run the command. Returns 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--away", type=float, default=60.0, help="seconds ClickHouse is away")

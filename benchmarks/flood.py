@@ -41,13 +41,13 @@ BEFORE = "088821e"
 NOW = "now"
 PARTS = ("providers", "before", "fairness")
 PORTS = 18_600
-#: Alerts a request, connections.
+#: Alerts per request, and connections.
 LOADS = ((1, 64), (1, 256), (64, 8))
-#: How the flood of `fairness` is sent: connections and the pause of each after an answer, in ms; about 1,000 requests
-#: a second, 500 times the limit, and as fast as it is refused.
+#: The floods of `fairness`: connections, and the pause of each connection after an answer, ms. The second sends about
+#: 1,000 requests a second, 500 times the limit; the third sends as fast as its requests are rejected.
 FLOODS: dict[str, tuple[int, int | None]] = {"none": (0, None), "1,000/s": (16, 16), "flat out": (16, None)}
 JUDGED = "1,000/s"
-#: The steady sender's requests a second, over as many connections.
+#: The steady sender's requests a second, and its connections.
 STEADY_RATE, STEADY_CONNECTIONS = 200, 8
 _STEADY = digest("stormweir benchmarks", "steady").hex()
 _FLOODER = digest("stormweir benchmarks", "flooder").hex()
@@ -63,7 +63,7 @@ PAGE = Page("Every way in", "python -m benchmarks.flood", "inbound", "INBOUND.md
 
 
 class Sizes(NamedTuple):
-    """How much is measured: rounds, and seconds of one load."""
+    """The sizes of a run: rounds, and seconds of one load."""
 
     rounds: int
     wrk_s: int
@@ -75,7 +75,7 @@ QUICK = Sizes(rounds=1, wrk_s=1, steady_s=3)
 
 
 def main() -> int:
-    """Measure the wanted parts; 1 when one failed, and then nothing is written as the newest result."""
+    """Measure the wanted parts. Returns 1 when a part failed; the newest result is then not replaced."""
     command = Command("python -m benchmarks.flood", __doc__, PARTS)
     wanted, progress = command.wanted, command.progress
     sizes = QUICK if command.quick else FULL
@@ -99,7 +99,7 @@ def main() -> int:
 
 
 def before(bootstrap: str, scratch: Path, sizes: Sizes, progress: Progress) -> list[Run]:
-    """Both gateways up, each loaded once a round under every load, in turns that change sides."""
+    """With both gateways running, put every load on each once per round; the order alternates between rounds."""
     if shutil.which("wrk") is None:
         raise ContenderError("wrk is missing: apt-get install -y wrk")
     settings = {
@@ -144,7 +144,7 @@ def before(bootstrap: str, scratch: Path, sizes: Sizes, progress: Progress) -> l
 
 
 def fairness(bootstrap: str, scratch: Path, sizes: Sizes, progress: Progress) -> list[Run]:
-    """The steady sender's latencies alone and beside each flood, in turn."""
+    """Measure the steady sender's latencies alone and beside each flood, in turn."""
     settings = Settings(data_dir=scratch / "fairness", port_base=PORTS + 60, kafka=bootstrap)
     asyncio.run(topics_made_anew(settings))
     asyncio.run(
@@ -187,9 +187,9 @@ def fairness(bootstrap: str, scratch: Path, sizes: Sizes, progress: Progress) ->
 
 
 def summary(runs: list[Run]) -> dict[str, float]:
-    """Medians of the ratios of each round, whose runs follow each other: the machine is another every minute.
+    """Medians over the rounds' ratios. The runs of a round follow each other because the machine's speed varies.
 
-    Of what was not measured there is none.
+    Parts that were not measured have no figure.
     """
     figures = providers.summary(runs)
     loads: dict[tuple[str, int, int], list[Run]] = {}
@@ -215,12 +215,12 @@ def summary(runs: list[Run]) -> dict[str, float]:
 
 
 def _own(key: str) -> str:
-    """The key that the gateway of this checkout is sent: records that it takes are not those of BEFORE."""
+    """The key for the gateway of this checkout: it reads other integration records than the gateway of BEFORE."""
     return key[::-1]
 
 
 def _own_requests(scratch: Path, name: str, size: int) -> Path:
-    """The requests of the benchmark of the gateway, with the keys that this contender knows."""
+    """The requests of benchmarks.gateway, with the keys of the contender `name`."""
     file = request_file(scratch, NULL, size)
     if name == BEFORE:
         return file
@@ -234,7 +234,7 @@ def _own_requests(scratch: Path, name: str, size: int) -> Path:
 
 
 async def _senders(bootstrap: str) -> None:
-    """Each contender's own integrations: BEFORE refuses records with fields it does not know."""
+    """Publish separate integrations for each contender: BEFORE rejects records with fields that it does not know."""
     samples = sample_records(SERVICES, "http://127.0.0.1:9/")
     senders = [record for record in samples if isinstance(record, Integration)]
     await publish(Kafka(bootstrap), [record for record in samples if isinstance(record, Service)])
@@ -253,7 +253,7 @@ async def _senders(bootstrap: str) -> None:
 
 @contextmanager
 def _worktree(directory: Path) -> Iterator[Path]:
-    """The checkout of BEFORE, until the block ends."""
+    """A git worktree of BEFORE that is removed at the end of the block."""
     git = ["git", "-C", str(CHECKOUT), "worktree"]
     made = subprocess.run([*git, "add", "--detach", str(directory), BEFORE], capture_output=True, text=True)
     if made.returncode != 0:
@@ -268,7 +268,7 @@ def _worktree(directory: Path) -> Iterator[Path]:
 def _flooding(
     port: int, connections: int, pause_ms: int | None, seconds: int, requests: Path
 ) -> Iterator[subprocess.Popen[str] | None]:
-    """A flood beside the block; it has ended when the block does."""
+    """Send a flood while the block runs; at the end of the block, wait for the flood's end."""
     if not connections:
         yield None
         return
@@ -285,7 +285,7 @@ def _flooding(
 
 
 def _refused(flooder: "subprocess.Popen[str]") -> int:
-    """How many requests of a flood were refused. Raises ContenderError when it was not one."""
+    """How many requests of a flood were rejected. Raises ContenderError when fewer than 90 % were."""
     assert flooder.stdout is not None
     lines = flooder.stdout.read().strip().splitlines()
     result: dict[str, Any] = orjson.loads(lines[-1])
@@ -295,7 +295,7 @@ def _refused(flooder: "subprocess.Popen[str]") -> int:
 
 
 async def _steady(port: int, seconds: int) -> list[float]:
-    """Seconds until each answer of STEADY_RATE requests a second, which come unevenly."""
+    """Send STEADY_RATE requests a second at uneven intervals. Returns the seconds until the answer of each."""
     latencies: list[float] = []
     chance = random.Random(1)
     ends_at = time.perf_counter() + seconds

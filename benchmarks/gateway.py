@@ -1,8 +1,8 @@
-"""(b) The gateway beside a handler that only answers and beside Prometheus Alertmanager, all under wrk.
+"""(b) The gateway compared with a handler that only answers and with Prometheus Alertmanager, all loaded by wrk.
 
-The same alerts for all, about 530 bytes each: Events API v2 (one a request) and Alertmanager v4 (64 a
+All get the same alerts, about 530 bytes each: Events API v2 (one per request) and Alertmanager v4 (64 per
 request) for the gateway and the null handler, `POST /api/v2/alerts` for Alertmanager. The gateway answers
-after the broker has written (acks=all); Alertmanager keeps alerts in memory. wrk shares the cores with all.
+after the broker has written (acks=all); Alertmanager keeps alerts in memory. wrk shares the cores with them.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from streams.storm.bodies import integration_id, service_id
 from streams.storm.sample import sample_records
 
 GATEWAY, NULL, ALERTMANAGER = "gateway", "null", "alertmanager"
-#: Alerts a request -> connections.
+#: Alerts per request -> numbers of connections.
 LOADS = {1: (1, 64, 256), 64: (1, 8, 64, 256)}
 KEYS = 5_000
 SERVICES = 10
@@ -53,7 +53,7 @@ receivers:
 
 
 def measure(bootstrap: str, scratch: Path, ports: int, rounds: int, seconds: int, progress: Progress) -> list[Run]:
-    """Every contender once per round under every load. Uses the ports `ports` to `ports + 30`."""
+    """Measure every contender once per round under every load. Uses the ports `ports` to `ports + 30`."""
     for tool in ("wrk", "prometheus-alertmanager"):
         if shutil.which(tool) is None:
             raise ContenderError(f"{tool} is missing: apt-get install -y wrk prometheus-alertmanager")
@@ -117,7 +117,7 @@ def summary(runs: list[Run]) -> dict[str, float]:
 
 
 def run_wrk(port: int, connections: int, seconds: int, requests: Path) -> dict[str, Any]:
-    """Load a server as fast as it answers; requests, seconds and latencies. Raises ContenderError for any error."""
+    """Load a server as fast as it answers. Returns requests, seconds and latencies; any error is a ContenderError."""
     command, environ = wrk_command(port, connections, seconds, requests)
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -127,14 +127,14 @@ def run_wrk(port: int, connections: int, seconds: int, requests: Path) -> dict[s
 
 
 def wrk_command(port: int, connections: int, seconds: int, requests: Path) -> tuple[list[str], dict[str, str]]:
-    """The command that loads a server with the requests of a file, and its environment."""
+    """The wrk command that loads a server with the requests of a file, and its environment variables."""
     script = str(Path(__file__).with_name("wrk.lua"))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script]
     return [*command, f"http://127.0.0.1:{port}"], {**os.environ, "REQUESTS": str(requests)}
 
 
 def request_file(scratch: Path, name: str, size: int) -> Path:
-    """A file of pre-built requests for wrk.lua: every key once for 1 alert a request, 400 requests for more."""
+    """A file of pre-built requests for wrk.lua: `size` alerts each; one request per key for size 1, else 400."""
     path = scratch / f"{name}-{size}.requests"
     with path.open("w") as file:
         for number in range(KEYS if size == 1 else 400):
@@ -176,7 +176,7 @@ def _alert(service: int, key: int) -> dict[str, Any]:
 
 
 def _event(service: int, alert: Mapping[str, Any]) -> dict[str, Any]:
-    """Events API v2 with the alert's content, as long as the alert itself."""
+    """An event of the Events API v2 with the alert's content, padded to ALERT_BYTES like the alert."""
     labels, annotations = alert["labels"], alert["annotations"]
     event = {
         "routing_key": integration_id("events_v2", service),
@@ -218,7 +218,7 @@ def _webhook(alerts: list[dict[str, Any]]) -> dict[str, Any]:
 
 @contextmanager
 def running_gateway(settings: Settings, checkout: Path = CHECKOUT) -> Iterator[tuple[int, int]]:
-    """The gateway of a checkout: its port and process id."""
+    """Run the gateway of a checkout during the block; yields its port and process id."""
     environ = {**os.environ, **settings.environ()}
     command = [sys.executable, "-m", "streams.cli", "gateway"]
     ready = f"http://127.0.0.1:{settings.port('admin.gateway')}/readyz"
@@ -255,7 +255,7 @@ def _alertmanager(scratch: Path, port: int, sink: int) -> Iterator[tuple[int, in
 def _process(
     command: list[str], environ: Mapping[str, str], ready_url: str, checkout: Path = CHECKOUT
 ) -> Iterator[int]:
-    """A server that is ready, until the block ends."""
+    """Run a server during the block; yields its process id once it is ready. Raises ContenderError otherwise."""
     process = subprocess.Popen(
         command, cwd=checkout, env=dict(environ), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""(a) The dedup hop: the engine beside a bare loop that keeps nothing, and beside stock Faust."""
+"""(a) The dedup hop: the engine compared with a bare loop without durable state, and with stock Faust."""
 
 import asyncio
 import shutil
@@ -12,13 +12,13 @@ from benchmarks.process import median, run_contender
 from benchmarks.report import Progress, Run
 
 ENGINE, BARE, FAUST = "engine", "bare", "faust"
-#: Records, and how many distinct keys they have.
+#: The number of records, and of their distinct keys.
 WORKLOADS = {"storm": (600_000, 5_000), "unique": (300_000, 300_000)}
 FAUST_RECORDS = 20_000
 
 
 def measure(bootstrap: str, scratch: Path, rounds: int, scale: float, progress: Progress) -> list[Run]:
-    """Every contender once per round and workload, in turn. `scale` shrinks the workloads."""
+    """Measure every contender once per round and workload, in turn. `scale` multiplies the workloads' sizes."""
     runs: list[Run] = []
     for workload, (count, keys) in WORKLOADS.items():
         count, keys = int(count * scale), int(keys * (scale if keys == count else 1))
@@ -55,7 +55,7 @@ def _once(bootstrap: str, scratch: Path, contender: str, source: str, count: int
 
 
 def _check(contender: str, workload: str, result: dict[str, Any], count: int, keys: int) -> None:
-    """A contender that did not do the work is not compared."""
+    """Raise AssertionError when a contender did not do all of the work. Stock Faust is not checked."""
     if contender == FAUST:
         return
     wanted = {"records": count, "forwarded": min(keys, count), "keys": min(keys, count)}

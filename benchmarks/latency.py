@@ -1,4 +1,4 @@
-"""(d) From a webhook's first byte to its notification at a receiver on loopback, each alert an incident of its own."""
+"""(d) The time from a webhook's first byte to its notification at a receiver on loopback; one incident per alert."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from streams.control.follow import publish
 from streams.process.kafka import Kafka
 
 RATE = 10
-#: Share of the rate of (c) over HTTP that runs beside, and what is taken for it when (c) was not measured.
+#: The load of the second run as a share of the rate of (c) over HTTP, and the rate used when (c) was not measured.
 HALF, ASSUMED = 0.5, 8_000
 KEYS = 5_000
 LEAD_S = 3
@@ -31,7 +31,7 @@ _LATE_S = 15.0
 
 
 async def measure(stack: Running, seconds: int, runs: list[Run], progress: Progress) -> None:
-    """Idle, then beside half of what the path takes over HTTP according to `runs`, where its own are added."""
+    """Measure idle, then under half of the rate that the path over HTTP reached in `runs`. Adds its runs to `runs`."""
     port = stack.settings.port("receiver") + 20
     await publish(
         Kafka(stack.settings.bootstrap),
@@ -50,7 +50,7 @@ async def measure(stack: Running, seconds: int, runs: list[Run], progress: Progr
         found.append(_run("idle", 0, await _probe(stack, arrivals, seconds)))
         rates = [run["rate"] for run in runs if (run["part"], run.get("via")) == ("path", "http")]
         rate = int((median(rates) if rates else ASSUMED) * HALF)
-        # The load's keys are opened before: what is asked for is an even load, not its first second.
+        # The load's keys are opened beforehand: an even load is to be measured, not its first second.
         seed = int(time.time())
         async with _load(stack, 0, KEYS, seed):
             pass
@@ -83,7 +83,10 @@ def _run(load: str, rate: int, latencies: list[float]) -> Run:
 
 
 async def _probe(stack: Running, arrivals: dict[str, float], seconds: int) -> list[float]:
-    """Send distinct alerts, unevenly so that no timer is hit in step; the seconds until each was told."""
+    """Send distinct alerts at uneven intervals, so that no timer is hit in step.
+
+    Returns the seconds from each alert to its notification.
+    """
     chance = random.Random(1)
     url = f"http://127.0.0.1:{stack.settings.port('gateway')}/v2/enqueue"
     sent: dict[str, float] = {}
@@ -112,7 +115,7 @@ async def _probe(stack: Running, arrivals: dict[str, float], seconds: int) -> li
 
 @asynccontextmanager
 async def _receiver(port: int, arrivals: dict[str, float]) -> AsyncIterator[None]:
-    """Notes when a dedup key is told of first."""
+    """Receive notifications during the block, and put the time of the first of each dedup key into `arrivals`."""
 
     async def take(request: web.BaseRequest) -> web.Response:
         now = time.perf_counter()
@@ -130,7 +133,7 @@ async def _receiver(port: int, arrivals: dict[str, float]) -> AsyncIterator[None
 
 @asynccontextmanager
 async def _load(stack: Running, rate: int, alerts: int, seed: int) -> AsyncIterator[None]:
-    """`stormweir storm` over HTTP beside the block, one alert a request, `rate` alerts a second (0: flat out)."""
+    """Run `stormweir storm` over HTTP during the block: one alert a request, `rate` alerts a second (0: unlimited)."""
     options = {"via": "http", "alerts": alerts, "keys": KEYS, "rate": rate, "connections": 32, "seed": seed}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "streams.cli", "storm", "--no-ledger", *(f"--{k}={v}" for k, v in options.items()),

@@ -1,7 +1,7 @@
-"""(e) What a million live dedup keys cost: memory, recovery after a restart, and CPU for one more repeat.
+"""(e) The cost of a million live dedup keys: memory, recovery after a restart, and CPU for one more repeat.
 
-The measured process holds the product's dedup stage, its table and nothing else, so that a key's price is
-seen; benchmarks.open_incidents measures the whole worker.
+The measured process holds Stormweir's dedup stage, its table and nothing else, so that the cost of a key is
+visible; benchmarks.open_incidents measures the whole worker.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ REPEATS = 400_000
 
 
 def measure(bootstrap: str, scratch: Path, rounds: int, scale: float, progress: Progress) -> list[Run]:
-    """For few and for many keys: open them, end the process, start it again, send repeats."""
+    """For FEW and for MANY keys: open them and end the process; then per round, start it again and send repeats."""
     settings = Settings(data_dir=scratch / "memory", kafka=bootstrap)
     asyncio.run(topics_made_anew(settings))
     runs: list[Run] = []
@@ -71,7 +71,7 @@ def measure(bootstrap: str, scratch: Path, rounds: int, scale: float, progress: 
 
 
 def _worker(bootstrap: str, source: str, changelog: str, count: int, data_dir: Path, keys: int) -> dict[str, Any]:
-    """Run the dedup worker over `count` records; when it was ready, what it cost and what it held at the end."""
+    """Run the dedup worker over `count` records. Returns seconds until ready, CPU per record, and memory at the end."""
     command = [sys.executable, "-m", "benchmarks.contenders.dedup_worker", bootstrap, source, changelog, str(count)]
     started = time.perf_counter()
     process = subprocess.Popen([*command, str(data_dir)], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
@@ -102,7 +102,7 @@ def _worker(bootstrap: str, source: str, changelog: str, count: int, data_dir: P
 
 
 def alerts(keys: Iterator[int] | range, first: int) -> Iterator[tuple[bytes, bytes]]:
-    """Fingerprint and alert, as large as alerts are, for each key; numbered from `first` as if of one partition."""
+    """Fingerprint and encoded alert of typical size for each key; offsets from `first` on, as if of one partition."""
     now = int(time.time() * 1000)
     event_id = uuid7(now)
     for number, key in enumerate(keys, first):
@@ -135,7 +135,7 @@ def alerts(keys: Iterator[int] | range, first: int) -> Iterator[tuple[bytes, byt
 
 
 def summary(runs: list[Run]) -> dict[str, float]:
-    """The figures at the most keys, and the price of a repeat there over the price at the fewest."""
+    """The figures at the most keys, and the cost of a repeat there divided by the cost at the fewest."""
     found = [run for run in runs if run["part"] == "memory"]
     if not found:
         return {}

@@ -1,6 +1,6 @@
-"""(f) What a million open incidents cost: the memory of the whole worker, when they came and after a restart.
+"""(f) The cost of a million open incidents: the memory of the whole worker, after they opened and after a restart.
 
-The worker is the product's own process, with both of its tables. Every alert opens an incident.
+The worker is Stormweir's own process, with both of its tables. Every alert opens an incident.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from schemas.topics import ALERTS_NORMALIZED, CORRELATION, DEDUP
 
 INCIDENTS = 1_000_000
 _PATIENCE_S = 600.0
-#: After the last incident: what was in flight is committed, and the collector has run.
+#: The wait after the last incident: records in flight are then committed, and the garbage collector has run.
 _SETTLE_S = 5.0
 
 
@@ -42,7 +42,7 @@ def measure(bootstrap: str, scratch: Path, port_base: int, scale: float, progres
         opened = rss_mb(process.pid)
     started = time.perf_counter()
     with _worker(settings) as process:
-        # Its figures for keys begin with its first batch, so being ready has to do.
+        # The worker's metric of keys begins with its first batch, so the only sign of recovery is being ready.
         asyncio.run(_ready(settings, process, 0))
         recovered_after = time.perf_counter() - started - _SETTLE_S
         recovered = rss_mb(process.pid)
@@ -65,7 +65,7 @@ def measure(bootstrap: str, scratch: Path, port_base: int, scale: float, progres
 
 @contextmanager
 def _worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """The worker, ended with the block."""
+    """A worker that is ended with the block."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with (settings.data_dir / "worker.log").open("ab") as log:
         process = subprocess.Popen(
@@ -84,7 +84,7 @@ def _worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
 
 
 async def _ready(settings: Settings, process: subprocess.Popen[bytes], keys: int) -> None:
-    """Wait until the worker is ready, both tables show `keys` keys and what was under way is done.
+    """Wait until the worker is ready, both tables show `keys` keys, and _SETTLE_S have passed since.
 
     Raises ContenderError when the process ends or it takes too long.
     """
@@ -105,7 +105,7 @@ async def _ready(settings: Settings, process: subprocess.Popen[bytes], keys: int
 
 
 def _keys(metrics: str) -> dict[str, int]:
-    """The keys of each table, over its partitions."""
+    """The number of keys of each table, summed over its partitions."""
     held: dict[str, int] = {}
     for line in metrics.splitlines():
         if line.startswith("stormweir_state_keys{"):
@@ -116,7 +116,7 @@ def _keys(metrics: str) -> dict[str, int]:
 
 
 def summary(runs: list[Run]) -> dict[str, float]:
-    """The worker's memory, after the opening or the recovery, whichever is more."""
+    """The worker's memory after the opening or after the recovery, whichever is larger; empty when not measured."""
     found = [run for run in runs if run["part"] == "open incidents"]
     if not found:
         return {}

@@ -1,7 +1,7 @@
 """(c) The whole path into ClickHouse: every process, the broker and the load on the same cores.
 
-A load is sent as fast as it is taken and the clock stops when its last alert is in ClickHouse, so the
-rate is one at which nothing is left behind. Requests and records are built before the clock starts.
+A load is sent as fast as it is accepted, and the clock stops when its last alert is in ClickHouse, so no backlog
+is left out of the rate. Requests and records are built before the clock starts.
 """
 
 import asyncio
@@ -28,22 +28,25 @@ from streams.storm.shapes import Size, specs
 KEYS, SERVICES = 5_000, 20
 CONNECTIONS = 256
 RULE = "rule/default/storm-to-receiver"
-#: Alerts a second to expect, so that a run has about as many as it has time for.
+#: The expected rate, alerts a second: it determines how many alerts a run of a given length sends.
 EXPECTED = {"storm": 36_000, "unique": 18_000}
 _PATIENCE_S = 300.0
 
-#: Sends a load that was built before; the CPU microseconds that took.
+#: Sends a load that was built before. Returns the CPU microseconds of sending.
 Send = Callable[[], Awaitable[float]]
 
 
 async def measure(
     stack: Running, scratch: Path, rounds: int, seconds: int, runs: list[Run], progress: Progress
 ) -> None:
-    """Storm through Kafka, storm over HTTP, all distinct through Kafka, in turn, each about `seconds` long."""
+    """Measure in turn, each for about `seconds`: storm by Kafka, storm over HTTP, distinct alerts by Kafka.
+
+    Adds its runs to `runs`.
+    """
     records = sample_records(SERVICES, f"http://127.0.0.1:{stack.settings.port('receiver')}/storm")
     for number in range(rounds):
         for workload, via in (("storm", "kafka"), ("storm", "http"), ("unique", "kafka")):
-            # Ten thousand webhooks a second are nobody's wish: distinct alerts open incidents that nobody is told.
+            # Distinct alerts open incidents without notifications: nobody wants ten thousand webhooks a second.
             routed = workload == "storm"
             await publish(Kafka(stack.settings.bootstrap), records if routed else (), () if routed else (RULE,))
             await stack.quiet()
@@ -72,7 +75,7 @@ async def measure(
 
 
 def summary(runs: list[Run]) -> dict[str, float]:
-    """The ratios to the bare loop of the same run; empty when one of them was not measured."""
+    """The ratios to the bare loop of the same run, without those of which one side was not measured."""
 
     def rate(**which: str) -> float | None:
         rates = [run["rate"] for run in runs if all(run.get(name) == value for name, value in which.items())]
@@ -92,7 +95,7 @@ def _kafka_load(stack: Running, scratch: Path, workload: str, seed: int, seconds
     alerts = EXPECTED[workload] * seconds
     size = Size(alerts, KEYS if workload == "storm" else alerts, SERVICES, seed)
     records = list(event_records(specs(workload, size), encode_json, lambda: time.time_ns() // 1_000_000))
-    # The load must not collect garbage for a minute of prepared records.
+    # The garbage collector must not traverse a minute of prepared records during the load.
     gc.freeze()
 
     async def send() -> float:
@@ -106,7 +109,7 @@ def _kafka_load(stack: Running, scratch: Path, workload: str, seed: int, seconds
 
 
 def _http_load(stack: Running, scratch: Path, workload: str, seed: int, seconds: int) -> Send:
-    """Requests of one alert each (Events API v2), sent by wrk all the time: every answer waits for Kafka."""
+    """Requests of one alert each (Events API v2). wrk sends them without pause; every answer waits for Kafka."""
     port = stack.settings.port("gateway")
     path = scratch / "path.requests"
     with path.open("wb") as file:

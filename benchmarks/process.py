@@ -1,4 +1,4 @@
-"""Measured processes: what a child reported, and what it cost according to the kernel."""
+"""Measured processes: a child's report, and its cost according to the kernel."""
 
 import json
 import os
@@ -17,9 +17,9 @@ class ContenderError(Exception):
 
 
 def run_contender(name: str, *arguments: str | int, timeout: float = 300) -> dict[str, Any]:
-    """Run `benchmarks.contenders.<name>` to its end.
+    """Run `benchmarks.contenders.<name>` to its end, at most `timeout` seconds.
 
-    The JSON object of its last line, with `cpu_s` and `rss_mb` (peak) added. Raises ContenderError.
+    Returns the JSON object of its last line, with `cpu_s` added. Raises ContenderError.
     """
     command = [sys.executable, "-m", f"benchmarks.contenders.{name}", *map(str, arguments)]
     process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -51,7 +51,7 @@ def rss_mb(pid: int) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value, the mean of the two middle ones for an even count."""
+    """The middle value; the mean of the two middle values for an even count."""
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

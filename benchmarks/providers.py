@@ -1,8 +1,8 @@
-"""What a request costs by provider: reading it, and the whole gateway without HTTP server and Kafka.
+"""The cost of a request by provider: reading its body, and the whole gateway without HTTP server and Kafka.
 
-Pure timing of Python in one process, on the providers' own examples. `decode_us` is what the gateway does with a
-body, `drafts_us` what normalize does (decode and parse), `gateway_us` every check of a request and its record up
-to the broker, which here acknowledges at once.
+It times Python code in one process, on the providers' own examples. `decode_us` is the gateway's work on a body,
+`drafts_us` normalize's (decode and parse), `gateway_us` the work of the whole gateway from the checks of a request
+to its record; the broker is simulated and acknowledges at once.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from streams.gateway.verdicts import Verdicts
 from streams.process.kafka import Kafka
 from streams.providers import PATH, PROVIDERS, QUERY, Context, Example, Provider
 
-#: Seconds of one timing; the least of several is taken.
+#: The shortest duration of one timing, seconds; the fastest of several timings is the result.
 _LEAST_S = 0.02
 _MAPPING = FieldMapping()
 
 
 def measure(rounds: int, progress: Progress) -> list[Run]:
-    """One run for each provider that gives alerts, the means over its examples."""
+    """One run for each provider that gives alerts; its figures are means over the provider's examples."""
     runs: list[Run] = []
     for provider in PROVIDERS.values():
         if examples := [example for example in provider.examples if example.alerts]:
@@ -44,7 +44,7 @@ def measure(rounds: int, progress: Progress) -> list[Run]:
 
 
 def summary(runs: list[Run]) -> dict[str, float]:
-    """The middle of all providers; empty when this part was not measured."""
+    """The median and the maximum of all providers; empty when this part was not measured."""
     costs = [run["decode_us"] for run in runs if run["part"] == "providers"]
     return {"provider_decode_us": median(costs), "provider_decode_most_us": max(costs)} if costs else {}
 
@@ -62,7 +62,7 @@ def _costs(provider: Provider[Any], example: Example, rounds: int) -> dict[str, 
 
 
 def _least_us(call: Callable[[], object], rounds: int) -> float:
-    """Microseconds of one call."""
+    """Microseconds of one call, in the fastest timing."""
     times = 1
     while (took := _seconds(call, times)) < _LEAST_S:
         times *= 2
@@ -123,7 +123,7 @@ def _key(provider: Provider[Any]) -> str:
 
 
 class _Lanes:
-    """Kafka that acknowledges at once."""
+    """A simulated Kafka that acknowledges at once."""
 
     def put(self, key: bytes, value: bytes, at: int, headers: object = None) -> asyncio.Future[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -132,21 +132,21 @@ class _Lanes:
 
 
 class _Away:
-    """Nothing is fetched: the integrations need no signature."""
+    """An HTTP client that must not be used: integrations that need no signature fetch nothing."""
 
     async def get(self, url: str) -> Any:
         raise AssertionError(url)
 
 
 class _Scope:
-    """A request as the server hands it over."""
+    """A request as the HTTP server passes it to the gateway."""
 
     def __init__(self, provider: Provider[Any], example: Example) -> None:
         headers = {name: value for name, value in example.headers.items() if name not in (QUERY, PATH)}
         self.headers = {"content-length": str(len(example.body)), "content-type": "application/json", **headers}
         self.method = "POST" if "POST" in provider.methods else provider.methods[0]
         self.path = f"/api/integrations/{provider.slug}"
-        if PATH in example.headers:  # the vendor's own address, where the key is in a header
+        if PATH in example.headers:  # the vendor's own path, with the key in a header
             self.path = example.headers[PATH]
             name, _, scheme = provider.addresses[0][1].partition(": ")
             self.headers[name.lower()] = f"{scheme}{_key(provider)}"
@@ -155,7 +155,7 @@ class _Scope:
 
 
 class _Exchange:
-    """The body comes at once, the answer's status is kept."""
+    """The exchange of a request: it returns the body at once and keeps the answer's status."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body

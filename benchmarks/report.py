@@ -1,4 +1,4 @@
-"""What is kept of a run of the benchmarks: machine, commit, every single run, medians, and the goals."""
+"""The report of a run of the benchmarks: machine, commit, every single run, medians, and the goals."""
 
 import json
 import os
@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 from benchmarks.process import median
 from streams.embedded.kafka_jars import VERSION, java
 
-#: One measured run: `part` and what tells it from others (contender, workload, ...), and its figures.
+#: One measured run: `part`, the labels that distinguish it from others (contender, workload, ...), and its figures.
 Run = dict[str, Any]
-#: Takes lines for people.
+#: Prints a line of progress.
 Progress = Callable[[str], None]
 
 _HERE = Path(__file__).resolve().parent
-#: Where partial results and the logs of failed runs go.
+#: The directory of partial results and of the logs of failed runs.
 VAR = _HERE.parent / "var" / "bench"
 _PACKAGES = ("faust-streaming", "aiokafka", "uvloop", "orjson", "msgspec", "granian", "chdb", "clickhouse-connect")
 
 
 class Goal(NamedTuple):
-    """What a figure of the summary must be; `at_least` false means at most."""
+    """The bound of a figure of the summary: its least value, or with `at_least` false its largest."""
 
     name: str
     meaning: str
@@ -33,11 +33,11 @@ class Goal(NamedTuple):
     at_least: bool = True
 
     def met(self, value: float) -> bool:
-        """Whether the figure reaches the goal."""
+        """Whether the figure meets the goal."""
         return value >= self.bound if self.at_least else value <= self.bound
 
     def verdict(self, value: float) -> str:
-        """For people: met, or by how much not."""
+        """The verdict as text: `met`, or `missed by` a percentage."""
         return "met" if self.met(value) else f"missed by {abs(value / self.bound - 1):.0%}"
 
 
@@ -63,7 +63,7 @@ GOALS = (
 
 
 class Page(NamedTuple):
-    """Where a benchmark's results go: `name`.json is the newest, `file` its table; `command` makes them."""
+    """The files of a benchmark's results: `name`.json is the newest, `file` its table; `command` writes them."""
 
     title: str
     command: str
@@ -76,7 +76,7 @@ RESULTS = Page("Measured", "make bench", "latest", "RESULTS.md", GOALS)
 
 
 def write(runs: list[Run], summary: Mapping[str, float], *, partial: bool, page: Page) -> Path:
-    """Keep a run as JSON, a partial one in var/bench, a whole one also as the newest and as a table. The path."""
+    """Write the runs as JSON, partial ones to var/bench, whole ones also as newest result and table; the path."""
     now = datetime.now(UTC)
     kept: dict[str, Any] = {
         "commit": commit(),
@@ -99,7 +99,7 @@ def write(runs: list[Run], summary: Mapping[str, float], *, partial: bool, page:
 
 
 def machine() -> dict[str, object]:
-    """What the figures were measured on."""
+    """The machine and the versions of the software that were measured."""
     cpus = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     memory = Path("/proc/meminfo").read_text().partition("MemTotal:")[2].split()[0]
     java_line = subprocess.run([java(), "-version"], capture_output=True, text=True, check=True).stderr
@@ -116,7 +116,7 @@ def machine() -> dict[str, object]:
 
 
 def commit() -> str:
-    """The checkout's commit, with `-dirty` when tracked files differ from it."""
+    """The checkout's commit, with `-dirty` when tracked files of streams, schemas or sinks differ from it."""
     git = ["git", "-C", str(_HERE.parent)]
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     changed = subprocess.run(
@@ -127,7 +127,7 @@ def commit() -> str:
 
 
 def table(kept: Mapping[str, Any], page: Page) -> str:
-    """The page: the goals, then the medians of everything that was run."""
+    """The text of the page: the goals, then the medians of all runs."""
     machine = kept["machine"]
     lines = [
         f"# {page.title}",

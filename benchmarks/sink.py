@@ -1,4 +1,4 @@
-"""A target for webhooks that answers 200 and forgets: a thread of the benchmark, so that it needs no process."""
+"""A target for webhooks that answers 200 and stores nothing. It is a thread of the benchmark and needs no process."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Read and answer."""
+        """Read the body and answer 200."""
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.send_response(200)
         self.send_header("Content-Length", "0")

@@ -1,4 +1,4 @@
-"""The whole stack on the run's broker, what each of its processes costs, and how much of a load is stored."""
+"""The whole stack on the run's broker, the cost of each of its processes, and how much of a load is stored."""
 
 import asyncio
 import ipaddress
@@ -18,16 +18,16 @@ from streams.process.kafka import Kafka
 from streams.storm.kafka import topic_ends
 from streams.storm.ledger import Range, count_stored, ranges
 
-#: One for each core that the goals are stated for: more only make batches smaller.
+#: One for each core of the machine that the goals are stated for; more would only make batches smaller.
 PARTITIONS = 2
 _POLL_S = 0.1
-#: CPU microseconds a second of all processes together, below which nothing is under way.
+#: The stack counts as idle below this CPU time of all processes together, microseconds a second.
 _QUIET_US = 400_000
 _QUIET_WITHIN_S = 600.0
 
 
 class Running:
-    """A running stack. `pids` includes the broker that it was given."""
+    """A running stack. `pids` includes the broker, which the stack did not start."""
 
     def __init__(self, settings: Settings, stack: Stack, kafka: int, clickhouse: ClickHouse) -> None:
         self.settings = settings
@@ -49,7 +49,7 @@ class Running:
         return {f"{name}_rss_mb": round(rss_mb(pid)) for name, pid in self.pids.items()}
 
     async def quiet(self) -> None:
-        """Wait until the processes have done what is left of earlier loads. Raises TimeoutError after 120 s."""
+        """Wait until the processes have finished all earlier loads. Raises TimeoutError after _QUIET_WITHIN_S."""
         give_up = time.perf_counter() + _QUIET_WITHIN_S
         while True:
             before = sum(self.cpu().values())
@@ -60,7 +60,10 @@ class Running:
                 raise TimeoutError(f"the stack is still busy after {_QUIET_WITHIN_S:.0f} s")
 
     async def arrived(self, before: Mapping[tuple[str, int], int]) -> int:
-        """How many records came in since `before`, once no more do: a client does not wait for its last answers."""
+        """Wait until no more records arrive, because a client does not wait for its last answers.
+
+        Returns how many arrived since `before`.
+        """
         ends = await self.ends()
         while True:
             await asyncio.sleep(_POLL_S)
@@ -69,14 +72,14 @@ class Running:
                 return sum(ends.values()) - sum(before.values())
 
     async def ends(self) -> Mapping[tuple[str, int], int]:
-        """Where the topics that alerts come in by end now."""
+        """The end offsets of `alerts.raw` and `alerts.events`, by topic and partition."""
         return await topic_ends(Kafka(self.settings.bootstrap), (ALERTS_RAW.name, ALERTS_EVENTS.name))
 
     async def stored(self, before: Mapping[tuple[str, int], int], alerts: int, deadline_s: float) -> float:
-        """Wait until `alerts` alerts are in ClickHouse that came in since `before`; when that was seen.
+        """Wait until ClickHouse holds `alerts` alerts that arrived since `before`.
 
-        `time.perf_counter` at the last look but none, so right to 0.1 s. Raises TimeoutError, and
-        AssertionError when a row is there twice.
+        Returns the `time.perf_counter` of the query that found them, which is exact to 0.1 s. Raises TimeoutError, and
+        AssertionError when a row is stored twice.
         """
         give_up = time.perf_counter() + deadline_s
         spans = ranges(before, await self.ends())
@@ -91,7 +94,7 @@ class Running:
         return finished
 
     async def _rows(self, spans: Sequence[Range]) -> int:
-        """A cheap count while waiting: the exact one, over a million rows, would compete with what is measured."""
+        """A cheap count for the wait: an exact count, over a million rows, would slow down the measured processes."""
         clauses, values = ["0"], dict[str, Any]()
         for n, (topic, partition, first, end) in enumerate(spans):
             clauses.append(
@@ -105,7 +108,7 @@ class Running:
 
 @asynccontextmanager
 async def running(bootstrap: str, kafka_pid: int, data_dir: Path, port_base: int) -> AsyncIterator[Running]:
-    """The stack with fresh topics and tables; it ends with the block."""
+    """A stack with fresh topics and tables that ends with the block."""
     settings = Settings(
         data_dir=data_dir,
         port_base=port_base,

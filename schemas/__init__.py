@@ -1,1 +1,1 @@
-"""The words: frozen values and wire formats. No I/O, no clock, nothing of the rest of the project."""
+"""The shared vocabulary: frozen values and wire formats. It does no I/O, reads no clock, imports no other package."""

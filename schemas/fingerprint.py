@@ -1,4 +1,4 @@
-"""Identity: hashes over length-prefixed parts, so that no two distinct tuples share an input."""
+"""Identities: hashes over length-prefixed parts (no two distinct tuples share an input), and UUIDs."""
 
 import time
 from random import getrandbits
@@ -8,7 +8,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 
 def digest(*parts: str) -> bytes:
-    """16 bytes, xxh3_128 over the UTF-8 of each part preceded by its number of characters and a colon.
+    """16 bytes: xxh3_128 over the UTF-8 of all parts, each preceded by its number of characters and a colon.
 
     >>> digest("a", "bc") == digest("ab", "c")
     False
@@ -17,9 +17,9 @@ def digest(*parts: str) -> bytes:
 
 
 def fingerprint(tenant: str, service: str, dedup_key: str, installation: str = "") -> bytes:
-    """The identity of an alert: same key, service and tenant, same 16 bytes.
+    """The identity of an alert: the same key, service and tenant give the same 16 bytes.
 
-    `installation` is the integration whose tool made up the key, where its keys are unique inside it only.
+    `installation` is the sender's installation, for tools whose alert keys are unique within one installation only.
     """
     return digest(tenant, service, dedup_key, installation) if installation else digest(tenant, service, dedup_key)
 
@@ -32,8 +32,8 @@ def partition_for(key: bytes, partitions: int) -> int:
 def uuid7(at_ms: int | None = None) -> bytes:
     """A new UUIDv7 (RFC 9562, section 5.7) as 16 bytes: 48 bits of milliseconds, 74 random bits.
 
-    Unique, not secret: Python's generator is seeded by the system at the start and after a fork, and asking the
-    system for every id would cost three times as much and give other threads the interpreter.
+    The id is unique but not secret: it comes from Python's generator, which the system seeds at the start and after
+    a fork. Asking the system for every id would cost three times as much and hand the interpreter to other threads.
     """
     milliseconds = int(time.time() * 1000) if at_ms is None else at_ms
     chance = getrandbits(74)
@@ -42,7 +42,7 @@ def uuid7(at_ms: int | None = None) -> bytes:
 
 
 def derived_uuid(base: bytes, index: int) -> bytes:
-    """The id of the `index`-th alert inside the request `base`: deterministic, still a valid UUIDv7."""
+    """The id of the `index`-th alert inside the request `base`: deterministic, and a valid UUIDv7."""
     if index == 0:
         return base
     tail = bytearray(xxh3_128_digest(b"%b#%d" % (base, index))[:10])

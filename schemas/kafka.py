@@ -1,8 +1,8 @@
-"""How clients reach Kafka, in the words of Kafka's clients.
+"""The connection properties of Kafka clients.
 
-Names and meanings are those of librdkafka (https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md)
-as far as they are here; certificates and keys are PEM files. A name `sasl.mechanism` is the variable
-`STORMWEIR_KAFKA_SASL_MECHANISM` and the field `sasl_mechanism`.
+Names and meanings are a subset of librdkafka's
+(https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md); certificates and keys are PEM files.
+The property `sasl.mechanism` is the variable `STORMWEIR_KAFKA_SASL_MECHANISM` and the field `sasl_mechanism`.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class KafkaPropertyError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaProperties:
-    """What a connection is made with. Empty text means that a property is not set."""
+    """The properties of a connection. Empty text means that a property is not set."""
 
     security_protocol: str = "PLAINTEXT"
     ssl_ca_location: str = ""
@@ -59,9 +59,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 
 
 def parse_properties(text: str) -> dict[str, str]:
-    """The lines `name=value` of a file of client properties; empty lines and those that begin with # are skipped.
+    """Parse the `name=value` lines of a file of client properties; empty lines and lines that begin with # are skipped.
 
-    White space around names and values does not count. Raises KafkaPropertyError naming the line or property.
+    White space around names and values is removed. Raises KafkaPropertyError, which names the line or property.
     """
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -78,7 +78,7 @@ def parse_properties(text: str) -> dict[str, str]:
 
 
 def kafka_properties(values: Mapping[str, str]) -> KafkaProperties:
-    """The properties of these names and values. Raises KafkaPropertyError for what does not fit together."""
+    """The properties with these names and values. Raises KafkaPropertyError for wrong or inconsistent values."""
     for name, choices in CHOICES.items():
         if values.get(name) and values[name] not in choices:
             raise KafkaPropertyError(f"{name}={values[name]!r}: one of {', '.join(choices)} is needed")
@@ -112,7 +112,7 @@ def _needed(properties: KafkaProperties) -> tuple[str, ...]:
 
 
 def _check_endpoint(url: str) -> None:
-    """The client's secret is sent there: only encrypted, or to this machine."""
+    """Raise KafkaPropertyError unless the URL is https or on loopback: the client's secret is sent to it."""
     if not url:
         return
     parts = urlsplit(url)

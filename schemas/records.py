@@ -1,4 +1,4 @@
-"""What a stage takes and gives: records in, outputs out, and the state between them, as shapes only."""
+"""The types of a stage's input, output and state. Record and State are protocols: the engine implements them."""
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import NamedTuple, Protocol
@@ -24,7 +24,7 @@ class Record(Protocol):
 
 
 class Output(NamedTuple):
-    """One record to send. `partition` None means by key; a compacted topic's `value` None deletes."""
+    """One record to send. `partition` None: chosen by the key. `value` None deletes the key on a compacted topic."""
 
     topic: str
     key: bytes | None
@@ -36,19 +36,19 @@ class Output(NamedTuple):
 class State(Protocol):
     """One partition of a table, owned by one stage. Keys and values are bytes; a value is never None.
 
-    `marks` remembers per lane (sender and its partition) the last sequence number taken in, so that
-    what a crashed sender wrote twice is counted once. Everything here is durable with the position.
+    `marks` holds per lane (sender and its partition) the last sequence number processed, so that a record that a
+    crashed sender wrote twice is counted once. State and marks become durable together with the source position.
     """
 
     marks: MutableMapping[str, int]
 
     def get(self, key: bytes) -> bytes | None: ...
     def put(self, key: bytes, value: bytes, due: int = 0) -> None:
-        """Set the value. `due` (milliseconds, 0 for never) is when the stage's `on_due` gets this key, in place of
-        any earlier one: a key has one deadline, and it is the one that the table's `due` reads out of the value.
+        """Set the value. `due` (milliseconds, 0 for never) is the time at which the stage's `on_due` gets this key; it
+        replaces an earlier one. A key has one deadline, and it must equal what the table's `due` reads from the value.
         """
 
     def delete(self, key: bytes) -> None:
-        """Forget the key and its deadline."""
+        """Remove the key and its deadline."""
 
     def items(self) -> Mapping[bytes, bytes]: ...

@@ -1,4 +1,4 @@
-"""Settings of a process, from `STORMWEIR_*` environment variables. Every one has a default that works alone."""
+"""Settings of a process, from `STORMWEIR_*` environment variables. Every setting has a default that works as it is."""
 
 import ipaddress
 import re
@@ -10,7 +10,7 @@ from typing import Literal
 from schemas.kafka import NAMES as KAFKA_PROPERTIES
 
 PREFIX = "STORMWEIR_"
-#: Of the embedded ClickHouse while it listens on loopback; anywhere else it refuses to start with it.
+#: The token of the embedded ClickHouse on loopback; on any other address ClickHouse refuses to start with this token.
 DEFAULT_TOKEN = "stormweir"  # noqa: S105 - it protects nothing, it only makes the protocol's credentials real
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -21,7 +21,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One machine's settings. `kafka` and `clickhouse` empty mean: the embedded ones of `stormweir up`.
+    """One machine's settings. Empty `kafka` or `clickhouse` means the embedded one of `stormweir up`.
 
     Ports are derived from `port_base`, so several stacks run side by side by changing one number.
     """
@@ -30,19 +30,19 @@ class Settings:
     host: str = "127.0.0.1"
     port_base: int = 8400
     kafka: str = ""
-    #: A file of client properties (schemas.kafka); empty: there is none.
+    #: The path of a file of client properties (schemas.kafka); empty: no file.
     kafka_config: str = ""
-    #: Stands before the name of every topic and group, as it is.
+    #: The prefix of every topic's and group's name, without a separator.
     kafka_prefix: str = ""
-    #: Client properties that the environment gives, by name; they win over the file's.
+    #: Client properties from the environment, by name; they override those of the file.
     kafka_properties: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     clickhouse: str = ""
     clickhouse_token: str = field(default=DEFAULT_TOKEN, repr=False)
     clickhouse_database: str = "stormweir"
     partitions: int = 4
     replication: int = 1
-    #: This replica's fixed name in its consumer group, if it has one: a restart then takes its partitions back
-    #: at once instead of after the session timeout. Two replicas must never share it.
+    #: This replica's fixed name in its consumer group, or empty. With a name, a restarted replica gets its partitions
+    #: back at once instead of after the session timeout. Two replicas must never share a name.
     instance: str = ""
     store: Literal["memory", "rocksdict"] = "memory"
     max_keys: int = 2_000_000
@@ -50,7 +50,7 @@ class Settings:
     incident_retention_days: int = 7
     max_body: int = 4_194_304
     allowed_networks: tuple[IpNetwork, ...] = ()
-    #: What links in notifications and the URLs of webhooks begin with; empty: the gateway on this machine.
+    #: The beginning of links in notifications and of webhook URLs; empty: the gateway on this machine.
     base_url: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -61,7 +61,7 @@ class Settings:
 
     @property
     def public_url(self) -> str:
-        """What our own URLs begin with, without a slash at the end."""
+        """The beginning of Stormweir's own URLs, without a slash at the end."""
         return (self.base_url or f"http://127.0.0.1:{self.port('gateway')}").rstrip("/")
 
     @property
@@ -75,7 +75,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read the environment. Raises SettingsError for a value that does not fit or an unknown name."""
+        """Read the environment. Raises SettingsError for a wrong value or an unknown name."""
         known = {each.name for each in fields(cls)} - {"kafka_properties"}
         values: dict[str, object] = {}
         properties: dict[str, str] = {}
@@ -96,7 +96,7 @@ class Settings:
         return settings
 
     def environ(self) -> dict[str, str]:
-        """The variables that make a child process read these same settings."""
+        """The environment variables that give a child process the same settings."""
         texts = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "kafka_properties"}
         texts["allowed_networks"] = ",".join(str(network) for network in self.allowed_networks)
         properties = {property_variable(name): value for name, value in self.kafka_properties.items()}
@@ -121,7 +121,7 @@ PORTS: Mapping[str, int] = {
     "admin.notifier": 13,
     "admin.clickhouse": 14,
 }
-#: Of a part of a topic's name.
+#: A valid prefix of a topic's name.
 _NAME = re.compile(r"[A-Za-z0-9._-]{0,100}")
 CHOICES = {"store": ("memory", "rocksdict"), "log_level": ("debug", "info", "warning", "error")}
 RANGES = {

@@ -1,7 +1,7 @@
-"""Text and JSON that are nearly right, read as they were meant.
+"""Repairs of text and JSON that are nearly right.
 
-Nothing here is asked before a body was found to be unreadable, so good bodies pay nothing. Every repair gives the
-same result for the same bytes: a replay reads what the gateway read.
+Callers use them only after a body was found to be unreadable, so good bodies cost nothing. Every repair is
+deterministic: a replay reads what the gateway read.
 """
 
 import codecs
@@ -10,11 +10,11 @@ import re
 from functools import lru_cache
 from itertools import islice
 
-#: An error handler for decoding UTF-8: what is not UTF-8 is taken as Latin-1, byte by byte, but for the cut
-#: beginning of a character, which is U+FFFD.
+#: An error handler for decoding UTF-8: bytes that are not UTF-8 are read as Latin-1, one by one; the beginning of a
+#: character that was cut off becomes U+FFFD.
 LENIENT = "stormweir.lenient"
 
-#: Charsets that senders write in. Python knows more, some of which are no charsets (`unicode_escape`, `punycode`).
+#: Charsets that senders use. Python has more codecs, some of which are not charsets (`unicode_escape`, `punycode`).
 _CHARSETS = re.compile(
     r"utf-?(?:8|16|32)(?:-?[lb]e)?|(?:us-)?ascii|iso-?8859-?\d{1,2}|latin-?\d|(?:windows|cp|ibm)-?\d{3,4}|koi8-[ru]"
     r"|shift[-_]jis|euc-(?:jp|kr)|gb2312|gbk|gb18030|big5|macintosh"
@@ -27,20 +27,20 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-#: A string, closed or not, and what may be wrong between strings.
+#: A string, closed or not, or one of the errors that occur between strings.
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[+-]?\b(?:NaN|nan|Infinity|inf)\b|,(?=\s*[}\]])', re.DOTALL)
-#: In a string: an escape, of which half of a surrogate pair (1) and a letter that cannot be escaped (2) are
-#: wrong, or a control character (3).
+#: In a string: a valid escape (no group), half of a surrogate pair (group 1), a backslash before a letter that cannot
+#: be escaped (group 2), or a control character (group 3).
 _ESCAPE = re.compile(
     r'\\["\\/bfnrt]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}'
     r"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|(\\)|([\x00-\x1f])"
 )
-#: A quotation mark before a list or object, where a value begins.
+#: A quotation mark at the beginning of a value, followed by a list or object.
 _QUOTED_JSON = re.compile(r':\s*"(?=(?:\{\s*["}]|\[\s*[\[{"\]\d]))')
-#: Each costs time in proportion to the text.
+#: The limit of quoted lists and objects: reading each takes time in proportion to the length of the text.
 _MAX_QUOTED = 20
 _MARK = re.compile(r'\s*"')
-#: Where a string begins, and where it may end: only what may follow a string follows it.
+#: The beginning of a string, and a quotation mark that may end one: it is followed by text that may follow a string.
 _OPENING = re.compile(r'[{\[,:]\s*"')
 _CLOSING = re.compile(r'(?<!\\)(?:\\\\)*"(?=\s*(?:[:}\]]|,\s*(?:["{\[\d-]|true|false|null)|$))')
 _BARE = re.compile(r'(?<!\\)((?:\\\\)*)"')
@@ -57,7 +57,7 @@ codecs.register_error(LENIENT, _lenient)
 
 
 def charset(name: str) -> str | None:
-    """The charset of this name as Python calls it, None if there is none.
+    """Python's name of the charset with this name, None if there is none.
 
     >>> charset("UTF8"), charset("Latin-1"), charset("gzip")
     ('utf-8', 'iso8859-1', None)
@@ -73,7 +73,7 @@ def charset(name: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def foreign_charset(content_type: str) -> str | None:
-    """The charset that a content type declares, None where that is UTF-8, a part of it, or not known.
+    """The charset that a content type declares; None if it is UTF-8 or ASCII, not declared, or not known.
 
     >>> foreign_charset("application/json; charset=ISO-8859-1"), foreign_charset("application/json; charset=utf-8")
     ('iso8859-1', None)
@@ -84,7 +84,7 @@ def foreign_charset(content_type: str) -> str | None:
 
 
 def in_utf8(body: bytes, declared: str | None = None) -> bytes:
-    """A text in UTF-8: read in the `declared` charset, else as a byte order mark or zeros say, else as LENIENT does.
+    """The text in UTF-8. Its charset follows from a byte order mark, else `declared`, else zero bytes, else LENIENT.
 
     >>> in_utf8(b"Ger\\xe4t and Ger\\xc3\\xa4t").decode()
     'Gerät and Gerät'
@@ -93,11 +93,11 @@ def in_utf8(body: bytes, declared: str | None = None) -> bytes:
 
 
 def repaired(body: bytes, *, quotes: bool = False) -> bytes:
-    """JSON text that may be readable where `body` is not.
+    """The JSON text of `body` with common errors repaired; it may be readable where `body` is not.
 
-    Its charset is found, half an emoji is U+FFFD, NaN and Infinity are null, control characters and backslashes
-    inside strings are escaped, and a comma before a closing bracket is left out. With `quotes` also quotation marks
-    that a template left unescaped: a quoted list or object is that value, any other mark belongs to its text.
+    The charset is detected. Half a surrogate pair becomes U+FFFD, NaN and Infinity become null, control characters and
+    backslashes inside strings are escaped, a comma before a closing bracket is removed. `quotes` also repairs quotation
+    marks that a template left unescaped: a quoted list or object becomes that value, any other mark is escaped.
     """
     text = _text(body, None)
     if quotes:
@@ -131,7 +131,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def _unquoted(text: str) -> str:
-    """A list or object that stands in quotation marks without being escaped, as the value it is."""
+    """The text in which lists and objects inside quotation marks, if unescaped, have lost these marks."""
     pieces, start = [], 0
     for found in islice(_QUOTED_JSON.finditer(text), _MAX_QUOTED):
         if found.start() < start:
@@ -148,7 +148,7 @@ def _unquoted(text: str) -> str:
 
 
 def _requoted(text: str) -> str:
-    """Quotation marks inside a string that is followed by nothing a string may be followed by, escaped."""
+    """The text with the quotation marks inside strings escaped; a mark that text after a string may follow ends one."""
     pieces, start = [], 0
     while (opening := _OPENING.search(text, start)) is not None:
         closing = _CLOSING.search(text, opening.end())

@@ -1,7 +1,7 @@
-"""Every topic, table and agent, by name. These names are storage: a rename here loses data.
+"""The names of all topics, tables and agents. Data is stored under these names: a rename here loses data.
 
-The partitioner between our own stages is `xxh3_64(key) mod partitions`; `alerts.events` is written by
-outsiders with any partitioner, so nothing relies on where its records lie.
+The partitioner between Stormweir's own stages is `xxh3_64(key) mod partitions`. Producers outside Stormweir write
+`alerts.events` with any partitioner, so nothing relies on the partition of its records.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
-#: The header of marks. Stages tell the next one the time with them, on the topics between; they are no alerts.
+#: The header of marks: records with which a stage tells the next stage the time, on the topic between; not alerts.
 MARK_HEADER = "mark"
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One Kafka topic. `key` says what its records are keyed by; `retention_ms` is ignored if `compact`.
+    """One Kafka topic. `key` describes its records' key; `retention_ms` is ignored if `compact`.
 
     `single` topics have one partition, all others the deployment's partition count. Records of an `append_time` topic
-    carry the broker's clock, whatever their sender put there: deadlines, windows and TTLs follow from it.
+    have the broker's timestamp instead of their sender's: deadlines, windows and TTLs follow from it.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Partition-local state of one agent: one source topic, one compacted changelog, same partitions."""
+    """Partition-local state of one agent: one source topic and one compacted changelog with the same partitions."""
 
     name: str
     source: Topic
@@ -60,13 +60,13 @@ REPLIES = Topic("replies", key="the waiting gateway's address", retention_ms=5 *
 DEADLETTERS = Topic("deadletters", key="as the failed record")
 CONTROL = Topic("control", key="kind/id", compact=True, single=True)
 
-#: A table whose values have a new layout has a new name: old values would be misread.
+#: A new layout of a table's values needs a new name of the table: old values would be misread.
 DEDUP = Table("dedup.v2", source=ALERTS_NORMALIZED)
 CORRELATION = Table("correlation.v2", source=ALERTS_UNIQUE)
 
 
 def writer_table(source: Topic) -> Table:
-    """The ClickHouse writer's own table for one source topic: the intended batch and what was written."""
+    """The ClickHouse writer's own table for one source topic: the batch to write and the position that was written."""
     return Table(f"writer.{source.name}", source=source)
 
 
@@ -96,7 +96,7 @@ WORKER_GROUP = "stormweir.worker"
 WRITER_GROUP = "stormweir.writer"
 NOTIFIER_GROUP = "stormweir.notifier"
 
-#: The transactional id of whoever changes the configuration: Kafka lets one at a time.
+#: The transactional id of every process that changes the configuration: Kafka allows one such writer at a time.
 CONTROL_WRITER = "stormweir.control"
 
 AGENT_NORMALIZE = "normalize"

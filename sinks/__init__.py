@@ -1,1 +1,1 @@
-"""The ends of the stream: ClickHouse and the channels. A sink knows the words and its vendor, no stage."""
+"""The outputs of the stream: ClickHouse and the channels. A sink imports `schemas` and its vendor's library only."""

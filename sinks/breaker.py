@@ -1,7 +1,7 @@
-"""The way to one destination: a few requests at a time, none while it is broken, one to find out.
+"""The circuit breaker of one destination: a few requests at a time, none while it is open, then one probe.
 
-Breakers found in libraries let every waiting call through when half open, which hits a recovering
-receiver with all that waited; here exactly one goes first.
+When half open, breakers in libraries let every waiting call through at once, which floods a recovering
+receiver; this breaker lets exactly one request through first.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ OPEN_MS = 30_000
 
 
 class CircuitOpenError(Exception):
-    """The destination was still shut when the caller's patience ended."""
+    """The breaker was still open at the caller's `give_up_at`."""
 
 
 class CircuitBreaker:
-    """Opens for 30 s after 5 deliveries in a row failed; then one probe closes it or opens it again.
+    """Opens for 30 s after 5 failed deliveries in a row; then one probe closes it or opens it again.
 
-    `clock` gives milliseconds, `sleep` takes seconds; both are of one event loop.
+    `clock` gives milliseconds, `sleep` takes seconds. All calls must come from one event loop.
     """
 
     def __init__(self, clock: Callable[[], int], sleep: Callable[[float], Awaitable[None]]) -> None:
@@ -39,7 +39,7 @@ class CircuitBreaker:
 
     @asynccontextmanager
     async def request(self, give_up_at: int) -> AsyncIterator[None]:
-        """Hold the right to send one request. Raises CircuitOpenError if shut beyond `give_up_at` (ms)."""
+        """Wait until one request may be sent, and keep its slot. Raises CircuitOpenError after `give_up_at` (ms)."""
         while True:
             async with self._slots:
                 if self._shut_for() == 0 and self._probe is None:
@@ -56,21 +56,21 @@ class CircuitBreaker:
             await self._wait(give_up_at)
 
     def succeeded(self) -> None:
-        """The destination answered: close."""
+        """Close the breaker: the destination answered."""
         self._failures = 0
 
     def attempt_failed(self) -> None:
-        """One request came to nothing: if it was the probe, stay open."""
+        """Note that one request failed: if it was the probe, the breaker opens again."""
         if not self.closed:
             self._open_until = self._clock() + OPEN_MS
 
     def delivery_failed(self) -> None:
-        """A delivery used up its attempts."""
+        """Note that a delivery failed after its last attempt."""
         self._failures += 1
         self.attempt_failed()
 
     def hold(self, seconds: float) -> None:
-        """The destination asked for quiet (Retry-After): nothing is sent to it for so long."""
+        """Send nothing to the destination for so many seconds: it asked for a pause (Retry-After)."""
         self._held_until = max(self._held_until, self._clock() + round(seconds * 1000))
 
     def _shut_for(self) -> int:

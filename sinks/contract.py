@@ -1,4 +1,4 @@
-"""What a channel declares about itself; the engine, forms, docs and contract tests read only this."""
+"""The declaration of a channel. The engine, forms, docs and contract tests read nothing else of a channel."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from sinks.outbound import Answer
 
 
 class RenderError(ValueError):
-    """The destination's settings cannot make a request; the text is a short reason without any value."""
+    """The destination's settings do not allow a request; the text is a short reason without any setting's value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One POST. Nothing of it is shown: URL, headers and body may all carry secrets."""
+    """One POST. Its repr is empty: URL, headers and body may all contain secrets."""
 
     url: str = field(repr=False)
     body: bytes = field(repr=False)
@@ -23,14 +23,14 @@ class Request:
 
 
 class Verdict(NamedTuple):
-    """How an attempt ended: delivered, retry or failed, and a short reason of ours ("" if delivered)."""
+    """How an attempt ended: delivered, retry or failed, and a short reason by Stormweir ("" if delivered)."""
 
     outcome: Outcome
     reason: str = ""
 
 
 class Field(NamedTuple):
-    """One setting of a destination, as a form shows it. `name` is a field of schemas.control.Destination."""
+    """One setting of a destination, as forms show it. `name` is a field of schemas.control.Destination."""
 
     name: str
     title: str
@@ -39,20 +39,20 @@ class Field(NamedTuple):
 
 
 class Render(Protocol):
-    """Makes the request; pure. `now` is milliseconds since 1970 UTC. Raises RenderError."""
+    """Builds the request; pure. `now` is milliseconds since 1970 UTC. Raises RenderError."""
 
     def __call__(self, notification: Notification, destination: Destination, base_url: str, now: int) -> Request: ...
 
 
 class Classify(Protocol):
-    """Judges the answer; pure."""
+    """Derives the verdict from the answer; pure."""
 
     def __call__(self, answer: Answer) -> Verdict: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A way to tell people. `slug` is its module's name and a destination's `type`."""
+    """A way to notify people. `slug` is the name of its module and the `type` of its destinations."""
 
     slug: str
     title: str

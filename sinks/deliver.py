@@ -1,7 +1,7 @@
-"""Delivering one notification: attempts, backoff and the patience with a broken destination.
+"""The delivery of one notification: attempts, backoff and the longest wait for a broken destination.
 
-At least once, always under the notification's own id. What is waiting is only in memory: the caller
-acknowledges a notification after its deliveries are written, and a crash delivers it again.
+Delivery is at least once, always under the notification's own id. Waiting notifications are only in memory: the
+caller acknowledges a notification after its deliveries are written, and after a crash it is delivered again.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ ATTEMPT_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
 log = structlog.get_logger(__name__)
-#: A destination by its tenant and id, None when there is none (any more).
+#: A destination by its tenant and id; None if it does not exist or no longer does.
 Destinations = Callable[[str, str], Destination | None]
 
 
@@ -41,7 +41,7 @@ class Deliverer:
     """Delivers notifications to the destinations that `destinations` finds now; they may change at any time.
 
     `clock` gives milliseconds since 1970 UTC and never goes back, `sleep` waits seconds. Notifications may
-    be delivered side by side; the order of one incident's at one destination is the caller's.
+    be delivered concurrently; the caller keeps those of one incident to one destination in order.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Deliverer:
         self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
 
     async def deliver(self, notification: Notification) -> list[Delivery]:
-        """Every attempt in order, at least one; all but the last are `retry`, the last one never is.
+        """Deliver, and return every attempt in order, at least one; all but the last have the outcome `retry`.
 
-        `failed` at the end is for the dead letter; `sent_at` 0 means nothing was sent. The destination is
-        looked up for each attempt, so a changed URL or a disabled destination counts at once. Raises only
-        CancelledError, which leaves nothing held; the attempts so far are then lost to history, not to the
-        receiver. An exception in a channel is a delivery that failed.
+        If the last is `failed`, the caller writes a dead letter. `sent_at` 0 means that nothing was sent. The
+        destination is looked up for each attempt, so a changed URL or a disabled destination takes effect at once.
+        Raises only CancelledError: the breaker's slot is then released, and history does not get the attempts so far,
+        although the receiver did. An exception in a channel is a failed delivery.
         """
         give_up_at = self._clock() + PATIENCE_MS
         deliveries: list[Delivery] = []
@@ -93,7 +93,7 @@ class Deliverer:
         ended = partial(self._delivery, notification, attempt)
         destination = self._destinations(*key)
         if destination is None or not destination.enabled:
-            # Forgetting the breaker keeps the table no larger than the configuration.
+            # Without this the table of breakers would outgrow the configuration.
             self._breakers.pop(key, None)
             if destination is None:
                 return ended("", Outcome.SUPPRESSED, "unknown_destination")
@@ -119,7 +119,7 @@ class Deliverer:
                 elif outcome is Outcome.RETRY:
                     breaker.attempt_failed()
                 else:
-                    # A refusal is an answer too: the destination lives, its settings are wrong.
+                    # A rejection is an answer too: the destination is up, its settings are wrong.
                     breaker.succeeded()
                 if answer.retry_after_s is not None and outcome is not Outcome.DELIVERED:
                     breaker.hold(min(answer.retry_after_s, MAX_RETRY_AFTER_S))
@@ -128,7 +128,7 @@ class Deliverer:
         except RenderError as error:
             return ended(channel.slug, Outcome.FAILED, str(error))
         except Exception as error:
-            # A defect of the channel. Its text may quote the notification or the settings; kind and place do not.
+            # A defect of the channel. Only type and line are logged: the text may quote the notification or settings.
             kind, place = type(error).__name__, extract_tb(error.__traceback__)[-1]
             log.error("channel failed", channel=channel.slug, error=kind, file=place.filename, line=place.lineno)
             return ended(channel.slug, Outcome.FAILED, f"channel_error: {kind}", sent_at)
@@ -164,7 +164,7 @@ class Deliverer:
 def backoff(notification_id: bytes, attempt: int) -> float:
     """Seconds to wait after the failed `attempt` (1, 2, 3): 1, 2, 4, each up to 20 % less or more.
 
-    The share is drawn from the id, so that a storm's retries spread and a test knows them.
+    The deviation is derived from the id, so that the retries of a storm spread out and tests can predict them.
     """
     drawn = int.from_bytes(digest(notification_id.hex(), str(attempt))[:4], "big") / 2**32
     return BACKOFF_S * 2.0 ** (attempt - 1) * (1 + JITTER * (2 * drawn - 1))

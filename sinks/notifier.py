@@ -1,4 +1,4 @@
-"""The sink that delivers notifications: every attempt is a row of history, what failed for good a dead letter."""
+"""The sink that delivers notifications. Every attempt is a row of history, a failed notification a dead letter."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,7 +11,7 @@ from schemas.wire.notification import Delivery, Notification, Outcome
 
 
 class Delivers(Protocol):
-    """What the notifier needs of sinks.deliver."""
+    """The part of sinks.deliver.Deliverer that the notifier uses."""
 
     async def deliver(self, notification: Notification) -> list[Delivery]: ...
 
@@ -20,18 +20,18 @@ class Notifier:
     """A TaskSink: one delivery per record, in order per destination and incident (the record's key)."""
 
     max_tasks = 2_000
-    #: Four attempts of 30 s, their pauses, and the wait for a broken destination, with room to spare.
+    #: Seconds: four attempts of 30 s, the pauses between, and the wait for a broken destination, with a margin.
     patience = 600.0
 
     def __init__(self, deliverer: Delivers) -> None:
         self._deliverer = deliverer
 
     def order_key(self, record: Record) -> bytes:
-        """Destination and incident."""
+        """The record's key: destination and incident."""
         return record.key or b""
 
     async def perform(self, record: Record) -> Sequence[Output]:
-        """Deliver and report."""
+        """Deliver the record's notification; the outputs are its attempts, and a dead letter if it failed."""
         try:
             notification = decode_notification(record.value or b"")
         except DecodeError as error:

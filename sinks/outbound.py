@@ -1,7 +1,7 @@
-"""The only outgoing HTTP client: bounded in time and size, never redirected, never into a private network.
+"""The only outgoing HTTP client: bounded in time and size, without redirects, never into a private network.
 
-The guard sits where a socket is made, so it sees the address that is really dialled: literal addresses,
-names that resolve inwards and names that resolve differently the second time all meet it.
+The guard runs where a socket is created, so it checks the address that is really dialled: literal addresses,
+names that resolve to private addresses, and names that resolve differently the second time.
 """
 
 import errno
@@ -18,17 +18,17 @@ from yarl import URL
 
 from schemas.settings import IpNetwork
 
-#: 5 s for name, connection and TLS together, 30 s for everything.
+#: 5 s for name resolution, connection and TLS together, 30 s for the whole request.
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 MAX_ANSWER = 65_536
-#: Below the 5 s after which common servers drop an idle connection: a POST on a dropped one is lost.
+#: Below the 5 s after which common servers drop an idle connection: a POST on a dropped connection is lost.
 KEEPALIVE_S = 4.0
 #: RFC 6052: IPv4 addresses behind a NAT64 translator.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class ErrorCode(StrEnum):
-    """Why there is no HTTP answer; `reset` also stands for one that was not HTTP."""
+    """Why there is no HTTP answer; `reset` also stands for an answer that was not HTTP."""
 
     REFUSED = "refused"
     DNS = "dns"
@@ -40,7 +40,7 @@ class ErrorCode(StrEnum):
 
 
 class Answer(NamedTuple):
-    """What came back: an HTTP status, or 0 and an error code. `retry_after_s` is the server's wish, >= 0."""
+    """An HTTP status, or 0 and an error code. `retry_after_s` (>= 0) is from the server's Retry-After header."""
 
     status: int
     retry_after_s: float | None = None
@@ -64,22 +64,22 @@ class Outbound:
         self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """POST once and say how it ended. Raises only CancelledError.
+        """POST once; the result is how it ended. Raises only CancelledError.
 
-        A status that arrived counts, even if the rest of the answer does not; at most 64 KiB are read.
+        A received status counts, even if the rest of the answer is not received; at most 64 KiB are read.
         """
         answer, _ = await self._request("POST", url, body, headers)
         return answer
 
     async def get(self, url: str) -> tuple[Answer, bytes]:
-        """GET once: how it ended, and the body as far as it came, at most 64 KiB. Raises only CancelledError."""
+        """GET once: how it ended, and the received part of the body, at most 64 KiB. Raises only CancelledError."""
         return await self._request("GET", url, None, {})
 
     async def _request(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[Answer, bytes]:
         try:
-            # As given: signed URLs are broken by another quoting of the same characters.
+            # The URL stays as given: another quoting of the same characters would break a signed URL.
             target = URL(url, encoded=True)
             async with self._session(target.scheme).request(
                 method, target, data=body, headers=headers, allow_redirects=False
@@ -96,7 +96,7 @@ class Outbound:
             await session.close()
 
     def _session(self, scheme: str) -> aiohttp.ClientSession:
-        # One pool per scheme: plain http has the narrower guard, and must not reuse https's connections.
+        # One pool per scheme: http has a stricter guard than https, and must not reuse connections made for https.
         if scheme not in {"http", "https"}:
             raise ValueError("neither http nor https")
         session = self._sessions.get(scheme)
@@ -116,7 +116,7 @@ class Outbound:
 
 
 def permitted(address: IPv4Address | IPv6Address, allowed: tuple[IpNetwork, ...], public: bool) -> bool:
-    """Whether `address`, or the IPv4 address it carries, may be dialled; `public` admits the internet."""
+    """Whether `address`, or the IPv4 address embedded in it, may be dialled; `public` permits public addresses."""
     target = _carried(address)
     if any(target in network for network in allowed):
         return True
@@ -143,7 +143,7 @@ def _guard(allowed: tuple[IpNetwork, ...], public: bool) -> Callable[[aiohttp.Ad
 
 
 async def _content(response: aiohttp.ClientResponse) -> bytes:
-    # A connection is reused only after its answer was read; what is longer than we read is closed.
+    # A connection is reused only after its answer was read; one with an answer longer than MAX_ANSWER is closed.
     pieces: list[bytes] = []
     left = MAX_ANSWER
     try:
@@ -156,9 +156,9 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a Retry-After header (RFC 9110, 10.2.3), None without a usable one.
+    """Seconds of a Retry-After header (RFC 9110, 10.2.3), None if there is none or it is not usable.
 
-    A date is taken relative to the answer's own Date, so the two clocks need not agree.
+    A date is taken relative to the answer's own Date, so the two machines' clocks need not agree.
     """
     text = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", text):
@@ -171,7 +171,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _code(error: Exception) -> ErrorCode:
-    # The order matters: a certificate error is a ValueError as well, a time-out an OSError.
+    # The order of the checks matters: a certificate error is also a ValueError, a time-out also an OSError.
     if isinstance(error, aiohttp.ClientSSLError):
         return ErrorCode.TLS
     if isinstance(error, aiohttp.ClientConnectorDNSError):

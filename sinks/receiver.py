@@ -1,7 +1,7 @@
-"""A sample receiver of webhooks: it notes what arrived, and fails on request.
+"""A sample receiver of webhooks: it records requests, and fails on request.
 
-What it answered 2xx is in its journal, one JSON line each, before the answer is sent; it reads the
-journal again when it starts, so its counts outlive it.
+Each request answered 2xx is written to its journal, one JSON line each, before the answer is sent. The receiver
+reads the journal when it starts, so its counts survive a restart.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from sinks.signature import verify
 
 
 class Receiver:
-    """Takes any POST that carries a `webhook-id`; `GET /summary` tells the counts.
+    """Accepts any POST with a `webhook-id`; `GET /summary` returns the counts.
 
-    The query scripts a failure: `status=503` answers so without noting anything, only for the first N
-    requests of each id with `first=N`, `retry_after=S` adds that header, `delay=S` waits before it
-    answers. With a secret, requests without a fitting Standard Webhooks signature are answered 401.
+    Query parameters make it fail: `status=503` answers with that status and records nothing, `first=N` limits the
+    failure to the first N requests of each id, `retry_after=S` adds that header, `delay=S` waits before the answer.
+    With a secret, requests without a valid Standard Webhooks signature are answered 401.
     Raises ValueError for a secret that cannot be a key, OSError for a journal that cannot be written.
     """
 
@@ -39,7 +39,7 @@ class Receiver:
             try:
                 self._ids[orjson.loads(line)["id"]] += 1
             except (orjson.JSONDecodeError, KeyError, TypeError):
-                continue  # the line a killed receiver was writing: it had not answered yet
+                continue  # a receiver was killed while it wrote this line, before its answer
         self._journal = journal.open("ab", buffering=0)
         self._journal.write(b"\n" if self._journal.tell() else b"")
 
@@ -48,7 +48,7 @@ class Receiver:
         self._journal.close()
 
     def summary(self) -> dict[str, int]:
-        """Requests answered 2xx, distinct ids, ids that came more than once, and refused signatures."""
+        """Counts of requests answered 2xx, distinct ids, ids received more than once, and rejected signatures."""
         return {
             "received": self._ids.total(),
             "distinct": len(self._ids),

@@ -1,6 +1,6 @@
 """The JSON bodies of the webhook templates: pure, and the same bytes for every attempt.
 
-Each is described in docs/webhooks.md; `cortif-v1` and `opsknight-v1` are the shapes of those products,
+docs/webhooks.md describes each template; `cortif-v1` and `opsknight-v1` match the bodies of those products
 field for field, so that receivers written for them work unchanged.
 """
 
@@ -14,7 +14,7 @@ import orjson
 from schemas.wire.incident import Incident
 from schemas.wire.notification import Notification
 
-#: The end of the year 9999, the last time that has a text; senders' clocks can be anything.
+#: The end of the year 9999, the last time that can be formatted; a sender's clock can be wrong by any amount.
 _LAST_MS = 253_402_300_799_000
 
 
@@ -55,8 +55,8 @@ def _stormweir(notification: Notification, base_url: str) -> object:
 
 
 def _cortif(notification: Notification, base_url: str) -> object:
-    # An incident is open because its alert count is greater than zero: that is its trigger. Its run is
-    # the time from its opening to its latest alert, as of this version.
+    # Cortif's trigger is a threshold: an incident is open because its alert count is greater than zero. Cortif's run
+    # is the time from the opening of the incident to its latest alert, as of this version.
     incident = notification.incident
     return {
         "event": f"alert.{notification.transition}",

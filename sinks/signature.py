@@ -1,8 +1,8 @@
 """Signatures of webhooks, made and checked over the raw body.
 
-Two schemes travel together, so a receiver takes the one it knows: Standard Webhooks 1.0
+Every request is signed in two schemes, so a receiver can check the one it knows: Standard Webhooks 1.0
 (https://www.standardwebhooks.com: `webhook-signature: v1,<base64>` over `id.timestamp.body`, which also
-stops replays) and the seeds' `X-Webhook-Signature: sha256=<hex>` over the body alone.
+prevents replays) and `X-Webhook-Signature: sha256=<hex>` over the body alone.
 """
 
 import hashlib
@@ -11,12 +11,12 @@ from collections.abc import Mapping
 
 from schemas.wire.standard_webhooks import signature, signing_key
 
-#: How old or early a signature may be, seconds.
+#: The longest time between a signature's timestamp and now, before or after, seconds.
 MAX_AGE_S = 300
 
 
 def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """Both signature headers for one attempt; `timestamp` is whole seconds. Raises as `signing_key`."""
+    """Both signature headers for one attempt; `timestamp` is whole Unix seconds. Raises ValueError as `signing_key`."""
     return {
         "webhook-signature": signature(signing_key(secret), message_id, str(timestamp), body).decode(),
         "X-Webhook-Signature": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
@@ -24,9 +24,9 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str,
 
 
 def verify(secret: str, headers: Mapping[str, str], body: bytes, now: int) -> bool:
-    """Whether one of the Standard Webhooks signatures fits and is at most 300 s old or early.
+    """Whether one of the Standard Webhooks signatures is right, and its timestamp at most 300 s before or after `now`.
 
-    `headers` is read with lower-case names; nothing in it makes this raise. `now` is seconds.
+    `headers` is read with lower-case names; no content of it raises an error. `now` is Unix seconds.
     """
     message_id, stamp, given = (headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature"))
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 12 and abs(now - int(stamp)) <= MAX_AGE_S):

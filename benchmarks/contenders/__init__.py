@@ -1,1 +1,1 @@
-"""Programs that are measured, each a process of its own: `python -m benchmarks.contenders.<name> ARGUMENTS`."""
+"""The measured programs. Each runs in its own process: `python -m benchmarks.contenders.<name> ARGUMENTS`."""

@@ -1,4 +1,4 @@
-"""As many deadlines as there are records, all of one moment: how long the engine keeps the event loop from its work.
+"""The engine with one deadline per record, all at the same moment: how long the engine blocks the event loop.
 
 Arguments: bootstrap, source topic, output topic, number of records, changelog topic, data directory.
 """
@@ -18,12 +18,12 @@ from streams.engine import Engine, Loss, TableSpec
 from streams.process.kafka import Kafka
 
 _STEP_S = 0.001
-#: Longer than the records take, and shorter than time is estimated without an acknowledgement.
+#: Longer than the records take, and shorter than the engine estimates the time without an acknowledgement.
 _DUE_AFTER_MS = 40_000
 
 
 class Deadlines:
-    """The stage: every key is due at one moment, and is put out then."""
+    """The stage: every key is due at the same moment, and is sent to the output topic then."""
 
     def __init__(self, output: str, count: int) -> None:
         self._output = output
@@ -33,7 +33,7 @@ class Deadlines:
         self.fired = 0
 
     def __call__(self, state: State, records: Sequence[Record], now: int) -> Iterable[Output]:
-        """Arm the keys."""
+        """Set the deadlines of the records' keys."""
         assert now < self._at, "the deadline came before all keys were armed"
         value = self._at.to_bytes(8, "big")
         for record in records:
@@ -42,14 +42,14 @@ class Deadlines:
         return [Output(self._output, b"taken", b"", records[0].partition)]
 
     def on_due(self, state: State, due: Sequence[tuple[bytes, int]], now: int) -> Iterable[Output]:
-        """Fire them."""
+        """Delete the due keys and send them to the output topic."""
         self.fired += len(due)
         for key, _ in due:
             state.delete(key)
             yield Output(self._output, key, b"")
 
     async def report(self) -> None:
-        """Print the longest turn of the loop while deadlines fire, and end the process."""
+        """Print the longest turn of the event loop while the deadlines fire, and end the process."""
         while not self.fired:  # noqa: ASYNC110 - the engine tells nobody
             await asyncio.sleep(_STEP_S)
         began, lags, armed = time.perf_counter(), [0.0], self._taken
@@ -62,12 +62,12 @@ class Deadlines:
         at_999 = lags[len(lags) * 999 // 1000]
         figures = {"armed": armed, "seconds": round(seconds, 2), "lag_ms": round(lags[-1] * 1000, 1)}
         print(json.dumps({**figures, "lag_p999_ms": round(at_999 * 1000, 1)}), flush=True)
-        # What is measured is over; leaving the group is not part of it.
+        # The measurement is over; leaving the group is not part of it.
         os._exit(0)
 
 
 def due(value: bytes) -> int:
-    """When this value's key is due."""
+    """The deadline in this value, milliseconds since 1970 UTC."""
     return int.from_bytes(value, "big")
 
 

@@ -1,4 +1,4 @@
-"""The product's dedup stage alone on the engine, on topics of its own, until SIGTERM.
+"""Stormweir's dedup stage alone on the engine, with its own source topic and changelog, until SIGTERM.
 
 Arguments: bootstrap, source topic, changelog topic, number of records, data directory. Prints a line of
 JSON when its state is recovered and one when the records are processed and committed.
@@ -28,7 +28,7 @@ _POLL_S = 0.002
 
 
 class Watched:
-    """The dedup stage; notes what it has taken and what CPU time that took."""
+    """The dedup stage; reports how many records it has processed and their CPU time."""
 
     def __init__(self, engine: Engine, count: int) -> None:
         self._engine = engine
@@ -36,21 +36,21 @@ class Watched:
         self._seen = 0
         self._cpu_from = 0.0
         control = Control()
-        # A window that no run outlasts: every repeat is folded.
+        # The window is longer than any run, so every repeat is folded.
         control.apply("service/bench", Service(id="bench", dedup_window=86_400).model_dump_json().encode())
         self._stage = Dedup(control)
 
     def __call__(self, state: State, records: Sequence[Record], now: int) -> Iterable[Output]:
-        """Take a batch."""
+        """Process a batch."""
         self._seen += len(records)
         return list(self._stage(state, records, now))
 
     def on_due(self, state: State, due: Sequence[tuple[bytes, int]], now: int) -> Iterable[Output]:
-        """Take what is due."""
+        """Process the due keys."""
         return self._stage.on_due(state, due, now)
 
     async def report(self) -> None:
-        """Say when state is recovered, and when everything is done."""
+        """Print a report when the state is recovered, and one when all records are processed and committed."""
         while not self._engine.ready:  # noqa: ASYNC110 - the engine tells nobody
             await asyncio.sleep(_POLL_S)
         _say(event="ready", keys=self._keys())

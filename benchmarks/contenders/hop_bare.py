@@ -1,4 +1,4 @@
-"""The tuned bare loop: the hop's work with aiokafka alone. Keeps nothing: no changelog, no commit.
+"""The tuned bare loop: the hop's work with aiokafka alone. Nothing is durable: no changelog, no commit.
 
 Arguments: bootstrap, source topic, output topic, number of records.
 """
@@ -20,7 +20,7 @@ BATCH_BYTES = 900_000
 
 
 async def run(bootstrap: str, source: str, output: str, count: int) -> str:
-    """Process `count` records; the report. Ends when the broker has every forwarded record."""
+    """Process `count` records and return the report. Ends when the broker has every forwarded record."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         group_id=None,

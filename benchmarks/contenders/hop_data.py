@@ -1,7 +1,7 @@
-"""The alerts of the dedup hop, 325 bytes of JSON each, and what every contender does with one.
+"""The alerts of the dedup hop, 325 bytes of JSON each, and the work that every contender does per alert.
 
-A repeat within the window of its fingerprint is counted, the first alert of a window is forwarded as it
-came. The state of a fingerprint is packed as streams.stages.dedup packs it.
+A repeat within the window of its fingerprint is counted; the first alert of a window is forwarded unchanged.
+The state of a fingerprint is packed as streams.stages.dedup packs it.
 """
 
 import random
@@ -16,9 +16,9 @@ from xxhash import xxh3_128_digest
 PARTITIONS = 4
 BODY_BYTES = 325
 WINDOW_MS = 300_000
-#: The first part of the records warms caches and connections and is not timed.
+#: The share of the records, from the first on, that warms caches and connections and is not timed.
 WARM_UP = 0.05
-#: Every contender but stock Faust collects garbage as the engine does.
+#: The garbage collector's thresholds of the engine, used by every contender except stock Faust.
 GC_THRESHOLDS = (50_000, 50, 1_000)
 
 #: status, severity, last seen, window end, changed at, repeats, told: streams.stages.dedup.Entry.
@@ -51,12 +51,12 @@ def records(count: int, keys: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def fingerprint(alert: dict[str, Any]) -> bytes:
-    """16 bytes that name the alert's key. Plainer than schemas.fingerprint: shared work hides what engines cost."""
+    """16 bytes that identify the alert's key. Cheaper than schemas.fingerprint: shared work hides the engines' cost."""
     return xxh3_128_digest(f"{alert['tenant']}\0{alert['service']}\0{alert['dedup_key']}".encode())
 
 
 class Clock:
-    """Times a contender: from the warm-up's end until `stop`. `count` is the number of records in all."""
+    """Times a contender from the end of the warm-up until `stop`. `count` is the total number of records."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -66,7 +66,7 @@ class Clock:
         self._timed_from = 0
 
     def take(self, records: int) -> bool:
-        """These records are processed now; whether those were the last."""
+        """Count `records` processed records. Returns whether they were the last."""
         self.seen += records
         if not self._started and self.seen >= self.count * WARM_UP:
             self._started, self._timed_from = time.perf_counter(), self.seen
@@ -74,7 +74,7 @@ class Clock:
         return self.seen >= self.count
 
     def stop(self, **more: int) -> str:
-        """The report: records a second and CPU microseconds a record, from the warm-up's end until now."""
+        """The report: records a second and CPU microseconds per record, from the end of the warm-up until now."""
         seconds, timed = time.perf_counter() - self._started, self.seen - self._timed_from
         report = {
             "rate": round(timed / seconds),

@@ -30,7 +30,7 @@ class Hop:
         self._reporting: asyncio.Task[None] | None = None
 
     def __call__(self, state: State, records: Sequence[Record], now: int) -> Iterable[Output]:
-        """Take a batch."""
+        """Process a batch."""
         outputs: list[Output] = []
         get, put, topic = state.get, state.put, self._output
         for record in records:
@@ -62,7 +62,7 @@ class Hop:
         return outputs
 
     def on_due(self, state: State, due: Sequence[tuple[bytes, int]], now: int) -> Iterable[Output]:
-        """Forget what repeats no more."""
+        """Delete the keys whose window has ended."""
         for key, _ in due:
             state.delete(key)
         return ()
@@ -73,12 +73,12 @@ class Hop:
             await asyncio.sleep(0.002)
         keys = sum(len(lane.table.state) for lane in lanes if lane.table is not None)
         print(self._clock.stop(forwarded=self._forwarded, keys=keys), flush=True)
-        # What is measured is over; leaving the group is not part of it.
+        # The measurement is over; leaving the group is not part of it.
         os._exit(0)
 
 
 def due(value: bytes) -> int:
-    """When the window of this value ends."""
+    """The end of the window in this value, milliseconds since 1970 UTC."""
     return int.from_bytes(value[10:18], "little")
 
 

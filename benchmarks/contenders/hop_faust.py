@@ -1,4 +1,4 @@
-"""Stock Faust as its documentation shows it: an agent, a tumbling table, one send for the first of a window.
+"""Stock Faust as its documentation shows it: an agent, a tumbling table, a send for the first alert of a window.
 
 Arguments: bootstrap, source topic, output topic, number of records, application id, data directory.
 https://faust-streaming.github.io/faust/userguide/tables.html#windowing

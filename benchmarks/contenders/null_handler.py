@@ -1,4 +1,4 @@
-"""The least a handler can do on the gateway's server: read the body, answer 202. Arguments: host, port."""
+"""The smallest possible handler on the gateway's server: read the body, answer 202. Arguments: host, port."""
 
 import asyncio
 import gc
@@ -14,14 +14,14 @@ from streams.gateway.server import CONCURRENCY
 
 
 async def answer(scope: Any, exchange: Any) -> None:
-    """One request."""
+    """Answer one request."""
     if scope.proto == "http":
         await exchange()
         exchange.response_bytes(202, [("content-type", "application/json")], b'{"status":"accepted"}')
 
 
 async def serve(host: str, port: int) -> None:
-    """Run until SIGTERM; the server is made as the gateway makes its own."""
+    """Run until SIGTERM, on a server that is configured like the gateway's."""
     server = Server(
         answer,
         address=host,

@@ -1,4 +1,4 @@
-"""Everything configurable, as records of the compacted topic `control`: `kind/id` -> JSON. A file a kind."""
+"""The configuration, as records of the compacted topic `control`: `kind/id` -> JSON. Each kind has its own file."""
 
 from collections.abc import Mapping
 
@@ -75,5 +75,5 @@ def control_key(record: AnyRecord) -> str:
 
 
 def dump(record: AnyRecord) -> bytes:
-    """The record's value on the topic: JSON with sorted keys, so equal records are equal bytes."""
+    """The record's value on the topic: JSON with sorted keys, so that equal records have equal bytes."""
     return orjson.dumps(record.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)

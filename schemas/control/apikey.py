@@ -1,4 +1,4 @@
-"""Keys of tenants that send without an integration."""
+"""API keys, for tenants that send alerts without an integration."""
 
 from typing import Literal
 
@@ -10,9 +10,10 @@ from schemas.control.record import DEFAULT_RATE_LIMIT, DEFAULT_TENANT, Name, Rat
 class ApiKey(Record):
     """A tenant's key for `/api/events` (Bearer), `/v2/alerts` (GenieKey) and `/v1/webhooks` (X-API-Key).
 
-    Only the SHA-256 of the key is stored, and `prefix`, its first characters, for people to know it by.
-    `webhook_secret` signs what is sent to `/v1/webhooks` with this key; `rate_limit` counts requests a minute that
-    are no integration's. Two keys may live at once (rotation); deleting the record revokes one.
+    The record stores only the SHA-256 of the key and `prefix`, its first characters, by which people recognise it.
+    Requests to `/v1/webhooks` with this key are signed with `webhook_secret`; `rate_limit` is in requests a minute
+    that do not belong to an integration. A tenant may have two keys at once (rotation); deleting the record revokes
+    the key.
     """
 
     id: Name

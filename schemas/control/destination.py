@@ -9,7 +9,7 @@ from schemas.control.record import DEFAULT_TENANT, Name, Record
 
 
 class Destination(Record):
-    """Where notifications go. `type` is a channel's slug; `secret` signs what is sent."""
+    """Where notifications go. `type` is a channel's slug; requests to the destination are signed with `secret`."""
 
     id: Name
     tenant: Name = DEFAULT_TENANT

@@ -1,4 +1,4 @@
-"""Senders of alerts, and how a sender's own words become an alert's."""
+"""Integrations (senders of alerts), and how a sender's own fields and words are mapped to those of an alert."""
 
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -12,9 +12,9 @@ SignaturePolicy = Literal["required", "if_secret_set", "off"]
 
 
 class FieldMapping(Record):
-    """How a generic webhook's JSON becomes an alert: dotted paths, `items.0.name` indexes a list.
+    """How a generic webhook's JSON becomes an alert. Fields are dotted paths; `items.0.name` indexes a list.
 
-    `severity_map` has the sender's own words, in any case, which come before the words everyone knows.
+    `severity_map` maps the sender's own severity words, in any case, and is read before schemas.wire.severity.
     """
 
     summary: str = "summary"
@@ -42,17 +42,17 @@ class FieldMapping(Record):
 
 @lru_cache(maxsize=1024)
 def mapping_of(wire: bytes) -> FieldMapping:
-    """The mapping that `FieldMapping.wire` tells. Raises pydantic's ValidationError for anything else."""
+    """The mapping that `FieldMapping.wire` wrote. Raises pydantic's ValidationError for anything else."""
     return FieldMapping.model_validate_json(wire) if wire else FieldMapping()
 
 
 class Integration(Record):
     """A sender. `id` is its key: 32 hex characters, in the URL, the Token header or `routing_key`.
 
-    `signature` says when a request must be signed; None is the default of the route it comes in by.
-    `rate_limit` counts requests a minute; None is the default of its type. `topic_arns` are the SNS topics it may be
-    subscribed to; empty: any. `installation` stands for the installation that sends where keys of alerts count inside
-    one only; empty: that of its key, and a rotation keeps it.
+    `signature` says when a request must be signed; None means the default of the request's route.
+    `rate_limit` is in requests a minute; None means the default of the type. `topic_arns` are the SNS topics it may
+    be subscribed to; empty means any. `installation` identifies the sending installation, for tools whose alert keys
+    are unique within one installation only; empty means `installation_of(id)`. A rotation of the key keeps it.
     """
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
@@ -70,17 +70,17 @@ class Integration(Record):
 
 
 def installation_of(key: str) -> str:
-    """What stands for the installation behind an integration's first key: its digest, which opens nothing."""
+    """The identifier of the installation behind an integration's first key: a digest, useless as a credential."""
     return digest(key).hex()
 
 
 def masked_key(key: str) -> str:
-    """An integration's key for people, logs and rows: the start that tells it from others, and opens nothing."""
+    """An integration's key as logs, rows and people see it: its start, which identifies it but is no credential."""
     return f"{key[:6]}..."
 
 
 def shown_sender(sender: str) -> str:
-    """A sender's id for rows that people read: `apikey/<id>` as it is, an integration's key masked.
+    """A sender's id for rows that people read: `apikey/<id>` unchanged, an integration's key masked.
 
     >>> shown_sender("5f0c2a" + 26 * "0"), shown_sender("apikey/ci")
     ('5f0c2a...', 'apikey/ci')

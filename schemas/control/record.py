@@ -1,4 +1,4 @@
-"""What every control record is, and the words its fields share."""
+"""The base class of control records, and the field types that they share."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ DEFAULT_TENANT = "default"
 
 
 class Record(BaseModel):
-    """A control record: unknown fields are errors, values never change after they were read."""
+    """A control record: unknown fields are errors, and a record is immutable once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 

@@ -1,4 +1,4 @@
-"""What is decided for the alerts that match."""
+"""Rules: what is changed or decided for the alerts that match."""
 
 from pydantic import Field
 
@@ -6,10 +6,10 @@ from schemas.control.record import DEFAULT_TENANT, Name, Record, SeverityName
 
 
 class Rule(Record):
-    """Tried in order of `order`, then id; every rule whose matchers all hold is applied.
+    """One rule. Rules are tried by `order`, then by id; every rule whose matchers all hold is applied.
 
     `match` lines are Alertmanager matchers (`severity="info"`, `service=~"pay.*"`, `labels.env!="prod"`).
-    `route` adds destinations; `suppress` ends the alert as suppressed: it is kept, and nobody is told.
+    `route` adds destinations. `suppress` ends the alert as suppressed: it is stored, and nobody is notified.
     """
 
     id: Name

@@ -1,4 +1,4 @@
-"""What alerts are about, and which of them belong together."""
+"""Services, which alerts are about, and which alerts form one incident."""
 
 import re
 
@@ -33,8 +33,8 @@ class Correlation(Record):
 class Service(Record):
     """What alerts are about. Without `correlation` each dedup key is its own incident.
 
-    `dedup_window` and `straggler_hold` are seconds. For so long after a resolve a trigger that repeats the start of
-    what was resolved is held: a second resolve ends it, else it opens when the time is over.
+    `dedup_window` and `straggler_hold` are seconds. For `straggler_hold` after a resolve, a trigger that repeats the
+    start of the resolved alert is held: a second resolve ends it as stale, else it opens when the time is over.
     """
 
     id: Name

@@ -1,1 +1,1 @@
-"""The values on topics and in requests, and how they are encoded."""
+"""The values on topics and in requests, and their encodings."""

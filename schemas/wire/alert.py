@@ -10,7 +10,7 @@ import msgspec
 
 
 class Severity(IntEnum):
-    """Four values, ordered; a trigger that names none is `error` (fail open)."""
+    """Four values, in ascending order; a trigger without a severity is `error` (fail open)."""
 
     INFO = 1
     WARNING = 2
@@ -29,10 +29,10 @@ class Action(IntEnum):
 class RawEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A request as the gateway accepted it, on `alerts.raw`.
 
-    `body` is what was sent, without its content encoding and in UTF-8 if it was declared in another charset.
-    `mapping` is the field mapping it was accepted under (schemas.control.FieldMapping.wire), empty for the default
-    one; of a record older than this field nobody knows it, and the default counts. `installation` is that of the
-    integration, empty where it is that of its key.
+    `body` is the request's body without its content encoding, converted to UTF-8 if another charset was declared.
+    `mapping` is the field mapping at the time of acceptance (schemas.control.FieldMapping.wire), empty for the default;
+    records older than this field have none and are read with the default. `installation` is the integration's field
+    of this name, empty for `installation_of(integration)`.
     """
 
     tenant: str
@@ -51,11 +51,11 @@ class Alert(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True
     """One canonical event, on `alerts.normalized`.
 
     `fingerprint` is 16 bytes (see schemas.fingerprint); `details` is JSON text; `event_id` is a UUIDv7.
-    The origin names the record on `alerts.raw` or `alerts.events` and the place inside its body. `integration`
-    is as people are shown it (schemas.control.shown_sender), and "" for `alerts.events`.
-    `starts_at` and `ends_at` are for people, and never far in the future. Order is decided by the sender's own
-    clock, as it was sent: `sent_at` is when this event happened there, `began_at` and `ended_at` are the start
-    that trigger and resolve of one episode share, and its end. 0 where the sender's times say no such thing.
+    The `origin_` fields name the record on `alerts.raw` or `alerts.events` and the alert's index inside its body.
+    `integration` is in the form shown to people (schemas.control.shown_sender), and "" for `alerts.events`.
+    `starts_at` and `ends_at` are for people, and never far in the future. The last three fields decide the order of
+    events; they are times of the sender's clock, unchanged, or 0 if the sender does not give them: `sent_at` is when
+    this event happened, `began_at` the start that trigger and resolve of one episode share, `ended_at` its end.
     """
 
     tenant: str
@@ -88,13 +88,13 @@ class Alert(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True
 
 
 class UniqueAlert(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What passes dedup, on `alerts.unique`: an alert, or (alert None) only counts of folded repeats.
+    """An output of dedup, on `alerts.unique`: an alert, or (alert None) only counts of folded repeats.
 
-    `via` is the offset on `alerts.normalized` (partition `via_partition`), -1 for counts alone; `repeats`
-    is the number of repeats of this fingerprint since it opened, a total, so applying it twice is once.
-    `severity` is the highest so far, after rules; `labels`, `routes` and `rule` (ids, comma-separated) are what
-    the rules added. An alert that was held and released by a timer has `timed`: `via` is then not an offset, but
-    a number that grows with each firing in its partition.
+    `via` is the offset on `alerts.normalized` (partition `via_partition`), -1 for counts alone. `repeats` is the
+    total number of repeats of this fingerprint since it opened, so applying a record twice changes nothing.
+    `severity` is the highest so far, after rules; `labels`, `routes` and `rule` (ids, comma-separated) were added by
+    the rules. `timed` marks an alert that was held and then released by a timer: its `via` is not an offset but a
+    number that grows with each firing in its partition.
     """
 
     via_partition: int

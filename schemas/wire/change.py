@@ -1,12 +1,12 @@
-"""What was changed in a service: deployed, configured, switched. It opens nothing and explains much."""
+"""Change events: deployments and changes of configuration in a service. They open no incident; they explain some."""
 
 import msgspec
 
 
 class ChangeEvent(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
-    """One change, on `changes`. `at` is the sender's time, else that of arrival; both in milliseconds UTC.
+    """One change, on `changes`. `at` is the sender's time, else the time of arrival; all times are milliseconds UTC.
 
-    `event_id` is a UUIDv7, `details` JSON text or empty; `integration` is as people are shown it.
+    `event_id` is a UUIDv7, `details` JSON text or empty; `integration` is in the form shown to people.
     Fields are only ever appended.
     """
 

@@ -1,4 +1,4 @@
-"""Bytes and values on our own topics: MessagePack arrays in field order (docs/adr/0004)."""
+"""The encoding of values on Stormweir's own topics: MessagePack arrays in field order (docs/adr/0004)."""
 
 import msgspec
 
@@ -10,7 +10,7 @@ from schemas.wire.rejection import RejectedBody, Rejection
 from schemas.wire.rows import HistoryBlock
 from schemas.wire.verdict import ReplyTo, Verdict
 
-#: Raised by every decoder below for bytes that are not such a value.
+#: Every decoder below raises it for bytes that are not a value of its type.
 DecodeError = msgspec.DecodeError
 
 encode = msgspec.msgpack.Encoder().encode

@@ -1,4 +1,4 @@
-"""Dead letters: what could not be used, with the reason in its headers, the original bytes as its value."""
+"""Dead letters: records that could not be used, with the reason in the headers and the original bytes as the value."""
 
 from typing import NamedTuple
 
@@ -9,8 +9,8 @@ class DeadLetter(NamedTuple):
     """One record for the topic `deadletters`. `at` is milliseconds since 1970 UTC; `reason` a short code.
 
     `row` is the failed row's number in a record of several rows, else 0.
-    With a `last_offset` it refers to the records from `offset` to there, both included, and has no body; with -1
-    it is about the one record at `offset`.
+    With `last_offset` -1 the letter is about the one record at `offset`; otherwise it is about the records from
+    `offset` to `last_offset`, both included, and has no body.
     """
 
     stage: str
@@ -43,7 +43,7 @@ class DeadLetter(NamedTuple):
 
     @classmethod
     def read(cls, key: bytes | None, value: bytes | None, headers: Headers) -> "DeadLetter":
-        """The inverse of `headers()`; a record without our headers (written by hand) gets empty fields."""
+        """The inverse of `headers()`; a record without these headers (written by hand) gets empty fields."""
         found = dict(headers)
 
         def text(name: str) -> str:

@@ -1,8 +1,8 @@
 """Alert events of producers inside the company, on `alerts.events`: Avro single-object encoding, or JSON.
 
 Avro: two bytes C3 01, the schema's 8-byte little-endian CRC-64-AVRO fingerprint, the datum
-(https://avro.apache.org/docs/1.12.0/specification/#single-object-encoding). Anything else is read as JSON
-with the same field names; there `details` is any JSON value, and times are RFC 3339 or Unix times.
+(https://avro.apache.org/docs/1.12.0/specification/#single-object-encoding). All other values are read as JSON
+with the same field names; in JSON `details` is any JSON value, and times are RFC 3339 or Unix times.
 """
 
 import io
@@ -20,16 +20,16 @@ from schemas.text import repaired
 SCHEMA_FILE = Path(__file__).parents[1] / "avro" / "alert_event.avsc"
 SCHEMA: dict[str, Any] = json.loads(SCHEMA_FILE.read_text())
 _parsed = fastavro.parse_schema(SCHEMA)
-# fastavro gives the fingerprint as it travels, its lowest byte first.
+# fastavro gives the fingerprint in the byte order of the encoding, lowest byte first.
 _MARKER = b"\xc3\x01" + bytes.fromhex(fingerprint(to_parsing_canonical_form(SCHEMA), "CRC-64-AVRO"))
 
-#: Largest `details` and whole record, bytes.
+#: The largest record, `details` included, bytes.
 MAX_EVENT = 1_048_576
 Text = Annotated[str, msgspec.Meta(max_length=1024)]
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
 
-#: Unix times below this are seconds (up to the year 5138), from it on milliseconds (1973 onwards).
+#: Unix times below this number are seconds (up to the year 5138), others are milliseconds (from 1973 on).
 _FIRST_MS = 100_000_000_000
 #: The first millisecond of the year 10000.
 _END_MS = 253_402_300_800_000
@@ -39,7 +39,7 @@ _CONFLUENT_HEAD = 5
 
 
 class BadEvent(ValueError):  # noqa: N818 - it is the event that is bad
-    """A record that is not an alert event; the text names the field. `code` is the reason of its dead letter."""
+    """A record that is not a valid alert event; the text names the field. `code` is the reason of its dead letter."""
 
     def __init__(self, text: str, code: str = "bad_event") -> None:
         super().__init__(text)
@@ -79,12 +79,12 @@ _check_json = msgspec.json.Decoder(Any).decode
 
 
 def decode(value: bytes) -> AlertEvent:
-    """The event in a record's value. Raises BadEvent, nothing else, whatever the bytes are."""
+    """The event in a record's value. For any bytes, BadEvent is the only exception that it raises."""
     if len(value) > MAX_EVENT:
         raise BadEvent(f"{len(value)} bytes, at most {MAX_EVENT} are accepted")
     if not value:
         raise BadEvent("the value is empty", "empty")
-    if value[0] == 0 and len(value) > _CONFLUENT_HEAD and value[1:2] != b"{":  # which is JSON in UTF-16
+    if value[0] == 0 and len(value) > _CONFLUENT_HEAD and value[1:2] != b"{":  # a zero byte and `{` are JSON in UTF-16
         payload = "JSON" if value[_CONFLUENT_HEAD : _CONFLUENT_HEAD + 1] == b"{" else "Avro or Protobuf"
         schema = int.from_bytes(value[1:_CONFLUENT_HEAD], "big")
         raise BadEvent(
@@ -110,7 +110,7 @@ def decode(value: bytes) -> AlertEvent:
 
 
 def _read_json(value: bytes) -> AlertEvent:
-    """The event in JSON, repaired if it is nearly that."""
+    """The event in JSON; text that is not valid JSON is repaired first."""
     try:
         return _decode_json(value)
     except msgspec.ValidationError:
@@ -126,7 +126,7 @@ def _read_json(value: bytes) -> AlertEvent:
 
 
 def _with_usable_details(event: AlertEvent) -> AlertEvent:
-    """The event with details that everybody can read, repaired if need be."""
+    """The event with `details` that are valid JSON, repaired if necessary."""
     try:
         _check_json(event.details)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -137,7 +137,7 @@ def _with_usable_details(event: AlertEvent) -> AlertEvent:
 
 
 def _refuse_envelope(value: bytes) -> None:
-    """Raise BadEvent for an event that Kafka Connect wrapped."""
+    """Raise BadEvent for an event in the envelope of Kafka Connect."""
     try:
         _decode_envelope(value)
     except msgspec.MsgspecError:
@@ -182,10 +182,10 @@ def encode_avro(event: AlertEvent) -> bytes:
 
 
 def milliseconds(value: float | str | None) -> int:
-    """A time as milliseconds UTC, 0 for none. Raises ValueError for what is no time.
+    """A time as milliseconds UTC, 0 for none. Raises ValueError for a value that is not a time.
 
     A text is RFC 3339 with an offset. A number is Unix time: seconds below 100,000,000,000, else milliseconds.
-    Programs write "no time" as a time before 1970 (Go's zero time is 0001-01-01T00:00:00Z), which is none here too.
+    A time before 1970 gives 0: programs write it for "no time" (Go's zero time is 0001-01-01T00:00:00Z).
 
     >>> milliseconds(1793966880), milliseconds(1793966880000), milliseconds("0001-01-01T00:00:00Z")
     (1793966880000, 1793966880000, 0)
@@ -210,7 +210,7 @@ def _decode_avro(value: bytes) -> AlertEvent:
     try:
         fields = fastavro.schemaless_reader(data, _parsed, None)
     except Exception as error:
-        # fastavro raises whatever the bytes lead it to: EOFError, IndexError, UnicodeDecodeError, ...
+        # fastavro raises errors of many types for wrong bytes: EOFError, IndexError, UnicodeDecodeError, ...
         raise BadEvent(f"not an AlertEvent: {type(error).__name__}") from None
     if data.read(1):
         raise BadEvent("bytes follow the Avro datum")

@@ -8,7 +8,7 @@ from schemas.wire.alert import Severity
 
 
 class Status(IntEnum):
-    """Where an incident stands; a resolved one never opens again, a new one opens instead."""
+    """The status of an incident. A resolved incident is never reopened; a new incident opens instead."""
 
     OPEN = 1
     ACKNOWLEDGED = 2
@@ -16,7 +16,7 @@ class Status(IntEnum):
 
 
 class Incident(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
-    """The latest state, on `incidents` (compacted). `version` only grows; `incident_id` is 16 bytes."""
+    """The latest state of an incident, on `incidents` (compacted). `version` only grows; `incident_id` is 16 bytes."""
 
     tenant: str
     incident_id: bytes
@@ -44,7 +44,7 @@ class Incident(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=T
 
 
 class IncidentEvent(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
-    """One line of an incident's timeline, on `incidents.events`. (incident_id, version) is its identity."""
+    """One event in an incident's timeline, on `incidents.events`, identified by (incident_id, version)."""
 
     tenant: str
     incident_id: bytes

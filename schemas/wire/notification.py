@@ -1,4 +1,4 @@
-"""Notifications and what became of them. Times are milliseconds since 1970 UTC."""
+"""Notifications and their delivery attempts. Times are milliseconds since 1970 UTC."""
 
 from enum import StrEnum
 
@@ -9,7 +9,7 @@ from schemas.wire.incident import Incident
 
 
 class Transition(StrEnum):
-    """The change of an incident that a notification tells of."""
+    """The change of an incident that a notification reports."""
 
     TRIGGERED = "triggered"
     ESCALATED = "escalated"
@@ -29,7 +29,7 @@ class Notification(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_on
 
 
 def notification_id(incident_id: bytes, version: int, transition: Transition, destination: str) -> bytes:
-    """16 bytes from incident, the version of its transition and destination: same message, same id."""
+    """16 bytes, derived from the arguments; `version` is the incident's at the transition. Same message, same id."""
     return digest(incident_id.hex(), str(version), transition, destination)
 
 
@@ -43,7 +43,7 @@ class Outcome(StrEnum):
 
 
 class Delivery(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
-    """One attempt, on `notifications.results`. `error` is a short reason of ours, never the answer's body."""
+    """One attempt, on `notifications.results`. `error` is a short reason by Stormweir, never the answer's body."""
 
     tenant: str
     notification_id: bytes

@@ -1,14 +1,14 @@
-"""What the gateway did not accept: counted by its reason, and the bodies that it could not read."""
+"""Requests that the gateway rejected: their counts by reason, and the bodies that it could not read."""
 
 import msgspec
 
 
 class Rejection(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """`count` refusals that are alike, of the second from `at` on, in `rejections`. Fields are only ever appended.
+    """`count` equal rejections in the second that begins at `at`, on `rejections`. Fields are only ever appended.
 
-    `at` is milliseconds UTC. `tenant` and `integration` are empty for a request that did not identify itself;
-    else `integration` is a masked key, or `apikey/<id>`. `route` is the path without what the sender chose in
-    it, `field` the dotted path that a 400 is about.
+    `at` is milliseconds UTC. `tenant` and `integration` are empty for a request without a valid key;
+    otherwise `integration` is a masked key, or `apikey/<id>`. `route` is the path without the parts that the sender
+    chose, `field` the dotted path of the field that caused a 400.
     """
 
     at: int
@@ -25,10 +25,11 @@ class Rejection(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class RejectedBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """An authenticated request whose body could not be read, on `rejected.bodies`. Fields are only ever appended.
 
-    `event_id` is the request's, whose time is that of its arrival. `sender` tells whose it was without being its
-    key (schemas.fingerprint.digest of it), `integration` is as people are shown it. `path` and `query` are without
-    the key, `headers` those that its provider reads. `body` is at most the first MAX_KEPT bytes of `size`, without
-    its content encoding; credentials in it are masked. `field` and `error` are what it was refused with.
+    `event_id` is the request's; its time is the time of arrival. `sender` is the schemas.fingerprint.digest of the
+    sender's id, which identifies the sender without revealing its key; `integration` is in the form shown to people.
+    `path` and `query` are without the key, `headers` are those that the provider reads. `body` is at most the first
+    MAX_KEPT bytes of `size`, without its content encoding and with credentials masked. `field` and `error` are the
+    field and the reason of the rejection.
     """
 
     event_id: bytes
@@ -47,5 +48,5 @@ class RejectedBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     body: bytes
 
 
-#: How much of a body is kept.
+#: How many bytes of a body are kept.
 MAX_KEPT = 65_536

@@ -1,7 +1,7 @@
 """Rows of the ClickHouse tables, in column order (a test compares them with the migrations).
 
-A row travels as the MessagePack values of its columns one after another, which is exactly what
-ClickHouse's MsgPack input format reads: the stage that knows the row packs it once, nobody unpacks it.
+A row on a topic is the MessagePack values of its columns, one after another, as ClickHouse's MsgPack input
+format reads them: the stage that makes the row packs it once, and no later stage unpacks it.
 """
 
 from enum import IntEnum
@@ -15,14 +15,14 @@ from schemas.wire.incident import Status
 
 _encode = msgspec.msgpack.Encoder().encode
 
-#: `uuid_column(raw)`: 16 bytes as the value of a UUID column, so that it prints as `uuid_text(raw)`.
-#: ClickHouse reads MessagePack's extension 2 as big-endian; plain 16 bytes it takes for two little-endian
+#: `uuid_column(raw)`: 16 bytes as the value of a UUID column, so that ClickHouse prints `uuid_text(raw)`.
+#: ClickHouse reads MessagePack's extension 2 as big-endian; it reads plain 16 bytes as two little-endian
 #: halves, another UUID (MsgPackRowInputFormat, `output_format_msgpack_uuid_representation`; measured).
 uuid_column = partial(Ext, 2)
 
 
 class AlertOutcome(IntEnum):
-    """The one end of every alert."""
+    """How an alert ended. Every alert has exactly one outcome."""
 
     OPENED = 1
     CORRELATED = 2
@@ -155,7 +155,7 @@ class ChangeRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class RejectionRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Table `rejections`: `count` refusals of one second that are alike."""
+    """Table `rejections`: `count` equal rejections within one second."""
 
     at: int
     tenant: str
@@ -172,8 +172,8 @@ class RejectionRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Table `dead_letters`; topic, partition and offset are the failed record's, `kafka_index` the row's in there,
-    `kafka_last_offset` the last failed record's where there are several.
+    """Table `dead_letters`. Topic, partition and offset are those of the failed record, `kafka_index` is the failed
+    row's index in it, `kafka_last_offset` the offset of the last failed record (`kafka_offset` for a single one).
     """
 
     at: int
@@ -205,9 +205,10 @@ ALERT_VALUES = len(AlertRow.__struct_fields__)
 class HistoryBlock(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A run of packed `AlertRow`s on `alerts.history`, from one partition of one stage's input.
 
-    `offsets[i]` is the input offset that `rows[i]` ends; they only grow inside one (stage, partition),
-    so a reader that remembers the last one drops what a crashed worker wrote twice. A row has no header,
-    so the block says how many values each has: 27 where it does not, as before `severity_raw`.
+    `offsets[i]` is the offset of the input record that `rows[i]` comes from. Offsets only grow inside one (stage,
+    partition), so a reader that remembers the last one drops rows that a crashed worker wrote twice. A packed row has
+    no header, so `values_per_row` is its number of values: 27 in blocks without this field, written before
+    `severity_raw` existed.
     """
 
     stage: str

@@ -1,10 +1,10 @@
-"""The one table of severity words: every provider, mapping and rule reads severities here."""
+"""The only table of severity words; every provider, mapping and rule uses it."""
 
 from collections.abc import Mapping
 
 from schemas.wire.alert import Severity
 
-#: What a trigger gets that names no severity (fail open: somebody must look).
+#: The severity of a trigger without one (fail open: a person must look at it).
 DEFAULT_SEVERITY = Severity.ERROR
 
 #: The four canonical names, as the Events API, rules and configuration write them.
@@ -20,7 +20,7 @@ _SEVERITY_OF = {word: severity for severity, words in _WORDS.items() for word in
 
 
 def severity_of(word: str) -> Severity | None:
-    """The severity a vendor's word means, in any case, surrounding space ignored; None for an unknown word.
+    """The severity of a vendor's word, in any case, surrounding space ignored; None for an unknown word.
 
     >>> severity_of(" Fatal ")
     <Severity.CRITICAL: 4>

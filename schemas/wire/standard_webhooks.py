@@ -1,4 +1,4 @@
-"""Standard Webhooks 1.0 (https://www.standardwebhooks.com): the key in a secret, and what it signs a message with."""
+"""Standard Webhooks 1.0 (https://www.standardwebhooks.com): the key in a secret, and the signature of a message."""
 
 import binascii
 import hmac
@@ -15,9 +15,9 @@ def signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> bytes
 
 
 def signing_key(secret: str) -> bytes:
-    """The key of Standard Webhooks: `whsec_<base64>` decoded, any other secret as its UTF-8 bytes.
+    """The key in a secret: `whsec_<base64>` decoded, any other secret as its UTF-8 bytes.
 
-    Raises ValueError when what follows `whsec_` is not base64.
+    Raises ValueError when the text after `whsec_` is empty or not base64.
     """
     if not secret.startswith(_WHSEC):
         return secret.encode()

@@ -1,7 +1,7 @@
-"""The stream's verdict on the alerts of a request whose sender waits for it, and the way back to it.
+"""The stream's verdict on the alerts of a request that waits for it, and the address of the waiting gateway.
 
-A request that waits has one Kafka record header, `reply`, from `alerts.raw` over `alerts.normalized` to
-`alerts.unique`; what nobody waits for has none, and costs nothing. Verdicts travel on `replies`.
+The records of a waiting request have one Kafka header, `reply`, on `alerts.raw`, `alerts.normalized` and
+`alerts.unique`. Records of other requests have none, and cost nothing. Verdicts are sent on `replies`.
 """
 
 import msgspec
@@ -11,10 +11,10 @@ REPLY = "reply"
 
 
 class ReplyTo(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Who waits, and for which alert. The gateway fills in the first two, normalize the rest.
+    """The waiting gateway, and the alert it waits for. The gateway sets the first two fields, normalize the others.
 
-    `address` is the key of the verdict on `replies`: it leads to the partition that the gateway reads.
-    `request` is the event id of the request, which holds `alerts` alerts; this is the `index`-th of them.
+    `address` is the key of the verdict on `replies`; the key selects the partition that the gateway reads.
+    `request` is the event id of the request, which holds `alerts` alerts; this is alert number `index`, from 0.
     """
 
     address: bytes
@@ -25,10 +25,10 @@ class ReplyTo(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Verdict(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What became of one alert. `incident_id` is 16 bytes, or empty when it is part of no incident.
+    """The verdict on one alert. `incident_id` is 16 bytes, or empty when the alert is part of no incident.
 
-    Only a trigger whose fingerprint is open already is a duplicate. A resolve, an acknowledge and what
-    comes too late to count never are. The same verdict may be told twice after a crash.
+    Only a trigger whose fingerprint is already open is `deduplicated`. A resolve, an acknowledge and an alert that
+    arrived too late to count never are. The same verdict may be sent twice after a crash.
     """
 
     reply_to: ReplyTo

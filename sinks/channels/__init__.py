@@ -1,4 +1,4 @@
-"""The channels: one file is one channel, and being in this folder is all it takes to exist."""
+"""The channels. Each module in this folder is one channel and is found without registration."""
 
 from collections.abc import Mapping
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Webhook: any HTTP endpoint, JSON by template, signed when the destination has a secret."""
+"""The webhook channel: JSON by template to any HTTP endpoint, signed if the destination has a secret."""
 
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from sinks.outbound import Answer, ErrorCode
 from sinks.render import body
 from sinks.signature import sign
 
-#: Names a user's headers cannot take, lower case: ours, and those that frame the request.
+#: Names that a destination's own headers cannot have, lower case: Stormweir sets them, or HTTP frames requests by them.
 RESERVED = frozenset(
     {
         "content-type",
@@ -51,7 +51,7 @@ def render(notification: Notification, destination: Destination, base_url: str, 
 
 
 def classify(answer: Answer) -> Verdict:
-    """2xx is delivered; what may pass by itself is tried again; redirects and refusals are final."""
+    """2xx is delivered; temporary errors are retried; redirects and rejections are final."""
     status = answer.status
     match answer.error_code:
         case ErrorCode.BLOCKED_TARGET | ErrorCode.INVALID_REQUEST as code:

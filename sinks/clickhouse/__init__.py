@@ -1,1 +1,1 @@
-"""History in ClickHouse: the schema, the way in (exactly once per Kafka record) and the named ways out."""
+"""History in ClickHouse: the schema, and the writer, which stores every Kafka record exactly once."""

@@ -1,4 +1,4 @@
-"""One insert: rows of a range of offsets of one partition, always the same bytes for the same records. Pure."""
+"""Batches: the rows of a range of offsets of one partition, the same bytes for the same records. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from sinks.clickhouse.tables import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Rows of `first_offset` to `last_offset` (both included) of a partition; its length is their number, maybe 0.
+    """The rows of the records `first_offset` to `last_offset` (both included) of a partition; `len` counts them, >= 0.
 
-    `rows` are packed; `places` has for each the offset of its record and its index in there, ascending.
-    `marks` holds, for each lane that moved, the last offset now taken in: apply it once the batch is written.
+    `rows` are packed; `places` holds for each row the offset of its record and its index in that record, ascending.
+    `marks` holds, for each lane with new rows, the last offset in the batch: apply it once the batch is written.
     `errors` are (offset, reason) of records that gave no row.
     """
 
@@ -31,10 +31,10 @@ class Batch:
         return len(self.rows)
 
     def token(self, start: int, stop: int) -> str:
-        """ClickHouse writes nothing for a token it has seen, so rows [start, stop) of this range are written once.
+        """The deduplication token of rows [start, stop): ClickHouse writes nothing for a token that it has seen.
 
-        A topic made anew has the same offsets again and another id. A part is named by the places of its first and last
-        row, which compaction does not move.
+        The token contains the topic's id because a recreated topic has the same offsets again. A part of the batch is
+        named by the places of its first and last row, which compaction does not change.
         """
         topic = f"{self.table.topic}:{self.topic_id}" if self.topic_id else self.table.topic
         token = f"{self.table.name}:{topic}:{self.partition}:{self.first_offset}-{self.last_offset}"
@@ -47,8 +47,8 @@ class Batch:
 def form(table: Table, topic_id: str, records: Sequence[Record], marks: Mapping[str, int]) -> Batch:
     """The batch of `records`: one partition of one topic, ascending offsets, at least one record.
 
-    A row whose offset is at or below its lane's mark was written before (a worker that died wrote its history
-    twice) and is dropped. All rows of one input offset travel in one record, so the mark moves per record.
+    A row whose offset is at or below its lane's mark was written before and is dropped: a worker that crashed writes
+    its history twice. All rows of one input offset are in one record, so marks are compared record by record.
     Raises ValueError when the records are not of one partition.
     """
     sources = {(record.topic, record.partition) for record in records}

@@ -1,4 +1,4 @@
-"""Our one way to ClickHouse, a real server or the embedded one: clickhouse-connect's async HTTP client."""
+"""The only client of ClickHouse, for a real server and the embedded one: clickhouse-connect's async HTTP client."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from sinks.clickhouse.batches import Batch
 _CONNECT_TIMEOUT_S = 5
 _ANSWER_TIMEOUT_S = 90
 _INSERT_SETTINGS = {
-    # an answered insert is in the table, in the block that its token names
+    # an insert is answered only once it is in the table, as the one block that its token names
     "async_insert": "0",
     "wait_end_of_query": "1",
     # a replay may span more days than ClickHouse's default lets one insert touch
@@ -23,8 +23,8 @@ _INSERT_SETTINGS = {
 }
 
 
-#: Errors that are about the rows: the very same rows would be refused again. All others (a wrong password, no space,
-#: a table that is read-only, has too many parts or other columns) end without the rows changing.
+#: Errors caused by the rows' content: the same rows would be rejected again. All other errors (a wrong password, no
+#: space, a table that is read-only, has too many parts or other columns) can be solved without changing the rows.
 _CONTENT_CODES = frozenset(
     {
         6,  # CANNOT_PARSE_TEXT
@@ -64,9 +64,9 @@ _CONTENT_CODES = frozenset(
 
 
 class ClickHouseError(RuntimeError):
-    """ClickHouse could not be reached or refused. `code` is its error number, None without an answer.
+    """ClickHouse could not be reached, or answered with an error. `code` is its error number, None without an answer.
 
-    `reason` is `469 VIOLATED_CONSTRAINT`, or the kind of error that left no answer: a short text, one of few.
+    `reason` is one of few short texts: `469 VIOLATED_CONSTRAINT`, for example, or without an answer the error's type.
     """
 
     def __init__(self, message: str, code: int | None, reason: str) -> None:
@@ -76,16 +76,16 @@ class ClickHouseError(RuntimeError):
 
     @property
     def about_rows(self) -> bool:
-        """Whether the rows of an insert were refused for what they hold, and would be again. None was written then:
-        a batch is one block, which ClickHouse takes or refuses as a whole.
+        """Whether ClickHouse rejected an insert for the content of its rows, and would reject it again. No row was
+        written then: a batch is one block, which ClickHouse accepts or rejects as a whole.
         """
         return self.code in _CONTENT_CODES
 
 
 class ClickHouse:
-    """A client of one database. It connects when first used, and again after the server was away.
+    """A client of one database. It connects when first used, and reconnects after the server was away.
 
-    Nothing is retried here: after a ClickHouseError the caller repeats the same batch until it is written.
+    It retries nothing: after a ClickHouseError the caller repeats the same batch until it is written.
     """
 
     def __init__(self, url: str, token: str, database: str) -> None:
@@ -98,9 +98,9 @@ class ClickHouse:
         self._connecting = asyncio.Lock()
 
     async def insert(self, batch: Batch, start: int = 0, stop: int | None = None) -> None:
-        """Write rows [start, stop) of the batch once, however often it is repeated.
+        """Write rows [start, stop) of the batch; they are written once, even if the call is repeated.
 
-        Raises ClickHouseError, without the rows' text.
+        Raises ClickHouseError, whose text does not contain the rows.
         """
         stop = len(batch) if stop is None else stop
         if start == stop:
@@ -120,7 +120,7 @@ class ClickHouse:
             raise ClickHouseError(f"insert of {token} failed: {reason}", code, reason) from None
 
     async def query(self, sql: str, params: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
-        """The rows of a SELECT as dicts by column name; `params` fill `{name:Type}`. Raises ClickHouseError."""
+        """The rows of a SELECT as dicts by column name; `params` fill in `{name:Type}`. Raises ClickHouseError."""
         try:
             client = await self._connected()
             result = await client.query(sql, parameters=dict(params or {}))
@@ -129,7 +129,7 @@ class ClickHouse:
         return list(result.named_results())
 
     async def command(self, sql: str, params: Mapping[str, object] | None = None) -> None:
-        """Run a statement without rows, DDL for instance. Raises ClickHouseError."""
+        """Run a statement without result rows, for example DDL. Raises ClickHouseError."""
         try:
             client = await self._connected()
             await client.command(sql, parameters=dict(params or {}))

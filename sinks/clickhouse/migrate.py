@@ -10,12 +10,12 @@ from sinks.clickhouse.client import ClickHouse
 
 
 class MigrationError(RuntimeError):
-    """The database's history is not the one of these files; the message names the file."""
+    """An applied migration differs from its file; the message names the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file `<version>_<name>.sql`. A file that was ever released never changes; a new number follows."""
+    """One file `<version>_<name>.sql`. A released file never changes; a change gets a file with a new number."""
 
     version: int
     name: str
@@ -38,10 +38,10 @@ def migrations() -> list[Migration]:
 
 
 async def migrate(url: str, token: str, database: str, known: Sequence[Migration] | None = None) -> list[Migration]:
-    """Create the database, apply what is missing, return it. Any number of processes may do so at once.
+    """Create the database, apply the missing migrations and return them. Any number of processes may do so at once.
 
-    `known` is for tests. Raises MigrationError for an applied file that has changed since, ValueError for a
-    name that cannot be a database's, ClickHouseError when the server cannot be used.
+    `known` is for tests. Raises MigrationError for an applied file that has changed since, ValueError for an
+    invalid name of a database, ClickHouseError when the server cannot be used.
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", database):
         raise ValueError(f"clickhouse_database {database!a} is not a plain name")

@@ -1,6 +1,6 @@
-"""Which table a topic's records go to, and the rows they become. Pure.
+"""The table of each topic's records, and the conversion of records to rows. Pure.
 
-Raises nothing for what a record holds: an undecodable one is `Rows((), error)`.
+The content of a record raises no error: the result for an undecodable record is `Rows((), error)`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ from schemas.wire.rows import (
 
 
 class PackedRow(NamedTuple):
-    """One row as MessagePack. Of one `lane` only offsets beyond the last one written count; "" has no lane."""
+    """One row as MessagePack. Rows of a `lane` count only beyond its last written offset; "" means no lane."""
 
     lane: str
     offset: int
@@ -39,7 +39,7 @@ class PackedRow(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What one record becomes: rows in order, or no row and the reason, which quotes nothing of the record."""
+    """The rows of one record in order; or no row and the reason, which quotes nothing of the record."""
 
     rows: Sequence[PackedRow]
     error: str | None = None
@@ -47,9 +47,9 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table. `rows` reads a record of `topic`; `columns` is what its rows hold, in order.
+    """One table. `rows` converts a record of `topic`; `columns` are the names of the rows' values, in order.
 
-    `alone` gives the value of a record of `topic` that holds only the row with this index.
+    `alone` gives the value of a record of `topic` that holds only the row with the given index.
     """
 
     name: str
@@ -69,7 +69,7 @@ def _alerts(record: Record) -> Rows:
 
 
 def _completed(row: bytes) -> bytes:
-    """A row of a version that did not know `severity_raw`: it gets the severity after rules. Raises DecodeError."""
+    """A row of a version without `severity_raw`, with `severity` (after rules) added for it. Raises DecodeError."""
     values: list[object] = msgspec.msgpack.decode(b"\xdc" + (ALERT_VALUES - 1).to_bytes(2, "big") + row)
     return row + msgspec.msgpack.encode(values[AlertRow.__struct_fields__.index("severity")])
 
@@ -207,7 +207,7 @@ def _rejections(record: Record) -> Rows:
 
 def _dead_letters(record: Record) -> Rows:
     letter = DeadLetter.read(record.key, record.value, list(record.headers))
-    # without our headers the letter was written by hand: its own place keeps it apart from others
+    # a letter without Stormweir's headers was written by hand: its own place distinguishes its row from others
     topic, partition, offset = (
         (letter.topic, letter.partition, letter.offset)
         if letter.topic
@@ -231,7 +231,7 @@ def _dead_letters(record: Record) -> Rows:
 
 
 def _uuid(raw: bytes) -> Ext:
-    # ClickHouse would refuse the whole batch, for ever
+    # ClickHouse would reject the whole batch at every retry
     if len(raw) != 16:
         raise ValueError(f"an id of {len(raw)} bytes instead of 16")
     return uuid_column(raw)
@@ -256,7 +256,7 @@ def _table(name: str, topic: topics.Topic, row: type[Row], read: Callable[[Recor
     return Table(name, topic.name, row.__struct_fields__, _checked(read), alone)
 
 
-#: By topic name, one for each of `schemas.topics.WRITTEN_TOPICS`.
+#: Tables by topic name, one for each of `schemas.topics.WRITTEN_TOPICS`.
 TABLES: Mapping[str, Table] = {
     table.topic: table
     for table in (

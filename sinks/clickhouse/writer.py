@@ -1,4 +1,4 @@
-"""The sink that writes topics of history into ClickHouse's tables, in batches that a retry repeats exactly."""
+"""The sink that writes the topics of history into ClickHouse's tables. A retry repeats exactly the same batch."""
 
 import logging
 from collections.abc import Sequence
@@ -19,13 +19,14 @@ UNREADABLE = Counter("stormweir_history_unreadable_total", "Records of history t
 class Writer:
     """A BatchSink for one table; the entries of its batches are rows."""
 
-    #: Enough for ClickHouse to be efficient, and few enough that a retry is cheap.
+    #: Large enough for ClickHouse to be efficient, and small enough for a cheap retry.
     max_records = 10_000
     max_bytes = 16_000_000
 
     def __init__(self, table: Table, clickhouse: ClickHouse) -> None:
-        #: Seconds a row may wait for company: an insert of few rows costs as much as one of many. The many are alerts,
-        #: and half as many inserts cost ClickHouse a third less; an incident is to be seen at once.
+        #: The longest time that a row waits for further rows of its batch, seconds: an insert of few rows costs as much
+        #: as an insert of many. Most rows are alerts, and half as many inserts cost ClickHouse a third less; incidents
+        #: must be visible sooner.
         self.linger = 2.0 if table.topic == topics.ALERTS_HISTORY.name else 1.0
         self._table = table
         self._clickhouse = clickhouse
@@ -33,7 +34,7 @@ class Writer:
     def form(
         self, topic: str, topic_id: str, partition: int, records: Sequence[Record], marks: dict[str, int]
     ) -> Batch:
-        """The batch of these records; raises `marks` to what it holds."""
+        """The batch of these records; updates `marks` with the batch's."""
         batch = form(self._table, topic_id, records, marks)
         marks.update(batch.marks)
         for offset, reason in batch.errors:
@@ -42,9 +43,9 @@ class Writer:
         return batch
 
     async def write(self, batch: Batch, start: int, stop: int) -> str | None:
-        """Insert rows [start, stop) under their token; why ClickHouse refuses them for what they hold, else None.
+        """Insert rows [start, stop) under their token. Returns why ClickHouse rejected the rows' content, else None.
 
-        Raises ClickHouseError when it is not known whether they were written, or they were not for another reason.
+        Raises ClickHouseError if they were not written for another reason, or if it is not known whether they were.
         """
         try:
             await self._clickhouse.insert(batch, start, stop)
@@ -55,13 +56,13 @@ class Writer:
         return None
 
     def reason(self, error: Exception) -> str:
-        """ClickHouse's number and name of the error, or the kind of one that left no answer."""
+        """ClickHouse's number and name of the error, or the type of an error without an answer."""
         return error.reason if isinstance(error, ClickHouseError) else type(error).__name__
 
     def dead_letter(self, batch: Batch, entry: int, refusal: str) -> Output | None:
-        """The letter of one refused row: its body is a record of the topic that holds only this row.
+        """The dead letter of one rejected row: its body is a record of the topic that holds only this row.
 
-        A refused dead letter stays on its topic alone: a letter about it would be refused again, for ever.
+        None for a rejected dead letter, which stays on its topic only: a letter about it would be rejected again.
         """
         if self._table.topic == topics.DEADLETTERS.name:
             return None
