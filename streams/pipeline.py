@@ -96,7 +96,7 @@ def poison(
             origin = read(record.value or b"")
         except DecodeError:
             origin = None
-        return dead_letter(stage, reason(error), error, record, now, origin)
+        return dead_letter(stage, reason(error), error, record, max(now, record.timestamp), origin)
 
     return letter
 

@@ -96,12 +96,14 @@ class Correlate:
             if unique.alert is not None and not _is_new(state, unique):
                 continue
             key = record.key or b""
+            # The partition's time may stand still while a stage before this one is behind; a record's does not.
+            at = max(now, record.timestamp)
             if unique.alert is None:
-                ended = _count(table, key, unique, batch, now)
+                ended = _count(table, key, unique, batch, at)
             elif unique.alert.action == Action.TRIGGER:
-                ended = self._trigger(table, key, unique, unique.alert, record.offset, batch, now)
+                ended = self._trigger(table, key, unique, unique.alert, record.offset, batch, at)
             else:
-                ended = self._end(table, key, unique, unique.alert, record.offset, batch, now)
+                ended = self._end(table, key, unique, unique.alert, record.offset, batch, at)
             if record.headers:
                 batch.outputs += reply(record.headers, *ended)
         yield from batch.close(records[0].partition if records else 0)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 from streams.engine import TableSpec
-from streams.engine.broker import Broker, Groups, Headers, Item
+from streams.engine.broker import MAX_REQUEST, Broker, Groups, Headers, Item, Refused
 from streams.engine.changelog import Owner, Replay
 from streams.engine.clock import BrokerTime
 from streams.engine.lane import Output, Record, Stage, Table
@@ -50,12 +50,18 @@ class Memory:
         self.outputs: list[tuple[str, Item]] = []
         self.changelog: list[Change] = []
         self.calls_left = 1_000_000_000
+        self.fits_everywhere = MAX_REQUEST
         self.silent = asyncio.Event()
 
-    async def send(self, groups: Groups) -> None:
-        """Keep the records of each topic."""
+    async def send(self, groups: Groups) -> list[Refused]:
+        """Keep the records of each topic; none is too large."""
         await self._answer()
         self.outputs += [(topic, item) for (topic, _), items in groups.items() for item in items]
+        return []
+
+    def limit(self, topic: str) -> int:
+        """The largest record of a topic."""
+        return MAX_REQUEST
 
     async def append(self, topic: str, partition: int, chunks: Iterable[Sequence[Item]]) -> tuple[int, int]:
         """Keep a flush."""

@@ -27,8 +27,8 @@ async def test_a_413_names_the_limit_that_counts(prepared: str, free_ports: Free
                 async with http.post(route, data=body, headers={"content-type": "application/json"}) as answer:
                     return answer.status, str(json.loads(await answer.read()).get("error", ""))
 
-            topic = "the request does not fit into the 4194304 bytes that its Kafka topic takes"
-            assert await post(4_200_000) == (413, topic)
+            topic = "the request does not fit into the 8388608 bytes that its Kafka topic takes"
+            assert await post(8_400_000) == (413, topic)
             assert await post(17_000_000) == (413, "the body is larger than 16777216 bytes")
             assert sum((await ends(prepared, ALERTS_RAW.name)).values()) == sum(before.values())
             assert (await post(10))[0] == 202

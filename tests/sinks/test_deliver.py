@@ -127,7 +127,10 @@ async def test_three_retries_with_doubling_waits() -> None:
 
 @pytest.mark.parametrize("part", ["render", "classify"])
 async def test_an_exception_in_a_channel_is_a_failed_delivery(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    part: str,
 ) -> None:
     """The attempt fails with the kind of the exception; its text goes nowhere, and the next delivery goes on."""
 
@@ -142,7 +145,7 @@ async def test_an_exception_in_a_channel_is_a_failed_delivery(
         assert row.sent_at == (0 if part == "render" else time.now)
         assert len(server.requests) == (0 if part == "render" else 1)
         assert (await deliverer.deliver(notification(1)))[-1].outcome == Outcome.DELIVERED
-    shown = "".join(capsys.readouterr())
+    shown = "".join(capsys.readouterr()) + caplog.text
     assert "LookupError" in shown
     assert "swordfish" not in shown
 

@@ -11,16 +11,18 @@ from schemas import topics
 from schemas.control import FieldMapping
 from schemas.fingerprint import uuid7
 from schemas.wire.alert import Action, RawEvent, Severity
-from schemas.wire.codec import decode_alert, decode_unique, encode
+from schemas.wire.codec import decode_alert, decode_notification, decode_unique, encode
 from schemas.wire.deadletter import DeadLetter
 from schemas.wire.incident import Status
 from schemas.wire.notification import Transition
 from streams.engine import Loss
 from streams.engine.losses import OutputTooLargeError
 from streams.pipeline import lost, poison
-from streams.stages import normalize
+from streams.stages import correlate_table, normalize
+from streams.stages.correlate import Correlate
 from streams.stages.dedup_entry import REMEMBER_CLOSED_MS
 from tests.stages.path import RETENTION_MS, Path, Rec, control
+from tests.stages.table import TableState
 
 PAGE = ("rule/default/page", {"id": "page", "match": ['severity=~"critical|error"'], "route": ["ops"]})
 GROUPED = (
@@ -161,6 +163,19 @@ def test_a_group_rolls_only_up_to_its_longest_window() -> None:
     path.push("resolve", "k0")
     path.push("resolve", "k4")
     assert sorted(i.status for i in path.incidents.values()) == [Status.OPEN, Status.RESOLVED]
+
+
+def test_what_is_said_and_kept_has_the_records_time_where_the_partitions_stands_still() -> None:
+    """Until every stage before it has told its time a partition's is 0: neither a retention nor a page follows that."""
+    path = Path(control(PAGE))
+    path.push("trigger", "cpu")
+    path.push("resolve", "cpu")
+    stage, state = Correlate(path.control, RETENTION_MS), TableState(correlate_table.due)
+    outputs = list(stage(state, path.logs[topics.ALERTS_UNIQUE.name], 0))
+    sent = [decode_notification(out.value or b"") for out in outputs if out.topic == topics.NOTIFICATIONS.name]
+    assert {notification.queued_at for notification in sent} == {path.now}
+    assert not state.armed(path.now + RETENTION_MS - 1)
+    assert state.armed(path.now + RETENTION_MS)
 
 
 def test_suppressed_alerts_are_kept_and_tell_nobody() -> None:

@@ -22,7 +22,7 @@ CATALOGUE = "/integrations/catalog"
 _ALERTS = "/v2/alerts"
 _REQUESTS = f"{_ALERTS}/requests"
 #: An id contains something besides small letters; so it is not a verb.
-_REQUEST = re.compile(f"{_REQUESTS}/[^/]*[^/a-z][^/]*", re.DOTALL)
+_REQUEST = re.compile(f"{_REQUESTS}/[^/]*[^/a-z][^/]*/*", re.DOTALL)
 #: An alert, whose identifier may contain slashes, and the action on it.
 _ABOUT_ALERT = re.compile(f"{_ALERTS}/+[^/].*", re.DOTALL)
 _SLASHES = re.compile("/{2,}")
