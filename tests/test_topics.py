@@ -82,7 +82,9 @@ async def test_changelog_follows_its_source(empty_broker: str) -> None:
     assert await _partitions(empty_broker, DEDUP.changelog.name) == 6
 
     await create_topics(Kafka(empty_broker), 4, 1, [CORRELATION.source])
-    with pytest.raises(TopicsError, match=r"correlation\.changelog has 2 partitions, its source alerts\.unique has 4"):
+    with pytest.raises(
+        TopicsError, match=r"correlation\.v2\.changelog has 2 partitions, its source alerts\.unique has 4"
+    ):
         await create_topics(Kafka(empty_broker), 2, 1)
 
 
@@ -93,7 +95,7 @@ async def test_existing_topics_get_the_brokers_clock(empty_broker: str) -> None:
     assert await create_topics(Kafka(empty_broker), 1, 1, [ALERTS_RAW]) == []
     altered = await _config(empty_broker, ALERTS_RAW.name)
     assert (altered["message.timestamp.type"], altered["retention.ms"]) == ("LogAppendTime", "3600000")
-    assert altered["max.message.bytes"] == str(4 * 1024 * 1024)
+    assert altered["max.message.bytes"] == str(8 * 1024 * 1024)
 
 
 async def test_refusal_is_named(broker: str) -> None:

@@ -31,8 +31,8 @@ class RawEvent(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     `body` is the request's body without its content encoding, converted to UTF-8 if another charset was declared.
     `mapping` is the field mapping at the time of acceptance (schemas.control.FieldMapping.wire), empty for the default;
-    records older than this field have none and are read with the default. `installation` is the integration's field
-    of this name, empty for `installation_of(integration)`.
+    records older than this field have none and are read with the default. `installation` stands for the sender's
+    installation where keys of alerts count inside one only, else it is empty (streams.gateway.senders.installation).
     """
 
     tenant: str

@@ -2,8 +2,17 @@
 
 from typing import NamedTuple
 
-from schemas.control import DEFAULT_RATE_LIMIT, ApiKey, FieldMapping, Integration, RateLimit, SignaturePolicy
+from schemas.control import (
+    DEFAULT_RATE_LIMIT,
+    ApiKey,
+    FieldMapping,
+    Integration,
+    RateLimit,
+    SignaturePolicy,
+    installation_of,
+)
 from streams.control import catalogue
+from streams.providers import PROVIDERS
 
 NO_MAPPING = FieldMapping()
 
@@ -26,16 +35,23 @@ class ApiSender(NamedTuple):
     signature_secret: str | None = None
     rate_limit: RateLimit = DEFAULT_RATE_LIMIT
 
-    @property
-    def installation(self) -> str:
-        """The integration's installation, "" without an integration."""
-        return self.integration.installation if self.integration is not None else ""
 
-
-#: The sender that an accepted request counts for; the request's record names `id` as its integration.
 Sender = Integration | ApiSender
 
 
 def rate_limit(sender: Sender) -> RateLimit:
     """Requests a minute that a sender may send."""
     return catalogue.rate_limit(sender) if isinstance(sender, Integration) else sender.rate_limit
+
+
+def installation(sender: Sender) -> str:
+    """What stands for the sender's installation where keys of alerts count inside one only, else "".
+
+    The integration decides, not the format of the request: an end that comes by the Events API with the key of an
+    integration is the end of that integration's alert.
+    """
+    integration = sender if isinstance(sender, Integration) else sender.integration
+    provider = PROVIDERS.get(integration.type) if integration is not None else None
+    if integration is None or provider is None or provider.key_scope == "global":
+        return ""
+    return integration.installation or installation_of(integration.id)

@@ -52,7 +52,7 @@ def after_resolve(trigger: Times, resolve: Times, *, matched: bool, within_hold:
 
 def is_stale_resolve(resolve: Times, trigger: Times) -> bool:
     """Whether a resolve was sent before the newest trigger of its key, and so does not end it."""
-    if trigger.sender != resolve.sender:
+    if trigger.sender != resolve.sender or (resolve.began_at and resolve.began_at == trigger.began_at):
         return False
     if resolve.sent_at and trigger.sent_at:
         return resolve.sent_at < trigger.sent_at

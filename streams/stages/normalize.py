@@ -40,9 +40,10 @@ def requests(state: object, records: Sequence[Record], now: int) -> Iterator[Out
         except (DecodeError, BadBody) as error:
             yield dead_letter("normalize", "bad_body", error, record, now)
             continue
-        installation = ""
-        if provider.key_scope == "installation":
-            installation = raw.installation or installation_of(raw.integration)
+        # The gateway tells it; a record of an older gateway has only the key.
+        installation = raw.installation
+        if not installation and provider.key_scope == "installation":
+            installation = installation_of(raw.integration)
         for index, draft in enumerate(drafts):
             alert = _from_draft(raw, draft, record, index, installation)
             headers = record.headers and readdress(record.headers, index, len(drafts), alert.dedup_key)

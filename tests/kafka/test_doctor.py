@@ -145,7 +145,7 @@ def test_topics(secured: SecuredKafka) -> None:
     with secured.settings(ALERTS_EVENTS.name, wrong):
         assert problems(kafka) == [
             "topic alerts.events has message.timestamp.type=CreateTime, LogAppendTime is needed",
-            "topic alerts.events has max.message.bytes=1000000, at least 4194304 is needed",
+            "topic alerts.events has max.message.bytes=1000000, at least 8388608 is needed",
             "topic alerts.events has retention.ms=1000, at least 604800000 is needed",
         ]
 

@@ -61,18 +61,18 @@ async def test_a_certificate_is_renewed(secured: SecuredKafka, write: Write, tmp
         assert await _seen(admin) == {CHANGES.name}
         shutil.copy(secured.authority.issue("new"), certificate)
         write("mTLS", "new", ssl_certificate_location=str(certificate))
-        assert await _seen(admin) == {CONTROL.name}
+        assert CONTROL.name in await _seen(admin)
 
 
 async def test_a_password_is_renewed(secured: SecuredKafka, write: Write) -> None:
     """A client that runs uses the password that is in the file when it connects again."""
     await asyncio.to_thread(secured.allow, "control", "READ", "topic", CONTROL.name)
     async with _admin(Kafka.of(write("SCRAM-SHA-256", "control"))) as admin:
-        assert await _seen(admin) == {CONTROL.name}
+        assert CONTROL.name in await _seen(admin)
         try:
             await asyncio.to_thread(secured.set_password, "control", "another")
             write("SCRAM-SHA-256", "control", sasl_password="another")
-            assert await _seen(admin) == {CONTROL.name}
+            assert CONTROL.name in await _seen(admin)
             fresh = Kafka.of(write("SCRAM-SHA-256", "control")).admin()
             with pytest.raises(KafkaConnectionError):
                 await fresh.start()

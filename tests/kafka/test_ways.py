@@ -48,6 +48,7 @@ def reached(request: pytest.FixtureRequest, secured: SecuredKafka) -> Iterator[R
     for operation in ("READ", "WRITE", "CREATE", "DESCRIBE_CONFIGS"):
         secured.allow(principal, operation, "topic", prefix + "*")
     secured.allow(principal, "READ", "group", prefix + "*")
+    secured.allow(principal, "WRITE", "transactional_id", prefix + "*")
     asyncio.run(create_topics(kafka, 1, 1))
     return Reached(way, kafka, prefix)
 

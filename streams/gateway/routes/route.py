@@ -15,7 +15,7 @@ from streams.gateway.answers import Answer
 from streams.gateway.auth import Directory, Proof, key_and_rest
 from streams.gateway.body import decoded
 from streams.gateway.rsgi import Scope
-from streams.gateway.senders import NO_MAPPING, Sender
+from streams.gateway.senders import NO_MAPPING, Sender, installation
 from streams.policy.signature import GENERAL, Header, SnsCertificate
 from streams.providers import PATH, QUERY, Context, NoAlert, Provider, is_form
 
@@ -95,7 +95,7 @@ class Request:
             self.body,
             self.headers,
             sender.mapping.wire,
-            sender.installation,
+            installation(sender),
         )
         self.sent, self._body, self.decoded = b"", None, None
         return event
