@@ -1,4 +1,4 @@
-"""(f) The cost of a million open incidents: the memory of the whole worker, after they opened and after a restart.
+"""(g) The cost of a million open incidents: the memory of the whole worker, after they opened and after a restart.
 
 The worker is Stormweir's own process, with both of its tables. Every alert opens an incident.
 """

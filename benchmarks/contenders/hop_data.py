@@ -21,7 +21,7 @@ WARM_UP = 0.05
 #: The garbage collector's thresholds of the engine, used by every contender except stock Faust.
 GC_THRESHOLDS = (50_000, 50, 1_000)
 
-#: status, severity, last seen, window end, changed at, repeats, told: streams.stages.dedup.Entry.
+#: status, severity, last seen, window end, changed at, repeats, told: streams.stages.dedup_entry.Entry.
 PACKED = struct.Struct("<BBqqqII")
 SEVERITIES = {"info": 1, "warning": 2, "error": 3, "critical": 4}
 
