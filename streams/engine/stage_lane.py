@@ -101,7 +101,8 @@ class StageLane(Lane):
         #: No more records come up to this offset.
         self._passed = -1
         self._tries: dict[bytes, int] = {}
-        #: The time up to which everything is processed and fired, and whether records or marks came since it was told.
+        #: The time up to which everything is processed and fired, and whether a record or a mark (not only waiting)
+        #: has moved it since the lane last marked it downstream.
         self._upto = self.clock.now if self._settled else 0
         self._news = False
         self._groups: dict[tuple[str, int], list[Item]] = {}
