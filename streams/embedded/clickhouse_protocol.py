@@ -142,7 +142,7 @@ def read_statement(method: str, query: Mapping[str, str], headers: Mapping[str, 
     if not re.fullmatch(r"\w{1,100}", output_format) or output_format.lower() in _PYTHON_FORMATS:
         raise ClickHouseError.of(UNKNOWN_FORMAT, f"Unknown format {output_format!a}", "UNKNOWN_FORMAT")
     if output_format == "Native" and query.get("client_protocol_version", "0") != "0":
-        # clickhouse-connect asks for it and can do without; clickhouse-go would misread our Native
+        # clickhouse-connect asks for it and can do without; clickhouse-go would misread our Native format
         raise ClickHouseError.of(
             NOT_IMPLEMENTED, "Native is offered without client_protocol_version only", "NOT_IMPLEMENTED"
         )

@@ -112,7 +112,7 @@ class Stack:
         await self._supervisor.ready(process)
 
     async def ready(self, process: str) -> None:
-        """Wait until a process is ready, at once if it is ready now."""
+        """Wait until a process is ready; return at once if it is ready now."""
         await self._supervisor.ready(process)
 
     def _claim(self) -> None:

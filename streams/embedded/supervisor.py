@@ -97,7 +97,7 @@ class Supervisor:
             task.result()
 
     async def ready(self, name: str) -> None:
-        """Wait until `name` is ready, at once if it is ready now."""
+        """Wait until `name` is ready; return at once if it is ready now."""
         waiting = asyncio.create_task(self._ready[name].wait())
         await asyncio.wait({self._tasks[name], waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()

@@ -25,7 +25,7 @@ class Outage:
 
     @property
     def seconds(self) -> float:
-        """How long ago the first failure was, 0 if the last write succeeded."""
+        """How long no write has succeeded, from the first failure on; 0 if the last write succeeded."""
         return self._clock() - self._since if self.reason else 0.0
 
     def failed(self, reason: str) -> None:

@@ -21,7 +21,7 @@ Reason = Literal["missing_header", "bad_signature", "stale_timestamp"]
 TIMESTAMP_WINDOW_S = 300
 #: The beginning of bytes that are signed with a time (the layouts below). A body that begins like this is accepted only
 #: with a time header: otherwise an attacker who has seen a signature over `<seconds>.<body>` could replay those bytes
-#: as a body without a time.
+#: as a body without a time, any number of times.
 _TIMED = re.compile(rb"\s*(?:v0:)?[0-9]+[.:]")
 #: A rotation needs two signatures; signatures beyond this number are not read.
 MAX_SIGNATURES = 8

@@ -81,7 +81,8 @@ async def _connect(kafka: Kafka) -> AIOKafkaConnection:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 connection = await create_conn(host.strip("[]"), int(port), **kafka.connection())
-                # A broker that rejects a certificate ends the connection only now; a rejected token gives no brokers.
+                # A broker that rejects a certificate ends the connection only now.
+                # A broker that rejects a token answers without brokers.
                 if (await connection.send(MetadataRequest([]))).brokers:
                     return connection
             connection.close()

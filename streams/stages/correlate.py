@@ -4,7 +4,7 @@ Takes `alerts.unique` (key: correlation key). Gives incidents (their newest vers
 notification per transition and routed destination, and the history row of every alert that ends here.
 An alert joins the newest incident of its key while the incident's rolling window is open; without grouping
 the key is the fingerprint and the window never ends. An incident resolves when its last open member does.
-A destination that a later member adds gets all transitions of the incident: its first message is the trigger.
+A destination that a later member adds first gets the incident's trigger, then the transitions that follow.
 A request that waits for one of the alerts gets its verdict here.
 
 The table has one entry for an open incident, one for a member of a group, one for a group with its newest incident,

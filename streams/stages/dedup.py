@@ -223,7 +223,10 @@ class Dedup:
         return None
 
     def _end(self, state: State, alert: Alert, place: _Place, history: History) -> Output | None:
-        """Process an acknowledge or a resolve. Forward one without a trigger: correlation may know its incident."""
+        """Process an acknowledge or a resolve.
+
+        One without a known trigger is forwarded, because correlation may know its incident.
+        """
         fingerprint = alert.fingerprint
         value = state.get(fingerprint)
         times = sender_times(alert, self._senders)
