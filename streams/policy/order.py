@@ -1,7 +1,8 @@
 """Which of two events of one alert counts, when they may have arrived in the wrong order.
 
 Times are compared only with times of the same kind from the same sender, because no two clocks agree; only an equal
-start counts whoever sends it. If nothing can be compared, the order of arrival counts, so that in doubt a trigger opens and a resolve resolves.
+start counts whoever sends it. If nothing can be compared, the order of arrival counts, so that in doubt a trigger opens
+and a resolve resolves.
 """
 
 from enum import Enum
