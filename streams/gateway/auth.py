@@ -10,7 +10,7 @@ import msgspec
 from schemas.control import Integration
 from streams.control.catalogue import could_sign, rate_limit
 from streams.control.state import Control
-from streams.gateway.answers import MISSING_SECRET, NO_SCOPE, UNAUTHORIZED, UNVERIFIED, Refusal
+from streams.gateway.answers import MISSING_SECRET, NO_SCOPE, UNAUTHORIZED, UNVERIFIED, WRONG_TYPE, Refusal
 from streams.gateway.senders import ApiSender
 from streams.policy.signature import Header, Signature, mark, verify
 
@@ -54,6 +54,18 @@ class Directory:
         if SCOPE not in found.scopes:
             raise Refusal(NO_SCOPE, sender)
         return sender
+
+    def sender_of_type(self, key: str, slug: str) -> Integration | ApiSender:
+        """The integration of this key, or the API key's sender for this provider.
+
+        Refuses with 401 or 403, and an integration of another type as WRONG_TYPE.
+        """
+        found = self.find(key)
+        if found is None:
+            return self.sender_for(self.api_key(key), slug)
+        if found.type != slug:
+            raise Refusal(WRONG_TYPE, found)
+        return found
 
     def sender_for(self, sender: ApiSender, slug: str) -> ApiSender:
         """An API key's sender for a provider: its tenant's integration of that type, if there is one.

@@ -7,7 +7,7 @@ so the key is in front of that, or in the header Authorization, which these clie
 import re
 from base64 import b64decode
 
-from streams.gateway.answers import UNAUTHORIZED, WRONG_TYPE, Answer, Refusal
+from streams.gateway.answers import UNAUTHORIZED, Answer, Refusal
 from streams.gateway.auth import authorization, integration_id, token
 from streams.gateway.routes.route import Request, Route
 from streams.gateway.senders import Sender
@@ -29,12 +29,7 @@ class AlertmanagerAlerts(Route):
         key = keyed[1] if keyed is not None else _key_in(request)
         if not key:
             raise Refusal(UNAUTHORIZED)
-        found = self._directory.find(key)
-        if found is None:
-            return self._directory.sender_for(self._directory.api_key(key), self.provider.slug)
-        if found.type != self.provider.slug:
-            raise Refusal(WRONG_TYPE, found)
-        return found
+        return self._directory.sender_of_type(key, self.provider.slug)
 
     def accepted(self, request: Request, order_key: str) -> Answer:
         """200, like Alertmanager: old versions of vmalert treat any other status as a failure."""

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from schemas.fingerprint import digest
 from streams.gateway import answers
-from streams.gateway.answers import NOT_FOUND, UNAUTHORIZED, UNKNOWN_REQUEST, WRONG_TYPE, Answer, Refusal
+from streams.gateway.answers import NOT_FOUND, UNAUTHORIZED, UNKNOWN_REQUEST, Answer, Refusal
 from streams.gateway.auth import Directory, authorization
 from streams.gateway.routes.route import Request, Route
 from streams.gateway.senders import Sender
@@ -64,12 +64,7 @@ class OpsgenieAlerts(Route):
         key = authorization(request.header, "geniekey ")
         if not key:
             raise Refusal(UNAUTHORIZED)
-        found = self._directory.find(key)
-        if found is None:
-            return self._directory.sender_for(self._directory.api_key(key), self.provider.slug)
-        if found.type != self.provider.slug:
-            raise Refusal(WRONG_TYPE, found)
-        return found
+        return self._directory.sender_of_type(key, self.provider.slug)
 
     def accepted(self, request: Request, order_key: str) -> Answer:
         """202 with the request's id, by which the vendor's clients ask for its status."""
