@@ -68,6 +68,11 @@ class Integration(Record):
     topic_arns: tuple[str, ...] = Field(default=(), max_length=50)
     mapping: FieldMapping = FieldMapping()
 
+    @cached_property
+    def own_installation(self) -> str:
+        """The identifier of the sending installation: `installation`, or that of the key."""
+        return self.installation or installation_of(self.id)
+
 
 def installation_of(key: str) -> str:
     """The identifier of the installation behind an integration's first key: a digest, useless as a credential."""

@@ -9,7 +9,6 @@ from schemas.control import (
     Integration,
     RateLimit,
     SignaturePolicy,
-    installation_of,
 )
 from streams.control import catalogue
 from streams.providers import PROVIDERS
@@ -54,4 +53,4 @@ def installation(sender: Sender) -> str:
     provider = PROVIDERS.get(integration.type) if integration is not None else None
     if integration is None or provider is None or provider.key_scope == "global":
         return ""
-    return integration.installation or installation_of(integration.id)
+    return integration.own_installation
