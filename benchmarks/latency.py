@@ -16,7 +16,7 @@ from pydantic import HttpUrl
 from benchmarks.process import CHECKOUT, ContenderError, median
 from benchmarks.report import Progress, Run
 from benchmarks.stack import Running
-from schemas.control import Destination, Integration, Rule, Service
+from schemas.control import Integration, Rule, Service
 from schemas.fingerprint import digest
 from streams.control.follow import publish
 from streams.process.kafka import Kafka
@@ -38,7 +38,7 @@ async def measure(stack: Running, seconds: int, runs: list[Run], progress: Progr
         [
             Service(id="latency"),
             Integration(id=_KEY, name="latency", type="events_v2", service="latency", rate_limit="unlimited"),
-            Destination(id="latency", url=HttpUrl(f"http://127.0.0.1:{port}/")),
+            WebhookDestination(id="latency", url=HttpUrl(f"http://127.0.0.1:{port}/")),
             Rule(id="latency", match=('service="latency"',), route=("latency",)),
         ],
     )

@@ -1,6 +1,6 @@
 """The types of a stage's input, output and state. Record and State are protocols: the engine implements them."""
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -51,4 +51,4 @@ class State(Protocol):
     def delete(self, key: bytes) -> None:
         """Remove the key and its deadline."""
 
-    def items(self) -> Mapping[bytes, bytes]: ...
+    def items(self) -> Iterator[tuple[bytes, bytes]]: ...

@@ -51,7 +51,8 @@ ALERTS_UNIQUE = Topic("alerts.unique", key="correlation key", retention_ms=DAY_M
 ALERTS_HISTORY = Topic("alerts.history", key="none: the partition is the writing stage's", retention_ms=3 * DAY_MS)
 INCIDENTS = Topic("incidents", key="incident id", compact=True)
 INCIDENTS_EVENTS = Topic("incidents.events", key="incident id", retention_ms=3 * DAY_MS)
-NOTIFICATIONS = Topic("notifications", key="destination and incident id")
+NOTIFICATIONS = Topic("notifications", key="tenant and destination", append_time=True)
+DESTINATIONS_STATUS = Topic("destinations.status", key="tenant and destination", compact=True)
 NOTIFICATIONS_RESULTS = Topic("notifications.results", key="notification id", retention_ms=3 * DAY_MS)
 CHANGES = Topic("changes", key="tenant and service")
 REJECTIONS = Topic("rejections", key="the integration as far as it may be shown", retention_ms=DAY_MS)
@@ -63,6 +64,7 @@ CONTROL = Topic("control", key="kind/id", compact=True, single=True)
 #: A new layout of a table's values needs a new name of the table: old values would be misread.
 DEDUP = Table("dedup.v2", source=ALERTS_NORMALIZED)
 CORRELATION = Table("correlation.v2", source=ALERTS_UNIQUE)
+OUTBOX = Table("outbox", source=NOTIFICATIONS)
 
 
 def writer_table(source: Topic) -> Table:
@@ -83,13 +85,14 @@ TOPICS = (
     INCIDENTS_EVENTS,
     NOTIFICATIONS,
     NOTIFICATIONS_RESULTS,
+    DESTINATIONS_STATUS,
     CHANGES,
     REJECTIONS,
     REJECTED_BODIES,
     REPLIES,
     DEADLETTERS,
     CONTROL,
-    *(table.changelog for table in (DEDUP, CORRELATION, *WRITER_TABLES)),
+    *(table.changelog for table in (DEDUP, CORRELATION, OUTBOX, *WRITER_TABLES)),
 )
 
 WORKER_GROUP = "stormweir.worker"

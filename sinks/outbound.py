@@ -40,11 +40,15 @@ class ErrorCode(StrEnum):
 
 
 class Answer(NamedTuple):
-    """An HTTP status, or 0 and an error code. `retry_after_s` (>= 0) is from the server's Retry-After header."""
+    """An HTTP status, or 0 and an error code; `body` is what was received of the answer, at most 64 KiB.
+
+    `retry_after_s` (>= 0) is from the server's Retry-After header.
+    """
 
     status: int
     retry_after_s: float | None = None
     error_code: ErrorCode | None = None
+    body: bytes = b""
 
 
 class BlockedTargetError(OSError):
@@ -66,18 +70,15 @@ class Outbound:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """POST once; the result is how it ended. Raises only CancelledError.
 
-        A received status counts, even if the rest of the answer is not received; at most 64 KiB are read.
+        A received status counts, even if the rest of the answer is not received.
         """
-        answer, _ = await self._request("POST", url, body, headers)
-        return answer
+        return await self._request("POST", url, body, headers)
 
-    async def get(self, url: str) -> tuple[Answer, bytes]:
-        """GET once: how it ended, and the received part of the body, at most 64 KiB. Raises only CancelledError."""
-        return await self._request("GET", url, None, {})
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """GET once, as `post`."""
+        return await self._request("GET", url, None, headers or {})
 
-    async def _request(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[Answer, bytes]:
+    async def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         try:
             # The URL stays as given: another quoting of the same characters would break a signed URL.
             target = URL(url, encoded=True)
@@ -85,9 +86,9 @@ class Outbound:
                 method, target, data=body, headers=headers, allow_redirects=False
             ) as response:
                 content = await _content(response)
-                return Answer(response.status, retry_after(response.headers)), content
+                return Answer(response.status, retry_after(response.headers), body=content)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(0, error_code=_code(error)), b""
+            return Answer(0, error_code=_code(error))
 
     async def close(self) -> None:
         """Close every connection; a later post opens new ones."""

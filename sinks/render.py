@@ -12,19 +12,19 @@ from uuid import UUID
 import orjson
 
 from schemas.wire.incident import Incident
-from schemas.wire.notification import Notification
+from sinks.contract import Message
 
 #: The end of the year 9999, the last time that can be formatted; a sender's clock can be wrong by any amount.
 _LAST_MS = 253_402_300_799_000
 
 
-def body(template: str, notification: Notification, base_url: str) -> bytes:
-    """The body of `template` for this notification. Raises KeyError for an unknown template."""
-    return orjson.dumps(TEMPLATES[template](notification, base_url.rstrip("/")))
+def body(template: str, message: Message) -> bytes:
+    """The body of `template` for this message. Raises KeyError for an unknown template."""
+    return orjson.dumps(TEMPLATES[template](message))
 
 
-def _stormweir(notification: Notification, base_url: str) -> object:
-    incident = notification.incident
+def _stormweir(message: Message) -> object:
+    notification, incident = message.notification, message.incident
     return {
         "id": str(UUID(bytes=notification.notification_id)),
         "event": f"incident.{notification.transition}",
@@ -32,7 +32,7 @@ def _stormweir(notification: Notification, base_url: str) -> object:
         "incident": {
             "id": _id(incident),
             "version": incident.version,
-            "url": _url(incident, base_url),
+            "url": incident_url(message),
             "tenant": incident.tenant,
             "service": incident.service,
             "title": incident.title,
@@ -54,10 +54,10 @@ def _stormweir(notification: Notification, base_url: str) -> object:
     }
 
 
-def _cortif(notification: Notification, base_url: str) -> object:
+def _cortif(message: Message) -> object:
     # Cortif's trigger is a threshold: an incident is open because its alert count is greater than zero. Cortif's run
     # is the time from the opening of the incident to its latest alert, as of this version.
-    incident = notification.incident
+    notification, incident = message.notification, message.incident
     return {
         "event": f"alert.{notification.transition}",
         "timestamp": _iso(notification.queued_at),
@@ -80,14 +80,14 @@ def _cortif(notification: Notification, base_url: str) -> object:
             "completed_at": _iso(incident.last_alert_at or incident.opened_at),
         },
         "links": {
-            "dashboard": _url(incident, base_url),
-            "project": f"{base_url}/services/{quote(incident.service, safe='')}",
+            "dashboard": incident_url(message),
+            "project": f"{message.base_url}/services/{quote(incident.service, safe='')}",
         },
     }
 
 
-def _opsknight(notification: Notification, base_url: str) -> object:
-    incident = notification.incident
+def _opsknight(message: Message) -> object:
+    notification, incident = message.notification, message.incident
     return {
         "event": f"incident.{notification.transition}",
         "timestamp": _iso(notification.queued_at),
@@ -98,12 +98,12 @@ def _opsknight(notification: Notification, base_url: str) -> object:
             "urgency": incident.urgency.upper(),
             "service": {"id": incident.service, "name": incident.service},
             "assignee": None,
-            "url": _url(incident, base_url),
+            "url": incident_url(message),
         },
     }
 
 
-TEMPLATES: Mapping[str, Callable[[Notification, str], object]] = {
+TEMPLATES: Mapping[str, Callable[[Message], object]] = {
     "stormweir-v1": _stormweir,
     "cortif-v1": _cortif,
     "opsknight-v1": _opsknight,
@@ -114,8 +114,9 @@ def _id(incident: Incident) -> str:
     return str(UUID(bytes=incident.incident_id))
 
 
-def _url(incident: Incident, base_url: str) -> str:
-    return f"{base_url}/incidents/{_id(incident)}"
+def incident_url(message: Message) -> str:
+    """The page of the message's incident."""
+    return f"{message.base_url}/incidents/{_id(message.incident)}"
 
 
 def _iso(at_ms: int, timespec: str = "seconds") -> str | None:

@@ -10,9 +10,10 @@ from schemas.wire.deadletter import DeadLetter
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES
 from sinks.clickhouse.writer import Writer
-from sinks.notifier import Delivers, Notifier
+from sinks.outbox import table as outbox_table
+from sinks.outbox.intake import Intake
 from streams.control.state import Control
-from streams.engine import Engine, Loss, TableSpec, reason
+from streams.engine import Attendant, Engine, Loss, TableSpec, reason
 from streams.stages import correlate_table, dedup_entry, normalize
 from streams.stages.correlate import Correlate
 from streams.stages.dedup import Dedup
@@ -30,7 +31,12 @@ WORKER_OUTPUTS = (
     topics.DEADLETTERS,
 )
 WRITER_OUTPUTS = (topics.DEADLETTERS,)
-NOTIFIER_OUTPUTS = (topics.NOTIFICATIONS_RESULTS, topics.DEADLETTERS)
+NOTIFIER_OUTPUTS = (
+    topics.NOTIFICATIONS_RESULTS,
+    topics.NOTIFICATIONS,
+    topics.DESTINATIONS_STATUS,
+    topics.DEADLETTERS,
+)
 
 
 def build_worker(engine: Engine, control: Control, max_keys: int, incident_retention_days: int) -> None:
@@ -81,9 +87,16 @@ def build_writer(engine: Engine, clickhouse: ClickHouse) -> None:
         engine.batches(topics.AGENT_WRITER, topic.name, Writer(TABLES[topic.name], clickhouse), table=spec)
 
 
-def build_notifier(engine: Engine, deliverer: Delivers) -> None:
-    """Wire the notifier's sink: notifications -> their destinations."""
-    engine.tasks(topics.AGENT_NOTIFIER, topics.NOTIFICATIONS.name, Notifier(deliverer), dead_letters=poison("notify"))
+def build_notifier(engine: Engine, outbox: Callable[[], Attendant]) -> None:
+    """Wire the notifier: notifications wait in a table, and an outbox takes them out to their destinations."""
+    engine.stage(
+        topics.AGENT_NOTIFIER,
+        topics.NOTIFICATIONS.name,
+        Intake(),
+        table=TableSpec(topics.OUTBOX.name, topics.OUTBOX.changelog.name, due=outbox_table.due),
+        dead_letters=poison("notify"),
+        attend=outbox,
+    )
 
 
 def poison(

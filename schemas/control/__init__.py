@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import orjson
 
 from schemas.control.apikey import ApiKey
-from schemas.control.destination import Destination
+from schemas.control.destination import Destination, Secret, SecretHeaders, SecretMark, SecretUrl, secrets_of
 from schemas.control.integration import (
     FieldMapping,
     Integration,
@@ -43,6 +43,10 @@ __all__ = [
     "RateLimit",
     "Record",
     "Rule",
+    "Secret",
+    "SecretHeaders",
+    "SecretMark",
+    "SecretUrl",
     "Service",
     "SeverityName",
     "SignaturePolicy",
@@ -53,6 +57,7 @@ __all__ = [
     "installation_of",
     "mapping_of",
     "masked_key",
+    "secrets_of",
     "shown_sender",
 ]
 
@@ -69,7 +74,7 @@ AnyRecord = Tenant | Service | Integration | Destination | Rule | ApiKey
 
 def control_key(record: AnyRecord) -> str:
     """The record's key on the topic, `kind/id`; services, destinations and rules are per tenant."""
-    kind = next(kind for kind, model in KINDS.items() if type(record) is model)
+    kind = next(kind for kind, model in KINDS.items() if isinstance(record, model))
     scope = "" if isinstance(record, Tenant | Integration | ApiKey) else f"{record.tenant}/"
     return f"{kind}/{scope}{record.id}"
 

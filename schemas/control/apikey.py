@@ -1,9 +1,10 @@
 """API keys, for tenants that send alerts without an integration."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from schemas.control.destination import SecretMark
 from schemas.control.record import DEFAULT_RATE_LIMIT, DEFAULT_TENANT, Name, RateLimit, Record
 
 
@@ -20,7 +21,7 @@ class ApiKey(Record):
     tenant: Name = DEFAULT_TENANT
     name: str = Field(default="", max_length=200)
     prefix: str = Field(default="", max_length=12)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Annotated[str, SecretMark()] = Field(pattern=r"^[0-9a-f]{64}$")
     scopes: tuple[Literal["events:write"], ...] = ("events:write",)
     rate_limit: RateLimit = DEFAULT_RATE_LIMIT
-    webhook_secret: str | None = Field(default=None, min_length=8, repr=False)
+    webhook_secret: Annotated[str | None, SecretMark()] = Field(default=None, min_length=8, repr=False)

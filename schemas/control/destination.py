@@ -1,29 +1,65 @@
-"""Where notifications go."""
+"""Where notifications go: what all destinations have in common, and the marks of their secrets.
+
+Each channel has its own settings, a subclass in its own file (sinks/channels) with `type` as a Literal; a record is
+validated by the model of its type (streams.control.kinds). This base reads what every destination has and nothing else.
+"""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, HttpUrl, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl
 
 from schemas.control.record import DEFAULT_TENANT, Name, Record
 
 
+class SecretMark:
+    """Marks a field whose value is shown to nobody and is encrypted on the topic `control`.
+
+    `url` marks a URL of which the host may be shown: its path or query is the credential.
+    """
+
+    def __init__(self, *, url: bool = False) -> None:
+        self.url = url
+
+
+def _plain_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name) or not re.fullmatch(r"[\x20-\x7e]{0,1000}", value):
+            raise ValueError(f"header {name!r} is not a plain HTTP header")
+    return headers
+
+
+Secret = Annotated[str, Field(min_length=1, max_length=4_096, repr=False), SecretMark()]
+SecretUrl = Annotated[HttpUrl, Field(repr=False), SecretMark(url=True)]
+SecretHeaders = Annotated[dict[str, str], Field(repr=False), AfterValidator(_plain_headers), SecretMark()]
+
+
 class Destination(Record):
-    """Where notifications go. `type` is a channel's slug; requests to the destination are signed with `secret`."""
+    """Where notifications go. `type` is the slug of a channel.
+
+    A disabled destination keeps what waits for it. When a notification is given up, it goes to `fallback`, another
+    destination. `unseen_resolved` decides about an incident that resolved before its first message left: `send` one
+    message that tells both, or `skip` it. When more waits than can be sent in `digest_after` seconds, one summary
+    replaces many messages, if the channel has summaries; 0 means never.
+    """
+
+    model_config = ConfigDict(extra="ignore")
 
     id: Name
     tenant: Name = DEFAULT_TENANT
     type: Name = "webhook"
-    url: HttpUrl
-    template: Literal["stormweir-v1", "cortif-v1", "opsknight-v1"] = "stormweir-v1"
-    secret: str | None = Field(default=None, min_length=8, repr=False)
-    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    name: str = Field(default="", max_length=200)
     enabled: bool = True
+    fallback: Name | None = None
+    unseen_resolved: Literal["send", "skip"] = "send"
+    digest_after: int = Field(default=60, ge=0, le=86_400)
 
-    @field_validator("headers")
-    @classmethod
-    def _plain_headers(cls, headers: dict[str, str]) -> dict[str, str]:
-        for name, value in headers.items():
-            if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name) or not re.fullmatch(r"[\x20-\x7e]{0,1000}", value):
-                raise ValueError(f"header {name!r} is not a plain HTTP header")
-        return headers
+
+def secrets_of(model: type[BaseModel]) -> dict[str, SecretMark]:
+    """The marked fields of a record's model."""
+    return {
+        name: mark
+        for name, field in model.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, SecretMark)
+    }

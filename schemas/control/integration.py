@@ -1,10 +1,11 @@
 """Integrations (senders of alerts), and how a sender's own fields and words are mapped to those of an alert."""
 
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from schemas.control.destination import SecretMark
 from schemas.control.record import DEFAULT_TENANT, Name, RateLimit, Record, SeverityName
 from schemas.fingerprint import digest
 
@@ -62,7 +63,7 @@ class Integration(Record):
     service: Name
     enabled: bool = True
     signature: SignaturePolicy | None = None
-    signature_secret: str | None = Field(default=None, min_length=6, repr=False)
+    signature_secret: Annotated[str | None, SecretMark()] = Field(default=None, min_length=6, repr=False)
     rate_limit: RateLimit | None = None
     installation: str = Field(default="", pattern=r"^[0-9a-f]{0,32}$")
     topic_arns: tuple[str, ...] = Field(default=(), max_length=50)

@@ -1,6 +1,7 @@
 """Notifications and their delivery attempts. Times are milliseconds since 1970 UTC."""
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -58,3 +59,17 @@ class Delivery(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=T
     outcome: Outcome
     http_status: int = 0
     error: str = ""
+
+
+class DestinationStatus(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """How a destination does, on `destinations.status` (compacted), in JSON. Times are 0 for never.
+
+    `state` is `active`, `inactive` (disabled: what waits is kept) or `error`, with the reason of the last failure;
+    `waiting` incidents wait, about since `oldest`.
+    """
+
+    waiting: int
+    oldest: int
+    state: Literal["active", "inactive", "error"]
+    reason: str = ""
+    last_used: int = 0

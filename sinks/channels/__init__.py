@@ -3,17 +3,16 @@
 from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
-from sinks.contract import Channel, Field, RenderError, Request, Verdict
-
-__all__ = ["CHANNELS", "Channel", "Field", "RenderError", "Request", "Verdict"]
+from sinks.contract import Channel
 
 
-def _discover() -> Mapping[str, Channel]:
-    found: dict[str, Channel] = {}
+def _discover() -> Mapping[str, Channel[Any]]:
+    found: dict[str, Channel[Any]] = {}
     for module in iter_modules(__path__):
         if not module.name.startswith("_"):
-            channel: Channel = import_module(f"{__name__}.{module.name}").CHANNEL
+            channel: Channel[Any] = import_module(f"{__name__}.{module.name}").CHANNEL
             assert channel.slug == module.name, f"{module.name}.py declares the slug {channel.slug!r}"
             found[channel.slug] = channel
     return found

@@ -1,11 +1,13 @@
 """The webhook channel: JSON by template to any HTTP endpoint, signed if the destination has a secret."""
 
-from uuid import UUID
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-from schemas.control import Destination
-from schemas.wire.notification import Notification, Outcome
-from sinks.contract import Channel, Field, RenderError, Request, Verdict
-from sinks.outbound import Answer, ErrorCode
+from pydantic import ConfigDict, Field, field_validator
+
+from schemas.control import Destination, SecretHeaders, SecretMark, SecretUrl
+from schemas.wire.standard_webhooks import signing_key
+from sinks.contract import THREE_RETRIES, Channel, Message, Request, by_status
 from sinks.render import body
 from sinks.signature import sign
 
@@ -31,54 +33,54 @@ RESERVED = frozenset(
 )
 
 
-def render(notification: Notification, destination: Destination, base_url: str, now: int) -> Request:
-    """The request for one attempt: id and body are the same each time, timestamp and signature are not."""
-    message_id = str(UUID(bytes=notification.notification_id))
-    payload = body(destination.template, notification, base_url)
-    headers = {name: value for name, value in destination.headers.items() if name.lower() not in RESERVED}
+class WebhookDestination(Destination):
+    """An HTTP endpoint. Requests are signed with `secret`; `headers` are sent besides Stormweir's own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["webhook"] = "webhook"
+    url: SecretUrl
+    template: Literal["stormweir-v1", "cortif-v1", "opsknight-v1"] = "stormweir-v1"
+    secret: Annotated[str | None, SecretMark()] = Field(default=None, min_length=8, repr=False)
+    headers: SecretHeaders = Field(default_factory=dict)
+
+    @field_validator("secret")
+    @classmethod
+    def _usable(cls, secret: str | None) -> str | None:
+        if secret is not None:
+            signing_key(secret)
+        return secret
+
+
+def render(message: Message, settings: WebhookDestination, handle: str) -> Sequence[Request]:
+    """The request of one attempt: id and body are the same each time, timestamp and signature are not."""
+    payload = body(settings.template, message)
+    seconds = message.now // 1000
+    headers = {name: value for name, value in settings.headers.items() if name.lower() not in RESERVED}
     headers |= {
         "Content-Type": "application/json",
-        "Idempotency-Key": message_id,
-        "webhook-id": message_id,
-        "webhook-timestamp": str(now // 1000),
+        "Idempotency-Key": message.id,
+        "webhook-id": message.id,
+        "webhook-timestamp": str(seconds),
     }
-    if destination.secret is not None:
-        try:
-            headers |= sign(destination.secret, message_id, now // 1000, payload)
-        except ValueError:
-            raise RenderError("bad_secret") from None
-    return Request(str(destination.url), payload, headers)
-
-
-def classify(answer: Answer) -> Verdict:
-    """2xx is delivered; temporary errors are retried; redirects and rejections are final."""
-    status = answer.status
-    match answer.error_code:
-        case ErrorCode.BLOCKED_TARGET | ErrorCode.INVALID_REQUEST as code:
-            return Verdict(Outcome.FAILED, code)
-        case ErrorCode() as code:
-            return Verdict(Outcome.RETRY, code)
-    if 200 <= status < 300:
-        return Verdict(Outcome.DELIVERED)
-    if status == 429:
-        return Verdict(Outcome.RETRY, "rate_limited")
-    if status in {408, 425} or status >= 500:
-        return Verdict(Outcome.RETRY, "unavailable")
-    if status < 400:
-        return Verdict(Outcome.FAILED, "redirected")
-    reasons = {401: "unauthorized", 403: "unauthorized", 405: "post_not_accepted", 410: "gone"}
-    return Verdict(Outcome.FAILED, reasons.get(status, "rejected"))
+    if settings.secret is not None:
+        headers |= sign(settings.secret, message.id, seconds, payload)
+    return [Request(str(settings.url), payload, headers)]
 
 
 CHANNEL = Channel(
     slug="webhook",
     title="Webhook",
-    fields=(
-        Field("url", "URL", required=True, secret=True),
-        Field("template", "Template"),
-        Field("secret", "Signing secret", secret=True),
-        Field("headers", "Headers", secret=True),
-    ),
+    settings=WebhookDestination,
     render=render,
-    classify=classify,
+    classify=by_status,
+    setup=(
+        "Have an HTTPS endpoint that takes POST requests with JSON and answers 2xx within 30 s.",
+        "Put its address into `url`; choose a `template` if the receiver was written for another product.",
+        "Set a `secret` and verify the signature of what arrives.",
+    ),
+    examples={
+        "a signed webhook": {"type": "webhook", "url": "https://hooks.example.com/alerts", "secret": "change-me"}
+    },
+    retry=(THREE_RETRIES, THREE_RETRIES),
 )

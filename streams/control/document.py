@@ -12,14 +12,23 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
-from schemas.control import KINDS, AnyRecord, Destination, Integration, Rule, Service, control_key
+from schemas.control import (
+    AnyRecord,
+    Destination,
+    Integration,
+    Rule,
+    SecretMark,
+    Service,
+    control_key,
+    secrets_of,
+)
 from streams.control.follow import masked
+from streams.control.kinds import validate
 from streams.process.errors import OperatorError
 
 #: The file's lists in the order they are written to the topic: records that others refer to come first.
 SECTIONS = ("tenants", "services", "destinations", "integrations", "rules", "apikeys")
 SECRET = "***"  # noqa: S105 - what is shown instead of one
-_SECRETS = frozenset({"signature_secret", "secret", "webhook_secret", "headers", "sha256"})
 
 
 class ConfigurationError(OperatorError):
@@ -70,11 +79,10 @@ def records_of(document: Mapping[str, Any]) -> dict[str, AnyRecord]:
         for index, entry in enumerate(entries):
             path = f"{section}.{index}"
             try:
-                record = KINDS[section.removesuffix("s")].model_validate(entry)
+                record = validate(section.removesuffix("s"), entry)
             except ValidationError as error:
                 problems += [f"{'.'.join([path, *map(str, issue['loc'])])}: {issue['msg']}" for issue in error.errors()]
                 continue
-            assert isinstance(record, AnyRecord)
             key = control_key(record)
             if key in records:
                 problems.append(f"{path}.id: is the same as in {places[key]}")
@@ -89,7 +97,6 @@ def check(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord]) -> 
 
     `known` are the records that stay on the topic beside the declared ones.
     """
-    from sinks.channels import CHANNELS
     from streams.policy import rules
     from streams.providers import PROVIDERS
 
@@ -108,8 +115,9 @@ def check(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord]) -> 
                     problems.append(f"{path}.type: {record.type!r} is none of {', '.join(PROVIDERS)}")
                 if (record.tenant, record.service) not in services:
                     problems.append(f"{path}.service: no service {record.service!r}")
-            case Destination() if record.type not in CHANNELS:
-                problems.append(f"{path}.type: {record.type!r} is none of {', '.join(CHANNELS)}")
+            case Destination() if record.fallback is not None:
+                if (record.tenant, record.fallback) not in destinations:
+                    problems.append(f"{path}.fallback: no destination {record.fallback!r}")
             case Rule():
                 for index, name in enumerate(record.route):
                     if (record.tenant, name) not in destinations:
@@ -150,22 +158,23 @@ def _section(key: str) -> str:
 
 def _differences(old: AnyRecord | None, new: AnyRecord) -> Iterable[str]:
     before = {} if old is None else old.model_dump(mode="json")
+    secrets = secrets_of(type(new))
     defaults = {name: field.default for name, field in type(new).model_fields.items() if not field.is_required()}
     for name, value in new.model_dump(mode="json").items():
         if name == "id":
             continue
         if old is None:
             if getattr(new, name) and getattr(new, name) != defaults.get(name):
-                yield f"{name}: {_shown(name, value)}"
-        elif before[name] != value:
-            yield f"{name}: {_shown(name, before[name])} -> {_shown(name, value)}"
+                yield f"{name}: {_shown(value, secrets.get(name))}"
+        elif before.get(name) != value:
+            yield f"{name}: {_shown(before.get(name), secrets.get(name))} -> {_shown(value, secrets.get(name))}"
 
 
-def _shown(name: str, value: object) -> str:
+def _shown(value: object, secret: SecretMark | None) -> str:
     """JSON, which also escapes control characters; the values of secrets are never shown."""
-    if name in _SECRETS and value:
+    if secret is None or not value:
+        return json.dumps(value)
+    if not secret.url:
         return SECRET
-    if name == "url":  # a path or query is often the only credential of a receiver
-        parts = urlsplit(str(value))
-        return json.dumps(f"{parts.scheme}://{parts.hostname}/{SECRET}")
-    return json.dumps(value)
+    parts = urlsplit(str(value))
+    return json.dumps(f"{parts.scheme}://{parts.hostname}/{SECRET}")

@@ -1,5 +1,6 @@
 """The followed configuration in memory. A record that does not validate never replaces a valid one."""
 
+import orjson
 from pydantic import ValidationError
 
 from schemas.control import (
@@ -8,12 +9,12 @@ from schemas.control import (
     ApiKey,
     Destination,
     Integration,
-    Record,
     Rule,
     Service,
     Tenant,
     describe,
 )
+from streams.control.kinds import validate
 
 #: Services that are not declared are remembered with their defaults, up to this many.
 MAX_DEFAULTS = 10_000
@@ -36,20 +37,20 @@ class Control:
     def apply(self, key: str, value: bytes | None) -> str | None:
         """Apply one record of the topic; a None value deletes. Returns why the record was refused, or None."""
         kind = key.partition("/")[0]
-        model = KINDS.get(kind)
-        if model is None:
+        if kind not in KINDS:
             return f"unknown kind {kind!r}"
-        record: Record | None = None
+        record: AnyRecord | None = None
         if value is not None:
             try:
-                record = model.model_validate_json(value)
+                record = validate(kind, orjson.loads(value))
             except ValidationError as error:
                 return describe(error)
+            except orjson.JSONDecodeError as error:
+                return f"is no JSON: {error.msg}"
         old = self.records.pop(key, None)
         if old is not None:
             self._unindex(old)
         if record is not None:
-            assert isinstance(record, AnyRecord)
             self.records[key] = record
             self._index(record)
         self.version += 1

@@ -8,11 +8,11 @@ at least once and in order. Only `transport.py` overrides Faust; docs/adr/0001 e
 
 from streams.engine.app import Engine
 from streams.engine.batch_lane import BatchSink
-from streams.engine.lane import DeadLetters, Output, Record, Stage, TableSpec
+from streams.engine.lane import Attendant, DeadLetters, Output, Record, Stage, TableSpec
 from streams.engine.losses import Loss, reason
-from streams.engine.task_lane import TaskSink
 
 __all__ = [
+    "Attendant",
     "BatchSink",
     "DeadLetters",
     "Engine",
@@ -21,6 +21,5 @@ __all__ = [
     "Record",
     "Stage",
     "TableSpec",
-    "TaskSink",
     "reason",
 ]

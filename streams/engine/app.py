@@ -22,6 +22,7 @@ from streams.engine.kafka import Kafka
 from streams.engine.lane import (
     IDLE_MARKS,
     MARK_INTERVAL,
+    Attendant,
     DeadLetters,
     FencedError,
     Lane,
@@ -36,7 +37,6 @@ from streams.engine.restore import catch_up, foreign, restore
 from streams.engine.stage_lane import StageLane
 from streams.engine.state import PartitionState
 from streams.engine.store import RECENT_KEYS, MemoryStore, RocksStore, Store
-from streams.engine.task_lane import TaskLane, TaskSink
 from streams.engine.transport import BatchSchema, EngineConsumer, EngineTables, EngineTransport
 from streams.engine.watch import Watchdog
 
@@ -146,8 +146,9 @@ class Engine:
         dead_letters: DeadLetters,
         table: TableSpec | None = None,
         feeds: Sequence[str] = (),
+        attend: Callable[[], Attendant] | None = None,
     ) -> None:
-        """Run a pure stage on a topic, with at most one table.
+        """Run a pure stage on a topic, with at most one table and, for each partition, at most one attendant.
 
         The stage passes its time on to all partitions of the topics in `feeds`, which must be among the engine's
         outputs. The time of such a topic follows from the times of all stages that feed it. These topics, and the
@@ -158,6 +159,7 @@ class Engine:
             return StageLane(
                 topic, partition, agent, self._broker, held, stage=run, dead_letters=dead_letters,
                 partitions=self._partitions, feeds=feeds, feeders=self._feeders(topic),
+                attendant=attend() if attend is not None else None,
             )  # fmt: skip
 
         if hasattr(run, "on_due") and (table is None or table.due is None):
@@ -172,17 +174,6 @@ class Engine:
             return BatchLane(topic, partition, agent, self._broker, held, sink=sink, partitions=self._partitions)
 
         self._wire(topic, Wiring(agent, topic, table, make))
-
-    def tasks(self, agent: str, topic: str, sink: TaskSink, *, dead_letters: DeadLetters) -> None:
-        """Perform one task per record of a topic."""
-
-        def make(partition: int, held: Table | None) -> Lane:
-            return TaskLane(
-                topic, partition, agent, self._broker,
-                sink=sink, dead_letters=dead_letters, partitions=self._partitions,
-            )  # fmt: skip
-
-        self._wire(topic, Wiring(agent, topic, None, make))
 
     def _feeders(self, topic: str) -> list[str]:
         """All partitions whose lanes mark their time on `topic`."""
@@ -207,7 +198,7 @@ class Engine:
                     batch.lane.pass_over(batch.position - 1)
                 except Exception as error:
                     # Faust would restart the agent and continue after the batch.
-                    self._fail(error)
+                    self.fail(error)
                 await asyncio.sleep(0)
 
         channel = self.app.topic(name, schema=BatchSchema(), internal=False)
@@ -366,7 +357,7 @@ class Engine:
 
     def _opened(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error)
+            self.fail(error)
 
     def _new_store(self, spec: TableSpec, partition: int, share: int, kept_ms: int) -> Store:
         if self._store == "memory":
@@ -429,7 +420,7 @@ class Engine:
             start = earliest
         await consumer.seek_wait({tp: start})
         lane = self._wirings[tp.topic].make(tp.partition, table)
-        lane.failed = self._fail
+        lane.failed = self.fail
         lane.foreign = self._foreign
         lane.bury = self.bury
         lane.processed = lane.committed = start - 1
@@ -437,6 +428,7 @@ class Engine:
             # Write the keys that recovery disputed, and a position that was reset, before anything is processed.
             await lane.persist(*table.state.cut(start - 1))
         self.lanes[tp] = lane
+        lane.opened()
 
     async def _foreign(self, topic: str, partition: int, start: int, stop: int) -> tuple[Owner, set[bytes]]:
         return await foreign(self.kafka, topic, partition, start, stop)
@@ -453,7 +445,7 @@ class Engine:
             for start in self._starts:
                 await start()
         except Exception as error:
-            self._fail(error)
+            self.fail(error)
         self._prepared.set()
 
     async def _tell_time(self) -> None:
@@ -467,10 +459,10 @@ class Engine:
         wrong = await self._watchdog.look(dict(lanes))
         # A rebalance may have replaced the lanes meanwhile; the replaced lanes stand still for that reason.
         if wrong is not None and lanes is self.lanes:
-            self._fail(RuntimeError(wrong))
+            self.fail(RuntimeError(wrong))
 
-    def _fail(self, error: BaseException) -> None:
-        """Fail loudly: a supervisor restarts the process and everything resumes from the changelog."""
+    def fail(self, error: BaseException) -> None:
+        """End the process loudly: a supervisor restarts the process and everything resumes from the changelog."""
         log.critical("the worker fails: %r", error, exc_info=error)
         # Faust's crash path can hang with its threads; state stays exact without a clean shutdown.
         logging.shutdown()

@@ -6,7 +6,7 @@ Nothing is acknowledged on an exception: a failed commit is retried, and if the 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -71,6 +71,27 @@ class Stage(Protocol):
     """
 
     def __call__(self, state: Any, records: Sequence[Record], now: int, /) -> Iterable[Output]: ...
+
+
+#: Changes a table and gives the records to send, all or nothing.
+Work = Callable[[Any], Iterable[Output]]
+
+
+class Attendant(Protocol):
+    """Works on what a stage keeps in its table, beside the stage; one for each partition.
+
+    What it has to do follows from the table alone, so that it goes on after a restart. It changes the table only by
+    `transact`, whose result is there once the change and its outputs are durable.
+    """
+
+    def opened(self, state: Any, transact: Callable[[Work], Awaitable[None]], /) -> None:
+        """The table is restored; records come after this."""
+
+    def changed(self, changes: Mapping[bytes, bytes | None], /) -> None:
+        """These keys were put or deleted (None), by the stage or by `transact`."""
+
+    async def close(self, patience: float, /) -> None:
+        """Start nothing any more, and let what is under way end within `patience` seconds."""
 
 
 OnDue = Callable[[Any, Sequence[tuple[bytes, int]], int], Iterable[Output]]
@@ -143,6 +164,9 @@ class Lane:
     def stuck(self) -> str | None:
         """Why the lane has failed to do its work for a long time; None while all is well."""
         return None
+
+    def opened(self) -> None:
+        """Note that the partition is open: its state is restored, and records come next."""
 
     def reserve(self, count: int) -> None:
         """Note that `count` records are on their way to this lane."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -25,6 +25,7 @@ from streams.engine.lane import (
     COMMIT_INTERVAL,
     LARGE_BATCH,
     SMALL_BATCH,
+    Attendant,
     DeadLetters,
     Lane,
     OnDue,
@@ -32,6 +33,7 @@ from streams.engine.lane import (
     Record,
     Stage,
     Table,
+    Work,
 )
 from streams.engine.letters import Letters
 
@@ -68,7 +70,8 @@ class StageLane(Lane):
     """Runs a synchronous stage and commits its outputs, state and position in groups.
 
     `feeds` are the output topics on whose every partition the time of this one is marked, `feeders` the partitions
-    (`topic/number`) whose marks make this one's time; without any it is that of its records.
+    (`topic/number`) whose marks make this one's time; without any it is that of its records. `attendant` works on what
+    the stage keeps in its table.
     """
 
     def __init__(
@@ -84,8 +87,12 @@ class StageLane(Lane):
         partitions: dict[str, int],
         feeds: Sequence[str] = (),
         feeders: Iterable[str] = (),
+        attendant: Attendant | None = None,
     ) -> None:
         super().__init__(topic, partition, name, broker, table)
+        self._attendant = attendant
+        #: Those who wait until the next cut is durable.
+        self._awaiting: list[asyncio.Future[None]] = []
         self._stage = stage
         self._on_due: OnDue | None = getattr(stage, "on_due", None) if table is not None else None
         self._letters = Letters(name, broker, dead_letters)
@@ -124,6 +131,23 @@ class StageLane(Lane):
             self._waiting.append((records, 0))
             if self._going_on is None:
                 self._go()
+
+    def opened(self) -> None:
+        """See Lane."""
+        if self._attendant is not None and self.table is not None:
+            self._attendant.opened(self.table.state, self.transact)
+
+    def transact(self, work: Work) -> asyncio.Future[None]:
+        """Change the table and send outputs, as the stage does; the result is there once both are durable.
+
+        If `work` raises, nothing has changed.
+        """
+        self._gather(self._transaction(work))
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaiting.append(done)
+        self._changed = True
+        self._kick()
+        return done
 
     def pass_over(self, offset: int) -> None:
         """Move on with a commit, after what was received before."""
@@ -177,7 +201,9 @@ class StageLane(Lane):
         return self._settled and not (self._waiting or self._changed or self._groups or self._gathered)
 
     async def close(self, patience: float) -> None:
-        """Stop taking records; let the commit in flight finish."""
+        """Stop taking records; let the attendant's work and the commit in flight finish."""
+        if self._attendant is not None:
+            await self._attendant.close(patience)
         self.closed = True
         with suppress(KeyError):
             metrics.WATERMARK_AGE.remove(self.topic, str(self.partition))
@@ -352,17 +378,19 @@ class StageLane(Lane):
         on_due, now = self._on_due, self.clock.now
         return self._transaction(lambda state: on_due(state, due, now))
 
-    def _transaction(self, call: Callable[[object], Iterable[Output]]) -> Sequence[Output]:
+    def _transaction(self, call: Work) -> Sequence[Output]:
         if self.table is None:
             return list(call(None))
         state = self.table.state
         state.begin()
         try:
             outputs = list(call(state))
-            state.commit()
+            changes = state.commit()
         except BaseException:
             state.rollback()
             raise
+        if self._attendant is not None and changes:
+            self._attendant.changed(changes)
         return outputs
 
     def _gather(self, outputs: Iterable[Output]) -> None:
@@ -403,6 +431,7 @@ class StageLane(Lane):
             groups, self._groups = self._groups, {}
             count, self._gathered, self._firings = self._gathered, 0, 0
             changed, self._changed = self._changed, False
+            awaiting, self._awaiting = self._awaiting, []
             offset = self.processed
             # Cut before anything is awaited: state moves on while this cut is being written.
             cut = self.table.state.cut(offset) if self.table is not None and changed else None
@@ -413,6 +442,9 @@ class StageLane(Lane):
                 # Keys that another owner overwrote are written again now, not with the next record.
                 self._changed = self._changed or (self.table is not None and self.table.state.dirty)
             self.acknowledge(offset, count)
+            for done in awaiting:
+                if not done.done():
+                    done.set_result(None)
             if not self._settled and self._going_on is None and not self.closed:
                 self._go_on()
         if self._gathered:

@@ -115,15 +115,17 @@ class PartitionState:
         self._marks_before = self.marks
         self.marks = dict(self.marks)
 
-    def commit(self) -> None:
-        """Keep the call's changes. Raises ValueError for a deadline in a table that cannot read it."""
+    def commit(self) -> Mapping[bytes, bytes | None]:
+        """Keep the call's changes and return them. Raises ValueError for a deadline in a table that cannot read it."""
         if self._fresh_due:
             self._arm(self._fresh_due)
             self._fresh_due = {}
-        if self._fresh:
-            self.store.apply(self._fresh)
-            self._dirty.update(self._fresh)
+        changes = self._fresh
+        if changes:
+            self.store.apply(changes)
+            self._dirty.update(changes)
             self._fresh = {}
+        return changes
 
     def rollback(self) -> None:
         """Forget the call's changes."""

@@ -32,7 +32,7 @@ _FINAL = frozenset(range(400, 500)) - {408, 429}
 
 
 class Fetched(Protocol):
-    """How a request ended: an HTTP status, or 0 and the reason why there is none."""
+    """How a request ended: an HTTP status and the body, or 0 and the reason why there is none."""
 
     @property
     def status(self) -> int: ...
@@ -40,11 +40,14 @@ class Fetched(Protocol):
     @property
     def error_code(self) -> str | None: ...
 
+    @property
+    def body(self) -> bytes: ...
+
 
 class Client(Protocol):
     """The outgoing client: bounded in time and size, never redirected, never into a private network."""
 
-    async def get(self, url: str) -> tuple[Fetched, bytes]: ...
+    async def get(self, url: str) -> Fetched: ...
 
 
 class Sns:
@@ -129,10 +132,10 @@ class Sns:
         return pem
 
     async def _fetch(self, url: str) -> str | None:
-        answer, body = await self._client.get(url)
+        answer = await self._client.get(url)
         if answer.status in _FINAL:
             return ""
-        pem = body.decode("ascii", "replace").strip()
+        pem = answer.body.decode("ascii", "replace").strip()
         complete = pem.startswith("-----BEGIN CERTIFICATE-----") and pem.endswith("-----END CERTIFICATE-----")
         if answer.status != 200 or not complete:
             log.warning("a certificate of SNS cannot be fetched", status=answer.status, error=answer.error_code)
@@ -144,7 +147,7 @@ class Sns:
 
     async def _visit(self, url: str, topic: str) -> None:
         for pause in (*self._pauses, None):
-            answer, _ = await self._client.get(url)
+            answer = await self._client.get(url)
             if answer.status == 200:
                 log.info("subscribed to an SNS topic", topic=topic)
                 return

@@ -33,6 +33,13 @@ _WORKER_OUTPUTS = (
     *(topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE, topics.ALERTS_HISTORY, topics.INCIDENTS, topics.INCIDENTS_EVENTS),
     *(topics.NOTIFICATIONS, topics.REPLIES, topics.DEADLETTERS),
 )
+_NOTIFIER_OUTPUTS = (
+    topics.NOTIFICATIONS_RESULTS,
+    topics.NOTIFICATIONS,
+    topics.DESTINATIONS_STATUS,
+    topics.DEADLETTERS,
+    topics.OUTBOX.changelog,
+)
 _WORKER_CHANGELOGS = (topics.DEDUP.changelog, topics.CORRELATION.changelog)
 
 #: ACLs by process. `control` is for the commands apply, integrations and keys; `rejections` for the command rejections.
@@ -56,9 +63,9 @@ ACLS: Mapping[str, tuple[Acl, ...]] = {
         _group(topics.WRITER_GROUP),
     ),
     "notifier": (
-        *_on("READ", topics.NOTIFICATIONS, topics.CONTROL),
-        *_on("WRITE", topics.NOTIFICATIONS_RESULTS, topics.DEADLETTERS),
-        *_on("DESCRIBE_CONFIGS", topics.NOTIFICATIONS_RESULTS, topics.DEADLETTERS),
+        *_on("READ", topics.NOTIFICATIONS, topics.CONTROL, topics.OUTBOX.changelog),
+        *_on("WRITE", *_NOTIFIER_OUTPUTS),
+        *_on("DESCRIBE_CONFIGS", *_NOTIFIER_OUTPUTS),
         _group(topics.NOTIFIER_GROUP),
     ),
     "control": (*_on("READ", topics.CONTROL), *_WRITE_CONTROL),

@@ -11,8 +11,11 @@ import uvloop
 from schemas import topics
 from schemas.settings import Settings
 from sinks.clickhouse.client import ClickHouse
-from sinks.deliver import Deliverer
 from sinks.outbound import Outbound
+from sinks.outbox.attempt import Sending
+from sinks.outbox.courier import Services
+from sinks.outbox.limits import Limits
+from sinks.outbox.outbox import Outbox
 from streams import pipeline
 from streams.control.follow import ControlReader
 from streams.engine import Engine
@@ -50,8 +53,10 @@ def run_notifier(settings: Settings) -> NoReturn:
     outbound = Outbound(settings.allowed_networks)
     engine.on_lifecycle(reader.start, reader.stop)
     engine.on_lifecycle(None, outbound.close)
-    deliverer = Deliverer(reader.control.destination, outbound, settings.public_url, clock=_steady_clock())
-    pipeline.build_notifier(engine, deliverer)
+    limits, clock = Limits(), _steady_clock()
+    sending = Sending(outbound, limits, clock)
+    services = Services(reader.control.destination, sending, limits, settings.public_url, clock)
+    pipeline.build_notifier(engine, lambda: Outbox(services, engine.fail))
     sys.exit(engine.run())
 
 

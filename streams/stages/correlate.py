@@ -13,7 +13,6 @@ and one for a resolved incident until its record is deleted from `incidents` (co
 
 from collections.abc import Iterator, Sequence
 
-from schemas.fingerprint import digest
 from schemas.records import Output, Record, State
 from schemas.topics import INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS
 from schemas.wire.alert import Action, Alert, UniqueAlert
@@ -68,7 +67,9 @@ class _Batch:
             queued_at=now,
             incident=incident,
         )
-        self.outputs.append(Output(NOTIFICATIONS.name, digest(destination, key.hex()), encode(notification)))
+        # All of a destination are on one partition, so that one notifier has them all.
+        place = f"{incident.tenant}/{destination}".encode()
+        self.outputs.append(Output(NOTIFICATIONS.name, place, encode(notification)))
 
     def close(self, partition: int) -> Iterator[Output]:
         for key, incident in self.incidents.items():

@@ -2,7 +2,8 @@
 
 from pydantic import HttpUrl
 
-from schemas.control import AnyRecord, Destination, Integration, Rule, Service
+from schemas.control import AnyRecord, Integration, Rule, Service
+from sinks.channels.webhook import WebhookDestination
 from streams.storm.bodies import integration_id, service_id
 
 RECEIVER = "storm-receiver"
@@ -28,7 +29,7 @@ def sample_records(services: int, receiver_url: str) -> list[AnyRecord]:
             for index, name in enumerate(ids)
             for provider in PROVIDERS
         ),
-        Destination(id=RECEIVER, url=HttpUrl(receiver_url)),
+        WebhookDestination(id=RECEIVER, url=HttpUrl(receiver_url)),
         Rule(
             id="storm-to-receiver",
             match=('service=~"storm-[0-9]+"',),

@@ -24,12 +24,12 @@ class Noting(Amazon):
         super().__init__((directory / "certificate.pem").read_text())
         self._directory = directory
 
-    async def get(self, url: str) -> tuple[Answer, bytes]:
+    async def get(self, url: str) -> Answer:
         """As Amazon does, noted."""
         with (self._directory / "visited").open("a") as book:
             book.write(f"{url}\n")
         if (self._directory / "away").exists():
-            return Answer(0, error_code=ErrorCode.TIMEOUT), b""
+            return Answer(0, error_code=ErrorCode.TIMEOUT)
         return await super().get(url)
 
 

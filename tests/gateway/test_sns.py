@@ -125,9 +125,9 @@ async def test_the_other_signature_version_and_china_are_known() -> None:
     china = CERTIFICATE_URL.replace("eu-north-1.amazonaws.com", "cn-north-1.amazonaws.com.cn")
 
     class China:
-        async def get(self, url: str) -> tuple[Answer, bytes]:
+        async def get(self, url: str) -> Answer:
             assert url == china
-            return Answer(200), certificate(rsa_key()).encode()
+            return Answer(200, body=certificate(rsa_key()).encode())
 
     async with checking(China()) as sns:
         assert await check(sns, signed(NOTIFICATION, "1", NAMES, SigningCertURL=china)) is not None
@@ -135,15 +135,15 @@ async def test_the_other_signature_version_and_china_are_known() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [(Answer(0), b""), (Answer(500), b""), (Answer(429), b""), (Answer(302), b""), (Answer(200), b"<html>")],
+    [Answer(0), Answer(500), Answer(429), Answer(302), Answer(200, body=b"<html>")],
 )
-async def test_a_certificate_that_cannot_be_had_is_no_wrong_signature(answer: tuple[Answer, bytes]) -> None:
+async def test_a_certificate_that_cannot_be_had_is_no_wrong_signature(answer: Answer) -> None:
     """503 with Retry-After, so SNS sends it again; the next message tries anew."""
 
     class Away:
         visits = 0
 
-        async def get(self, url: str) -> tuple[Answer, bytes]:
+        async def get(self, url: str) -> Answer:
             self.visits += 1
             return answer
 
@@ -161,7 +161,7 @@ async def test_a_slow_certificate_does_not_hold_the_request() -> None:
     release = asyncio.Event()
 
     class Slow(Amazon):
-        async def get(self, url: str) -> tuple[Answer, bytes]:
+        async def get(self, url: str) -> Answer:
             await release.wait()
             return await super().get(url)
 
@@ -183,9 +183,9 @@ async def test_certificates_and_fetches_are_bounded(monkeypatch: pytest.MonkeyPa
     visited: list[str] = []
 
     class Many:
-        async def get(self, url: str) -> tuple[Answer, bytes]:
+        async def get(self, url: str) -> Answer:
             visited.append(url)
-            return Answer(200), certificate(rsa_key()).encode()
+            return Answer(200, body=certificate(rsa_key()).encode())
 
     now = 0.0
     async with checking(Many(), clock=lambda: now) as sns:

@@ -66,19 +66,19 @@ class Amazon:
         self._pem = certificate(rsa_key()) if pem is None else pem
         self._tokens = {(TOPIC, "77")}
 
-    async def get(self, url: str) -> tuple[Answer, bytes]:
+    async def get(self, url: str) -> Answer:
         """A certificate, or the confirmation of a subscription that was asked for: 200; else 403, 400."""
         self.visited.append(url)
         if self.away:
             self.away -= 1
-            return Answer(0, error_code=ErrorCode.TIMEOUT), b""
+            return Answer(0, error_code=ErrorCode.TIMEOUT)
         parts = urlsplit(url)
         assert (parts.scheme, parts.netloc) == ("https", HOST)
         if url == CERTIFICATE_URL:
-            return Answer(200), self._pem.encode()
+            return Answer(200, body=self._pem.encode())
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         if (parts.path, query.get("Action")) != ("/", "ConfirmSubscription"):
-            return Answer(403), b"<Error/>"
+            return Answer(403, body=b"<Error/>")
         if (query.get("TopicArn"), query.get("Token")) not in self._tokens:
-            return Answer(400), b"<ErrorResponse><Error><Code>InvalidParameter</Code></Error></ErrorResponse>"
-        return Answer(200), b"<ConfirmSubscriptionResponse/>"
+            return Answer(400, body=b"<ErrorResponse><Error><Code>InvalidParameter</Code></Error></ErrorResponse>")
+        return Answer(200, body=b"<ConfirmSubscriptionResponse/>")

@@ -24,15 +24,15 @@ class Amazon:
         self._book = book
         self._certificates = certificates()
 
-    async def get(self, url: str) -> tuple[Answer, bytes]:
+    async def get(self, url: str) -> Answer:
         """200 with the certificate, 200 for a confirmation with its two parameters, else 404."""
         with self._book.open("a") as book:
             book.write(f"{url}\n")
         if url in self._certificates:
-            return Answer(200), self._certificates[url].encode()
+            return Answer(200, body=self._certificates[url].encode())
         query = parse_qs(urlsplit(url).query)
         confirmed = query.get("Action") == ["ConfirmSubscription"] and {"TopicArn", "Token"} <= query.keys()
-        return Answer(200 if confirmed else 404), b""
+        return Answer(200 if confirmed else 404)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
@@ -13,6 +14,8 @@ from schemas.control import Destination, control_key, dump
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Incident, Status
 from schemas.wire.notification import Notification, Transition, notification_id
+from sinks.channels.webhook import WebhookDestination
+from sinks.contract import Message
 from streams.control.state import Control
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -40,22 +43,38 @@ INCIDENT = Incident(
 )
 
 
-def notification(number: int = 0, transition: Transition = Transition.TRIGGERED, **changes: object) -> Notification:
-    """The sample notification; `number` gives it an id of its own, `changes` are the incident's."""
-    incident = msgspec.structs.replace(INCIDENT, version=INCIDENT.version + number, **changes)
+def notification(
+    number: int = 0, transition: Transition = Transition.TRIGGERED, to: str = "ops", **changes: object
+) -> Notification:
+    """The sample notification; `number` is added to the incident's version, `changes` are the incident's."""
+    incident = msgspec.structs.replace(INCIDENT, **{"version": INCIDENT.version + number, **changes})
     return Notification(
-        notification_id=notification_id(incident.incident_id, incident.version, transition, "ops"),
+        notification_id=notification_id(incident.incident_id, incident.version, transition, to),
         tenant=incident.tenant,
-        destination="ops",
+        destination=to,
         transition=transition,
         queued_at=QUEUED_AT,
         incident=incident,
     )
 
 
-def destination(url: str, **fields: object) -> Destination:
+def of_incident(number: int, transition: Transition = Transition.TRIGGERED, **changes: object) -> Notification:
+    """A notification of another incident."""
+    return notification(0, transition, incident_id=number.to_bytes(16, "big"), **changes)
+
+
+def message(told: Notification | None = None, **fields: object) -> Message:
+    """The message of the sample notification, as channels render it."""
+    newest = told or notification()
+    one = Message(
+        str(UUID(bytes=newest.notification_id)), newest, (newest.transition,), BASE_URL.rstrip("/"), QUEUED_AT + 1000
+    )
+    return one._replace(**fields)
+
+
+def destination(url: str, **fields: object) -> WebhookDestination:
     """The destination `ops`."""
-    return Destination.model_validate({"id": "ops", "url": url, **fields})
+    return WebhookDestination.model_validate({"id": "ops", "url": url, **fields})
 
 
 def control(*destinations: Destination) -> Control:
@@ -109,6 +128,17 @@ async def recording(*answers: web.Response, host: str = "127.0.0.1") -> AsyncIte
         await runner.cleanup()
 
 
+@dataclass
+class ManualTimer:
+    """A call at a time."""
+
+    at: int
+    callback: Callable[[], None] | None
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
 class ManualTime:
     """Time that stands still until `advance`. `sleeps` are the seconds that were asked for, in order."""
 
@@ -116,6 +146,7 @@ class ManualTime:
         self.now = QUEUED_AT + 1000
         self.sleeps: list[float] = []
         self._sleeping: list[tuple[int, asyncio.Future[None]]] = []
+        self._timers: list[ManualTimer] = []
 
     def clock(self) -> int:
         return self.now
@@ -126,8 +157,18 @@ class ManualTime:
         self._sleeping.append((self.now + round(seconds * 1000), waiter))
         await waiter
 
+    def later(self, seconds: float, callback: Callable[[], None]) -> "ManualTimer":
+        timer = ManualTimer(self.now + max(1, round(seconds * 1000)), callback)
+        self._timers = [other for other in self._timers if other.callback is not None]
+        self._timers.append(timer)
+        return timer
+
     def advance(self, seconds: float) -> None:
         self.now += round(seconds * 1000)
+        for timer in sorted((timer for timer in self._timers if timer.at <= self.now), key=lambda timer: timer.at):
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                callback()
         for until, waiter in self._sleeping:
             if until <= self.now and not waiter.done():
                 waiter.set_result(None)

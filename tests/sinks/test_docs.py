@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sinks.channels.webhook import classify, render
+from sinks.channels.webhook import render
+from sinks.contract import by_status
 from sinks.outbound import Answer, ErrorCode
-from tests.sinks.samples import BASE_URL, destination, notification
+from tests.sinks.samples import destination, message
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "webhooks.md").read_text()
@@ -20,9 +21,8 @@ def test_the_sample_verifier_verifies(secret: str) -> None:
     [sample] = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict[str, object] = {}
     exec(sample, names)  # the page's own code
-    request = render(
-        notification(), destination("https://example.com", secret=secret), BASE_URL, int(time.time() * 1000)
-    )
+    now = int(time.time() * 1000)
+    [request] = render(message(now=now), destination("https://example.com", secret=secret), "")
     verify = names["verify"]
     assert callable(verify)
     assert verify(secret, request.headers, request.body) is True
@@ -41,5 +41,5 @@ def test_the_bodies_are_the_golden_ones() -> None:
 
 def test_every_error_of_an_attempt_is_listed() -> None:
     """Whatever an attempt's error can be is named on the page."""
-    reasons = {classify(Answer(status)).reason for status in range(200, 600)} | set(ErrorCode)
+    reasons = {by_status(Answer(status)).reason for status in range(200, 600)} | set(ErrorCode)
     assert not [reason for reason in reasons if reason and f"`{reason}`" not in TEXT]

@@ -183,20 +183,20 @@ async def test_redirects_are_not_followed(status: int) -> None:
         async with recording(web.Response(status=status, headers={"Location": inner.url})) as outer:
             assert (await client.post(outer.url, b"", {})).status == status
         async with recording(web.Response(status=status, headers={"Location": inner.url})) as outer:
-            assert (await client.get(outer.url))[0].status == status
+            assert (await client.get(outer.url)).status == status
         assert inner.requests == []
 
 
 async def test_what_is_fetched_is_the_body_as_far_as_it_may_go() -> None:
     """The query arrives as written; of a longer body there are 64 KiB, of one cut short what came."""
     async with recording(web.Response(body=b"x" * (MAX_ANSWER + 1))) as server, outbound() as client:
-        answer, body = await client.get(f"{server.url}/?Action=Confirm&TopicArn=arn:aws:sns:x%2Fy")
-        assert (answer, body) == (Answer(200), b"x" * MAX_ANSWER)
+        answer = await client.get(f"{server.url}/?Action=Confirm&TopicArn=arn:aws:sns:x%2Fy")
+        assert answer == Answer(200, body=b"x" * MAX_ANSWER)
         ((request, sent),) = server.requests
         assert (request.method, request.raw_path, sent) == ("GET", "/?Action=Confirm&TopicArn=arn:aws:sns:x%2Fy", b"")
     cut = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
     async with raw_server(cut) as (port, _), outbound() as client:
-        assert await client.get(f"http://127.0.0.1:{port}/") == (Answer(200), b"abc")
+        assert await client.get(f"http://127.0.0.1:{port}/") == Answer(200, body=b"abc")
 
 
 async def test_refused_connection_is_named(free_port: int) -> None:
