@@ -18,6 +18,7 @@ from benchmarks.report import Progress, Run
 from benchmarks.stack import Running
 from schemas.control import Integration, Rule, Service
 from schemas.fingerprint import digest
+from sinks.channels.webhook import WebhookDestination
 from streams.control.follow import publish
 from streams.process.kafka import Kafka
 
