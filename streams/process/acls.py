@@ -76,7 +76,7 @@ ACLS: Mapping[str, tuple[Acl, ...]] = {
     ),
     "storm": (
         *_on("READ", topics.CONTROL, topics.ALERTS_RAW, topics.ALERTS_EVENTS, topics.ALERTS_NORMALIZED),
-        *_on("READ", topics.ALERTS_UNIQUE, topics.NOTIFICATIONS, *topics.WRITTEN_TOPICS),
+        *_on("READ", topics.ALERTS_UNIQUE, topics.NOTIFICATIONS, topics.OUTBOX.changelog, *topics.WRITTEN_TOPICS),
         *_on("WRITE", topics.ALERTS_EVENTS),
         *_WRITE_CONTROL,
         *(Acl("DESCRIBE", "group", name) for name in (topics.WORKER_GROUP, topics.WRITER_GROUP, topics.NOTIFIER_GROUP)),

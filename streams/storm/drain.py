@@ -1,6 +1,7 @@
-"""Whether the stack has no work left: no group lags, asked in the order in which alerts travel.
+"""Whether the stack has no work left: no group lags, asked in the order in which alerts travel, and no message waits.
 
-On topics from which a stage reads the time, a mark or two are always in flight: marks do not count as work.
+On topics from which a stage reads the time, a mark or two are always in flight: marks do not count as work. What waits
+for a destination is in the notifier's table, so its changelog is read; a destination that is down is work left.
 """
 
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import Self
 from aiokafka import TopicPartition
 
 from schemas import topics
+from sinks.outbox.table import waiting_place
 from streams.process.kafka import Kafka
 
 #: Each group with the topics that it reads. A group commits once its outputs are on their topics. So when a group has
@@ -34,16 +36,21 @@ class Drain:
         self._admin = kafka.admin()
         # A group reads up to the first open transaction, of any producer; so does every consumer of ours.
         self._consumer = kafka.consumer(*names, enable_auto_commit=False)
+        changelog = kafka.name(topics.OUTBOX.changelog.name)
+        self._table = kafka.consumer(changelog, enable_auto_commit=False, auto_offset_reset="earliest")
+        self._waiting: set[bytes] = set()
 
     async def __aenter__(self) -> Self:
         await self._admin.start()
         await self._consumer.start()
+        await self._table.start()
         self._consumer.pause(*self._consumer.assignment())  # records are read only to tell marks from work
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._table.stop()
         await self._consumer.stop()
         await self._admin.close()
 
@@ -52,7 +59,20 @@ class Drain:
         for group, step in STEPS:
             if await self._lag(self._kafka.name(group), {self._kafka.name(topic.name) for topic in step}):
                 return False
+            if group == topics.NOTIFIER_GROUP and await self._messages():
+                return False
         return True
+
+    async def _messages(self) -> int:
+        """How many messages wait for a destination, by the changelog as it is now."""
+        consumer = self._table
+        ends = await consumer.end_offsets(consumer.assignment())
+        while behind := [tp for tp, end in ends.items() if await consumer.position(tp) < end]:
+            for records in (await consumer.getmany(*behind, timeout_ms=100)).values():
+                for record in records:
+                    if waiting_place(record.key or b"") is not None:
+                        (self._waiting.discard if record.value is None else self._waiting.add)(record.key)
+        return len(self._waiting)
 
     async def _lag(self, group: str, names: set[str]) -> int:
         """How many records the group has not committed; marks are left out if the lag is at most _LOOKED_AT."""

@@ -142,7 +142,7 @@ async def test_inward_targets_are_blocked_before_a_connection(url: str) -> None:
     async with raw_server(silence) as (port, connections), outbound("192.0.2.0/24") as client:
         blocked = Answer(0, error_code=ErrorCode.BLOCKED_TARGET)
         assert await client.post(url.format(port=port), b"", {}) == blocked
-        assert await client.get(url.format(port=port)) == (blocked, b"")
+        assert await client.get(url.format(port=port)) == blocked
         assert connections == []
 
 
@@ -313,7 +313,7 @@ async def test_endless_answer_is_cut() -> None:
             written += 16_384
 
     async with raw_server(flood) as (port, _), outbound() as client:
-        assert await client.post(f"http://127.0.0.1:{port}/", b"", {}) == Answer(200)
+        assert (await client.post(f"http://127.0.0.1:{port}/", b"", {})).status == 200
     assert written < 200 * MAX_ANSWER  # what the kernel buffered, not what we read
 
 
@@ -324,7 +324,7 @@ async def test_compressed_bomb_is_not_unpacked() -> None:
     async with raw_server(answering(head + bomb)) as (port, _), outbound() as client:
         tracemalloc.start()
         try:
-            assert await client.post(f"http://127.0.0.1:{port}/", b"", {}) == Answer(200)
+            assert (await client.post(f"http://127.0.0.1:{port}/", b"", {})).status == 200
             assert tracemalloc.get_traced_memory()[1] < 2_000_000
         finally:
             tracemalloc.stop()
@@ -339,7 +339,7 @@ async def test_status_counts_when_the_body_stalls() -> None:
         await reader.read()
 
     async with raw_server(stall) as (port, _), outbound(timeout=SHORT) as client:
-        assert await client.post(f"http://127.0.0.1:{port}/", b"", {}) == Answer(200)
+        assert (await client.post(f"http://127.0.0.1:{port}/", b"", {})).status == 200
 
 
 async def test_cancelling_a_post_ends_it() -> None:

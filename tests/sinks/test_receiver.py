@@ -17,7 +17,7 @@ from schemas.settings import PORTS, Settings
 from sinks.channels.webhook import render
 from sinks.receiver import Receiver, serve
 from tests.conftest import FreePorts
-from tests.sinks.samples import BASE_URL, destination, notification
+from tests.sinks.samples import destination, message, notification
 
 SECRET = "a secret of the receiver"
 
@@ -60,7 +60,7 @@ async def post(
 ) -> aiohttp.ClientResponse:
     """Post the sample notification as the channel would."""
     target = destination("https://example.com", secret=secret, template=template)
-    request = render(notification(number), target, BASE_URL, int(time.time() * 1000))
+    [request] = render(message(notification(number), now=int(time.time() * 1000)), target, "")
     async with client.post(f"/any/path{query}", data=request.body, headers=request.headers) as response:
         await response.read()
         return response
