@@ -26,8 +26,9 @@ from benchmarks import providers
 from benchmarks.broker import broker, topics_made_anew
 from benchmarks.command import Command
 from benchmarks.gateway import GATEWAY, KEYS, NULL, SERVICES, request_file, run_wrk, running_gateway, wrk_command
-from benchmarks.process import CHECKOUT, ContenderError, cpu_us, median
+from benchmarks.process import ContenderError, cpu_us, median
 from benchmarks.report import Goal, Page, Progress, Run
+from benchmarks.worktree import worktree
 from schemas.control import Integration, Service, control_key
 from schemas.fingerprint import digest
 from schemas.settings import Settings
@@ -111,7 +112,7 @@ def before(bootstrap: str, scratch: Path, sizes: Sizes, progress: Progress) -> l
     files = {(name, size): _own_requests(scratch, name, size) for name in settings for size in {1, 64}}
     runs: list[Run] = []
     with (
-        _worktree(scratch / "before") as checkout,
+        worktree(BEFORE, scratch / "before") as checkout,
         running_gateway(settings[BEFORE], checkout) as then,
         running_gateway(settings[NOW]) as now,
     ):
@@ -249,19 +250,6 @@ async def _senders(bootstrap: str) -> None:
             await producer.send_and_wait(CONTROL.name, value, key=control_key(sender).encode(), partition=0)
     finally:
         await producer.stop()
-
-
-@contextmanager
-def _worktree(directory: Path) -> Iterator[Path]:
-    """A git worktree of BEFORE that is removed at the end of the block."""
-    git = ["git", "-C", str(CHECKOUT), "worktree"]
-    made = subprocess.run([*git, "add", "--detach", str(directory), BEFORE], capture_output=True, text=True)
-    if made.returncode != 0:
-        raise ContenderError(f"commit {BEFORE} cannot be checked out: {made.stderr.strip()[-500:]}")
-    try:
-        yield directory
-    finally:
-        subprocess.run([*git, "remove", "--force", str(directory)], capture_output=True, check=False)
 
 
 @contextmanager

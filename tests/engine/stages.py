@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,12 +122,24 @@ def lost_output(params: Params) -> Callable[..., list[Out]]:
     return run
 
 
+def keeps(params: Params) -> Callable[..., list[Out]]:
+    """Keeps every record in the table under its place; a Clerk takes them out."""
+
+    def run(state: Any, records: Sequence[Record], now: int) -> list[Out]:
+        for record in records:
+            state.put(b"%d/%d" % (record.partition, record.offset), record.value or b"")
+        return []
+
+    return run
+
+
 STAGES: dict[str, Callable[[Params], Any]] = {
     "counts": counts,
     "grows": grows,
     "batches": batches,
     "windows": Windows,
     "lost_output": lost_output,
+    "attended": keeps,
 }
 TIMED = ("windows",)
 
@@ -201,32 +213,61 @@ class FileBatchSink:
         return (self._dead, record.key, record.value, record.partition, (("reason", place),))
 
 
-class FileTaskSink:
-    """Writes a line at the start and the end of each record; a record waits while a file of its key exists."""
+class Clerk:
+    """An attendant that deletes what was put, at most `slots` at once, and puts it out; a line at begin and end of each.
 
-    max_tasks = 50
-    patience = 60.0
+    All wait at their end while there is a file `hold`.
+    """
+
+    slots = 8
 
     def __init__(self, directory: Path, output: str) -> None:
         self._directory = directory
         self._output = output
+        self._ready: deque[bytes] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
-    def order_key(self, record: Record) -> bytes:
-        """The record's key."""
-        return record.key or b""
+    def opened(self, state: Any, transact: Callable[..., Awaitable[None]]) -> None:
+        """Begin with what the table holds."""
+        self._state, self._transact = state, transact
+        self._ready.extend(key for key, _ in state.items())
+        self._fill()
 
-    async def perform(self, record: Record) -> Sequence[Any]:
-        """Do nothing, slowly enough to be interrupted; a value `bad` raises."""
-        key = (record.key or b"").decode()
-        line = {"key": key, "partition": record.partition, "offset": record.offset}
-        _line(self._directory / "tasks.jsonl", {**line, "what": "begin", "at": time.monotonic()})
+    def changed(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Line up what was put."""
+        self._ready.extend(key for key, value in changes.items() if value is not None)
+        self._fill()
+
+    async def close(self, patience: float) -> None:
+        """Let what was begun end."""
+        self._closed = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
+
+    def _fill(self) -> None:
+        while self._ready and len(self._tasks) < self.slots and not self._closed:
+            task = asyncio.create_task(self._do(self._ready.popleft()))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._fill()
+
+    async def _do(self, key: bytes) -> None:
+        value = self._state.get(key)
+        _line(self._directory / "tasks.jsonl", {"key": key.decode(), "what": "begin"})
         await asyncio.sleep(0.001)
-        if record.value == b"bad":
-            raise LookupError("the sink does not know what to do")
-        while (self._directory / f"wait-{key}").exists():  # noqa: ASYNC110
+        while (self._directory / "hold").exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        _line(self._directory / "tasks.jsonl", {**line, "what": "end", "at": time.monotonic()})
-        return [(self._output, record.key, record.value, None, ())]
+        _line(self._directory / "tasks.jsonl", {"key": key.decode(), "what": "end"})
+
+        def settle(state: Any) -> list[Out]:
+            state.delete(key)
+            return [(self._output, key, value, None, ())]
+
+        await self._transact(settle)
 
 
 def _line(path: Path, content: Any) -> None:

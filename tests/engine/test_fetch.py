@@ -112,9 +112,9 @@ async def test_a_run_of_unreadable_batches_is_passed_quickly_and_each_has_its_le
     await rig.check()
 
 
-@pytest.mark.parametrize("run", ["batch_sink", "task_sink"])
+@pytest.mark.parametrize("run", ["batch_sink", "attended"])
 async def test_sinks_pass_over_what_nobody_can_read(make_rig: MakeRig, run: str) -> None:
-    """A sink of batches and one of tasks go on behind it, and the letter is written."""
+    """A sink of batches and a stage with an attendant go on behind it, and the letter is written."""
     rig = await make_rig(partitions=1)
     await rig.send([(b"before", b"1")])
     first, last = await send_damaged(rig.bootstrap, rig.source, 0, [(b"lost", b"1")] * 3)
@@ -127,7 +127,7 @@ async def test_sinks_pass_over_what_nobody_can_read(make_rig: MakeRig, run: str)
     assert worker.processed == 2
 
 
-@pytest.mark.parametrize("run", ["counts", "batch_sink", "task_sink"])
+@pytest.mark.parametrize("run", ["counts", "batch_sink", "attended"])
 async def test_an_aborted_transaction_did_not_happen(make_rig: MakeRig, run: str) -> None:
     """Only what was committed is read, and markers are no gap: offsets are committed to the partition's end."""
     rig = await make_rig(partitions=1)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.engine.conftest import MakeRig
 from tests.engine.harness import Rig, Worker, until
-from tests.engine.stages import FileBatchSink, FileTaskSink, lines
+from tests.engine.stages import FileBatchSink, lines
 
 
 async def _written(rig: Rig, workers: list[Worker]) -> dict[int, list[dict[str, Any]]]:
@@ -181,83 +181,3 @@ async def test_a_topic_made_anew_is_written_from_its_beginning(make_rig: MakeRig
     offsets = {topic_id: [n for b in batches if b["topic_id"] == topic_id for n in b["offsets"]] for topic_id in ids}
     assert offsets == {ids[0]: list(range(1_000)), ids[1]: list(range(3_000))}
     assert "the topic was made anew; starting over" in worker.log
-
-
-def _tasks(worker: Worker) -> list[dict[str, Any]]:
-    return lines(worker.directory / "tasks.jsonl")
-
-
-async def test_tasks_of_a_key_run_in_order_and_others_side_by_side(make_rig: MakeRig) -> None:
-    """Never two of one key at once, up to max_tasks of different keys, never more."""
-    rig = await make_rig(partitions=1)
-    await rig.load(3_000, 200)
-    worker = rig.worker(run="task_sink")
-    await rig.drained()
-    running: dict[str, int] = {}
-    last: dict[str, int] = defaultdict(lambda: -1)
-    most = 0
-    for line in _tasks(worker):
-        if line["what"] == "begin":
-            assert line["key"] not in running
-            assert line["offset"] > last[line["key"]]
-            running[line["key"]] = line["offset"]
-            last[line["key"]] = line["offset"]
-            most = max(most, len(running))
-        else:
-            assert running.pop(line["key"]) == line["offset"]
-    assert 10 < most <= FileTaskSink.max_tasks
-    outputs = await rig.read(rig.output)
-    assert len(outputs) == 3_000
-    assert {record.value for record in outputs} == {b"%d" % number for number in range(3_000)}
-
-
-async def test_a_task_that_takes_long_holds_the_offset_but_no_other_key(make_rig: MakeRig) -> None:
-    """Everything else is done meanwhile; the offset stays before the first unfinished record."""
-    rig = await make_rig(partitions=1)
-    await rig.load(10, 10, prefix=b"before")
-    worker = rig.worker(run="task_sink")
-    (worker.directory / "wait-slow").touch()
-    await rig.send([(b"slow", b"s")])
-    await rig.load(30, 30, prefix=b"after")
-    await until(lambda: len([t for t in _tasks(worker) if t["what"] == "end"]) == 40, 20, "all others done")
-
-    async def committed() -> bool:
-        return (await rig.committed())[0] == 10
-
-    await until(committed, 10, "the prefix committed")
-    (worker.directory / "wait-slow").unlink()
-    await rig.drained()
-
-
-async def test_unfinished_tasks_are_done_again_after_a_kill(make_rig: MakeRig) -> None:
-    """At least once: each record ends at least once, and what was acknowledged is not done again."""
-    rig = await make_rig(partitions=2)
-    await rig.load(4_000, 500)
-    worker = rig.worker(run="task_sink")
-    await worker.busy(1_000)
-    await rig.kill(worker)
-    acknowledged = await rig.committed()
-    before = len(_tasks(worker))
-    rig.worker(run="task_sink")
-    await rig.drained()
-    tasks = _tasks(worker)
-    ended = {(task["partition"], task["offset"]) for task in tasks if task["what"] == "end"}
-    ends = await rig.ends(rig.source)
-    assert ended == {(place, offset) for place, end in ends.items() for offset in range(end)}
-    assert all(task["offset"] >= acknowledged[task["partition"]] for task in tasks[before:])
-    assert {record.value for record in await rig.read(rig.output)} == {b"%d" % number for number in range(4_000)}
-
-
-async def test_a_task_that_raises_is_a_dead_letter_and_nothing_else_notices(make_rig: MakeRig) -> None:
-    """The record goes to the dead letters with the error; its key's next record and all others are done."""
-    rig = await make_rig(partitions=1)
-    await rig.load(50, 50)
-    await rig.send([(b"k7", b"bad"), (b"k7", b"after")])
-    worker = rig.worker(run="task_sink")
-    await rig.drained()
-    assert worker.alive
-    (letter,) = await rig.read(rig.dead)
-    assert (letter.key, letter.value) == (b"k7", b"bad")
-    assert letter.headers == (("reason", b"0/50 the sink does not know what to do"),)
-    values = {record.value for record in await rig.read(rig.output)}
-    assert values == {b"after", *(b"%d" % number for number in range(50))}

@@ -61,13 +61,6 @@ def main() -> int:
         )
     if params.run == "batch_sink":
         engine.batches(params.run, params.source, stages.FileBatchSink(directory, params.dead), table=table)
-    elif params.run == "task_sink":
-        engine.tasks(
-            params.run,
-            params.source,
-            stages.FileTaskSink(directory, params.output),
-            dead_letters=stages.dead_letters(params),
-        )
     else:
         engine.stage(
             params.run,
@@ -75,6 +68,7 @@ def main() -> int:
             stages.STAGES[params.run](params),
             dead_letters=stages.dead_letters(params),
             table=None if params.run in ("batches", "lost_output") else table,
+            attend=(lambda: stages.Clerk(directory, params.output)) if params.run == "attended" else None,
         )
     engine.app.timer(0.2, name="status")(lambda: _status(engine, directory))
     return engine.run()
