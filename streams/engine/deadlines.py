@@ -4,11 +4,14 @@ Keys that are due soon are in a heap, exactly ordered. Keys that are due later a
 length and the key). A bucket is one second wide within the hour and one hour wide beyond. It is opened in portions.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
 
 _SECOND, _HOUR = 1_000, 3_600_000
 _LENGTH = 2
+#: The length of most keys, a fingerprint, and how a bucket has it.
+_COMMON = 16
+_COMMON_LENGTH = _COMMON.to_bytes(_LENGTH, "big")
 
 
 class Deadlines:
@@ -41,6 +44,24 @@ class Deadlines:
             heappush(self._starts, start)
         bucket += len(key).to_bytes(_LENGTH, "big")
         bucket += key
+
+    def add_all(self, fresh: Iterable[tuple[bytes, int]]) -> None:
+        """Add many entries, as `add` does; entries of one bucket in a row cost little."""
+        soon_end, hour_end = self._soon_end, self._hour_end
+        low = high = 0
+        bucket = bytearray()
+        for key, due in fresh:
+            if low <= due < high and len(key) == _COMMON:
+                bucket += _COMMON_LENGTH
+                bucket += key
+                continue
+            self.add(key, due)
+            if due >= soon_end:
+                width = _SECOND if due < hour_end else _HOUR
+                low = due - due % width
+                # A bucket of an hour may begin before the hour whose seconds have buckets ends.
+                low, high = (low, low + width) if width == _SECOND else (max(low, hour_end), low + width)
+                bucket = self._buckets[due - due % width]
 
     def open(self, now: int, portion: int) -> bool:
         """Sort the keys due by `now` into the heap, at most `portion` per call. Return whether all are sorted."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from streams.engine import metrics
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from streams.engine.lane import Output, Record
 
 log = logging.getLogger(__name__)
+_value: "Callable[[Output], bytes | None]" = itemgetter(2)  # type: ignore[assignment]
 
 
 class Letters:
@@ -37,10 +39,9 @@ class Letters:
         Raises OutputTooLargeError if there are several records, since any of them may have caused the output. Outputs
         without records are not checked: there is no record to name, and Kafka rejects such an output when it is sent.
         """
-        most = self._broker.fits_everywhere
-        for _, _, value, _, _ in outputs:
-            if value is not None and len(value) > most:
-                return self._replaced(outputs, records, now) if records else outputs
+        largest = max(map(len, filter(None, map(_value, outputs))), default=0)
+        if largest > self._broker.fits_everywhere and records:
+            return self._replaced(outputs, records, now)
         return outputs
 
     def _replaced(self, outputs: "Sequence[Output]", records: "Sequence[Record]", now: int) -> "list[Output]":

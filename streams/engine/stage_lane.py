@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import islice
+from itertools import compress, count, islice, repeat
+from operator import is_, ne
 from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
@@ -101,10 +102,8 @@ class StageLane(Lane):
         self._feeders = frozenset(feeders)
         self.clock.expect(self._feeders)
         self._feeds = feeds
-        #: The broker time of the newest record; most records have that of the one before.
-        self._at = -1
         self._settled = table is None or table.state.settled
-        self._waiting: deque[tuple[Sequence[Record], int]] = deque()
+        self._waiting: deque[_Batch] = deque()
         self._going_on: asyncio.Handle | None = None
         #: Up to this offset nothing more is to come.
         self._passed = -1
@@ -128,7 +127,7 @@ class StageLane(Lane):
         """Run the stage over a batch; a record it cannot take alone becomes a dead letter."""
         self.awaited -= len(records)
         if not self.closed:
-            self._waiting.append((records, 0))
+            self._waiting.append(_Batch(self.fresh(records), bool(self._feeders)))
             if self._going_on is None:
                 self._go()
 
@@ -224,12 +223,8 @@ class StageLane(Lane):
         while self._settled or self._fire():
             if not self._waiting:
                 break
-            records, start = self._waiting.popleft()
-            if start == 0:
-                records = self.fresh(records)
-            start = self._take(records, start)
-            if start < len(records):
-                self._waiting.appendleft((records, start))
+            if self._take(self._waiting[0]):
+                self._waiting.popleft()
         if not self._waiting:
             self._move_on()
         self._bound_keys()
@@ -248,41 +243,41 @@ class StageLane(Lane):
         except Exception as error:
             self.failed(error)
 
-    def _take(self, records: Sequence[Record], start: int) -> int:
-        """Take records from `start` on, until time moves and something may be due; the index of the first not taken."""
+    def _take(self, batch: "_Batch") -> bool:
+        """Take records until time moves and something may be due; whether that was the rest of the batch."""
         clock, timed, fed = self.clock, self._on_due is not None, bool(self._feeders)
-        if records and not (timed or fed):
-            clock.record(records[-1].timestamp)
+        records = batch.records
+        if not (timed or fed):
+            if records:
+                clock.record(records[-1].timestamp)
             self._run_all(records, clock.now)
             self._upto = clock.now
-            return len(records)
-        first, at = start, self._at
-        for index, record in enumerate(islice(records, start, None), start):
-            if record.timestamp != at or record.key is None:
-                self._at = at = record.timestamp
-                before = clock.now
-                told = read_mark(record) if fed else None
-                if told is None:
-                    clock.record(at)
-                else:
-                    clock.mark(*told, at)
-                moved = clock.now != before
-                if told is not None or (timed and moved):
-                    self._run_all(records[first:index], before)
-                    first = index
-                    if told is not None:
-                        first += 1
-                        self.processed = record.offset
-                        self._gathered += 1
-                    if moved:
-                        self._news = True
-                        if timed:
-                            self._settled = False
-                            return first
-                        self._upto = clock.now
-        self._run_all(records[first:], clock.now)
+            return True
+        for index in batch.cuts:
+            record = records[index]
+            before = clock.now
+            told = read_mark(record) if fed else None
+            if told is None:
+                clock.record(record.timestamp)
+            else:
+                clock.mark(*told, record.timestamp)
+            moved = clock.now != before
+            if told is not None or (timed and moved):
+                self._run_all(records[batch.start : index], before)
+                batch.start = index
+                if told is not None:
+                    batch.start += 1
+                    self.processed = record.offset
+                    self._gathered += 1
+                if moved:
+                    self._news = True
+                    if timed:
+                        self._settled = False
+                        return False
+                    self._upto = clock.now
+        self._run_all(records[batch.start :], clock.now)
         self._upto = clock.now
-        return len(records)
+        return True
 
     def _fire(self) -> bool:
         """Fire what is due by now, for the length of a slice; whether that was all."""
@@ -454,3 +449,23 @@ class StageLane(Lane):
         """Nothing was read but marks, and all before them is durable."""
         self.acknowledge(self.processed, self._gathered)
         self._gathered = 0
+
+
+class _Batch:
+    """Fetched records, of which those before `start` are taken.
+
+    `cuts` are the places where the clock must be told: where the time changes, and where a mark may be (`fed`).
+    """
+
+    __slots__ = ("cuts", "records", "start")
+
+    def __init__(self, records: Sequence[Record], fed: bool) -> None:
+        self.records = records
+        self.start = 0
+        # Comparing in C: this is done for every record.
+        times = [record.timestamp for record in records]
+        cuts = [0, *compress(count(1), map(ne, times, islice(times, 1, None)))] if records else []
+        if fed:
+            marks = compress(count(), map(is_, [record.key for record in records], repeat(None)))
+            cuts = sorted({*cuts, *marks})
+        self.cuts = iter(cuts)

@@ -78,12 +78,7 @@ class PartitionState:
         return self.store.get(key)
 
     def put(self, key: bytes, value: bytes, due: int = 0) -> None:
-        """Set the value and its deadline, the one that the table's `due` reads out of it.
-
-        Raises StateTooLargeError for a value that no changelog record can hold.
-        """
-        if len(value) > self.max_value:
-            raise StateTooLargeError(len(value), self.max_value)
+        """Set the value and its deadline, the one that the table's `due` reads out of it."""
         self._fresh[key] = value
         if due:
             if self._armed.get(key) != due:
@@ -116,7 +111,14 @@ class PartitionState:
         self.marks = dict(self.marks)
 
     def commit(self) -> Mapping[bytes, bytes | None]:
-        """Keep the call's changes and return them. Raises ValueError for a deadline in a table that cannot read it."""
+        """Keep the call's changes and return them.
+
+        Raises StateTooLargeError for a value that no changelog record can hold, ValueError for a deadline in a table
+        that cannot read it.
+        """
+        largest = max(map(len, filter(None, self._fresh.values())), default=0)
+        if largest > self.max_value:
+            raise StateTooLargeError(largest, self.max_value)
         if self._fresh_due:
             self._arm(self._fresh_due)
             self._fresh_due = {}
@@ -205,19 +207,22 @@ class PartitionState:
 
         It does already where a key's former deadline is to come and not later: this is the path of every repeat.
         """
-        read, get, now, armed = self._due, self.store.get, self.clock.now, self._armed
+        # A stage reads a key before it puts it, so what `peek` does not find is new.
+        read, peek, now, armed = self._due, self.store.peek, self.clock.now, self._armed
         if read is None:
             raise ValueError("this table has no `due` that reads a deadline out of a value")
         if len(armed) > _ARMED:
             armed.clear()
+        new: list[tuple[bytes, int]] = []
         for key, due in fresh.items():
-            former = get(key)
+            former = peek(key)
             if former is not None and now < read(former) <= due:
                 armed[key] = due
-                continue
-            self._deadlines.add(key, due)
-            if self._last == (due, key):
-                self._last = None
+            else:
+                new.append((key, due))
+        if self._last is not None and fresh.get(self._last[1]) == self._last[0]:
+            self._last = None
+        self._deadlines.add_all(new)
 
     # -- bounds and flushes
 

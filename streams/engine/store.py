@@ -52,6 +52,9 @@ class Store(Protocol):
     owner: Owner
 
     def get(self, key: bytes) -> bytes | None: ...
+    def peek(self, key: bytes) -> bytes | None:
+        """As `get`, but a key that was not read or written lately may be missing."""
+
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Take changes (None deletes); they are visible at once and durable after `flushed`."""
 
@@ -103,8 +106,13 @@ class MemoryStore:
         self._groups = 1 << (max(share * 2 // CHUNK_ROWS, 1) - 1).bit_length()
         self._packed = PackedTable(self._groups)
         self._recent = _Recent(self._packed)
-        self.get: Callable[[bytes], bytes | None] = self._recent.__getitem__
-        #: The recent keys by group, and their number; both include keys that were deleted since.
+        #: Without packed keys a plain look-up is enough, and a miss runs no Python code.
+        self.get: Callable[[bytes], bytes | None] = self._recent.get
+        self.peek: Callable[[bytes], bytes | None] = self._recent.get
+        #: The recent keys in the order in which they came, then by group once there are many, and their number by
+        #: group; all include keys that were deleted since.
+        self._queue: list[bytes] = []
+        self._sorted = 0
         self._arrived: defaultdict[int, list[bytes]] = defaultdict(list)
         self._arrivals = 0
         self._noted = 0
@@ -163,12 +171,25 @@ class MemoryStore:
         return gone
 
     def _note(self, count: int) -> None:
-        """Remember the groups of the `count` keys that came into the dict last: they are at its end."""
-        if count:
-            arrived, mask = self._arrived, self._groups - 1
-            for key in islice(reversed(self._recent), count):
-                arrived[hash(key) & mask].append(key)
-            self._arrivals += count
+        """Remember the `count` keys that came into the dict last: they are at its end.
+
+        A table whose keys fit the dict does no more. Else the keys that came before are sorted into groups, some in
+        each call, faster than keys arrive.
+        """
+        if not count:
+            return
+        queue, recent = self._queue, self._recent
+        queue.extend(islice(reversed(recent), count))
+        if len(queue) - self._sorted <= self._share and len(recent) <= self._share:
+            return
+        arrived, mask, first = self._arrived, self._groups - 1, self._sorted
+        self._sorted = last = min(len(queue), first + 2 * count + CHUNK_ROWS)
+        for key in islice(queue, first, last):
+            arrived[hash(key) & mask].append(key)
+        self._arrivals += last - first
+        if last == len(queue):
+            queue.clear()
+            self._sorted = 0
 
     def _pack(self, arrived: int) -> None:
         """Reduce the dict to its share, or do only a part of this if much is to be done."""
@@ -183,6 +204,7 @@ class MemoryStore:
             if len(recent) > self._share:
                 # A deleted key is not in the dict, and a key that came twice is in it once.
                 rows = [(key, value) for key in keys if (value := recent.pop(key, None)) is not None]
+                self.get = recent.__getitem__
                 self._packed.add(turn, [key for key, _ in rows], [value for _, value in rows])
             else:
                 self._arrived[turn] = present = [key for key in dict.fromkeys(keys) if key in recent]
@@ -238,6 +260,8 @@ class RocksStore:
             return self._overlay[key]
         found: bytes | None = self._db.get(key)
         return found
+
+    peek = get
 
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Take changes; they stay in memory until the flush that carries them."""
