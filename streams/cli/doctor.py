@@ -37,9 +37,9 @@ def command(
         typer.Option(help="With --kafka: whose ACLs to check, once for each. Default: all that serve, and control."),
     ] = None,
 ) -> None:
-    """Check this machine: Python, Java, Maven, ports, data directory, and that our packages are ours.
+    """Check this machine: Python, Java, Maven, ports, data directory, and that no other package shadows Stormweir's.
 
-    With --kafka, check what the settings of Kafka lead to.
+    With --kafka, connect to Kafka with these settings, and check every ACL.
     """
     import os
 

@@ -208,7 +208,7 @@ class Broker:
         # A failed idempotent batch leaves a hole in the sequence that no later send can fill (aiokafka #1017).
         if self._producer is producer:
             self._producer = None
-            log.warning("producer failed and is made anew")
+            log.warning("the producer failed; a new one takes over")
             await asyncio.shield(_close(producer))
 
 

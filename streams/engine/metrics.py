@@ -6,7 +6,7 @@ PROCESSED = Counter("stormweir_records_processed_total", "Records a stage or sin
 SENT = Counter("stormweir_records_sent_total", "Records sent and acknowledged by the broker", ["topic"])
 DEAD_LETTERS = Counter("stormweir_dead_letters_total", "Records that became dead letters", ["stage", "reason"])
 RETRIES = Counter("stormweir_commit_retries_total", "Commits tried again", ["agent"])
-WRITE_FAILURES = Counter("stormweir_writer_failures_total", "Writes that came to nothing", ["topic", "reason"])
+WRITE_FAILURES = Counter("stormweir_writer_failures_total", "Writes that failed", ["topic", "reason"])
 OLDEST_UNWRITTEN = Gauge(
     "stormweir_writer_oldest_unwritten_seconds",
     "Age of the oldest record that was read and not yet written",

@@ -241,12 +241,12 @@ class RocksStore:
                 return store
             store.close()
             log.warning(
-                "%s has taken no flush for too long (deletions are kept %d s): it is built anew from the changelog",
+                "%s has taken no flush for too long (deletions are kept %d s): it is rebuilt from the changelog",
                 path,
                 kept_ms // 1000,
             )
         except Exception:
-            log.exception("%s cannot be used: it is built anew from the changelog", path)
+            log.exception("%s cannot be used: it is rebuilt from the changelog", path)
         cls.wipe(path)
         return cls(path, clock)
 

@@ -179,7 +179,8 @@ def verify(scheme: Signature, secret: str, header: Header, body: bytes, now: flo
 def sign(scheme: Signature, secret: str, body: bytes, now: float | None = None) -> dict[str, str]:
     """The headers with which `verify` accepts a body; empty if only the vendor can sign, inside the body.
 
-    With `now`, Unix seconds, they are valid at that time and once, if the scheme has times; without `now`, forever.
+    With `now`, Unix seconds, a scheme with times makes headers that are valid around that time, once; without `now`
+    the headers are valid for ever.
     """
     match scheme:
         case HmacHex(names, prefix):

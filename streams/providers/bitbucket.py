@@ -47,7 +47,7 @@ def _decode(body: bytes, context: Context) -> list[Draft]:
     if _UUID.fullmatch(key):
         key = _NUMBER.sub("", name).rstrip()  # a run's id is never used again, its name without the number is
     branch = status.text("refname")
-    # Neither is the same in all runs of a tag, say: then repository and key are what is known.
+    # A run of a tag has neither branch nor a lasting commit; its repository and key identify it then.
     place = ("branch", branch) if branch else ("commit", status.text("commit.hash"))
     where = f"{name} on {place[1]}" if place[1] else name
     reason = status.text("description") or status.text("state").lower()

@@ -1,6 +1,5 @@
 """The memory store is a dict that takes little memory, whatever it packs, unpacks and rewrites inside."""
 
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule

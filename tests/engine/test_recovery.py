@@ -179,7 +179,7 @@ async def test_a_source_made_anew_is_read_from_its_beginning_and_said_so(make_ri
     await rig.load(1_000, 50)
     second = rig.worker(store=store)
     await rig.drained()
-    assert "the topic was made anew; starting over" in second.log
+    assert "the topic was deleted and created again; starting over" in second.log
     check_counts(await rig.table(), rig.sent)
 
 

@@ -180,4 +180,4 @@ async def test_a_topic_made_anew_is_written_from_its_beginning(make_rig: MakeRig
     assert all(len(topic_id) == 32 for topic_id in ids)
     offsets = {topic_id: [n for b in batches if b["topic_id"] == topic_id for n in b["offsets"]] for topic_id in ids}
     assert offsets == {ids[0]: list(range(1_000)), ids[1]: list(range(3_000))}
-    assert "the topic was made anew; starting over" in worker.log
+    assert "the topic was deleted and created again; starting over" in worker.log
