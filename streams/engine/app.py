@@ -406,7 +406,8 @@ class Engine:
         topic_id = self._topic_ids.get(tp.topic, "")
         known = table.state.topic_id if table is not None else ""
         if start > end or (known and topic_id and known != topic_id):
-            log.error("%s/%d ends at %d and is not the topic of position %d: the topic was deleted and created again; starting over",
+            log.error("%s/%d ends at %d and is not the topic of position %d: "
+                      "the topic was deleted and created again; starting over",
                       tp.topic, tp.partition, end, start)  # fmt: skip
             start = earliest
             if table is not None:

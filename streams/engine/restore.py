@@ -87,7 +87,8 @@ async def _unreadable(tp: TopicPartition, position: int, error: Exception, tries
 def _replay(tp: TopicPartition, store: Store, end: int) -> Replay:
     if store.end < end:
         return Replay(store)
-    log.error("%s/%d ends at %d, before the table's %d: the topic was deleted and created again; writing the whole table to it",
+    log.error("%s/%d ends at %d, before the table's %d: "
+              "the topic was deleted and created again; writing the whole table to it",
               tp.topic, tp.partition, end, store.end)  # fmt: skip
     store.end = end - 1
     replay = Replay(store)

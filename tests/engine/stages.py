@@ -214,9 +214,9 @@ class FileBatchSink:
 
 
 class Clerk:
-    """An attendant that deletes what was put, at most `slots` at once, and puts it out; a line at begin and end of each.
+    """An attendant that deletes what was put, at most `slots` at once, and puts it out.
 
-    All wait at their end while there is a file `hold`.
+    It writes a line at the begin and the end of each; all wait at their end while there is a file `hold`.
     """
 
     slots = 8
