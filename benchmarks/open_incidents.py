@@ -42,8 +42,8 @@ def measure(bootstrap: str, scratch: Path, port_base: int, scale: float, progres
         opened = rss_mb(process.pid)
     started = time.perf_counter()
     with _worker(settings) as process:
-        # The worker's metric of keys begins with its first batch, so the only sign of recovery is being ready.
-        asyncio.run(_ready(settings, process, 0))
+        # The worker's metric of keys begins with its first batch or tick, so the only sign of recovery is being ready.
+        asyncio.run(_ready(settings, process, None))
         recovered_after = time.perf_counter() - started - _SETTLE_S
         recovered = rss_mb(process.pid)
     run: Run = {
@@ -83,8 +83,8 @@ def _worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
-async def _ready(settings: Settings, process: subprocess.Popen[bytes], keys: int) -> None:
-    """Wait until the worker is ready, both tables show `keys` keys, and _SETTLE_S have passed since.
+async def _ready(settings: Settings, process: subprocess.Popen[bytes], keys: int | None) -> None:
+    """Wait until the worker is ready, both tables show `keys` keys (None: any), and _SETTLE_S have passed since.
 
     Raises ContenderError when the process ends or it takes too long.
     """
@@ -95,7 +95,8 @@ async def _ready(settings: Settings, process: subprocess.Popen[bytes], keys: int
             try:
                 async with session.get(f"{url}/readyz") as ready, session.get(f"{url}/metrics") as answer:
                     held = _keys(await answer.text())
-                    if ready.status == 200 and all(held.get(table.name, 0) == keys for table in (DEDUP, CORRELATION)):
+                    counts = {held.get(table.name, 0) for table in (DEDUP, CORRELATION)}
+                    if ready.status == 200 and (keys is None or counts == {keys}):
                         await asyncio.sleep(_SETTLE_S)
                         return
             except aiohttp.ClientError:

@@ -33,6 +33,7 @@ from streams.engine.lane import (
     largest_value,
 )
 from streams.engine.losses import Loss
+from streams.engine.memory import give_back
 from streams.engine.restore import catch_up, foreign, restore
 from streams.engine.stage_lane import StageLane
 from streams.engine.state import PartitionState
@@ -217,6 +218,7 @@ class Engine:
             self.app, loglevel=None, override_logging=False, redirect_stdouts=False, quiet=True, daemon=True
         )
         gc.set_threshold(50_000, 50, 1_000)
+        give_back()
         try:
             worker.execute_from_commandline()
         except SystemExit as end:

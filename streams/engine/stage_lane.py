@@ -46,7 +46,7 @@ FIRED_AT_ONCE = 100
 SLICE_KEYS = 1_000
 SLICE_SECONDS = 0.005
 #: Firings that no commit has taken, above which firing waits: a commit is put together in one go.
-MAX_FIRINGS = 4_000
+MAX_FIRINGS = 1_000
 #: How often a deadline whose firing fails is tried, and milliseconds of the partition's time before the second try;
 #: each further pause is four times the one before.
 FIRING_TRIES = 5

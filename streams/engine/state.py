@@ -16,8 +16,10 @@ from streams.engine.deadlines import Deadlines
 from streams.engine.losses import StateTooLargeError
 from streams.engine.store import Store
 
-#: Keys of the index that are put into order at once.
+#: Keys that are indexed at once after a restore, and keys of the index that are put into order at once: each may have
+#: to be unpacked.
 _PORTION = 1_000
+_OPENED = 200
 _ARMED = 10_000
 #: A table above its bound is brought this part of it below, so that what may go is looked for that much less often.
 _SLACK = 64
@@ -150,7 +152,7 @@ class PartitionState:
         now = self.clock.now
         if self._next == (now + 1, b""):
             return ()
-        if not self._deadlines.open(now, _PORTION):
+        if not self._deadlines.open(now, _OPENED):
             return None
         # Behind a clock that went back, the order is ahead of time, and may get further ahead by this much.
         limit = self._limit = self._limit or (now if self._next[0] <= now else self._next[0] + FAR_MS)
