@@ -18,11 +18,12 @@ async def test_what_waits_holds_no_offset(make_rig: MakeRig) -> None:
     (worker.directory / "hold").touch()
     await rig.load(1_000, 100)
 
+    await until(lambda: len(_tasks(worker, "begin")) == Clerk.slots, 20, "every slot busy")
+
     async def committed() -> bool:
         return (await rig.committed())[0] == 1_000
 
     await until(committed, 20, "all acknowledged")
-    await until(lambda: len(_tasks(worker, "begin")) == Clerk.slots, 20, "every slot busy")
     assert _tasks(worker, "end") == []
     (worker.directory / "hold").unlink()
     await until(lambda: len(_tasks(worker, "end")) == 1_000, 20, "all done")

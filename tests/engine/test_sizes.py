@@ -113,6 +113,12 @@ def test_a_value_is_kept_up_to_the_limit() -> None:
     """One byte more raises, and names both sizes."""
     state = PartitionState(MemoryStore())
     state.max_value = 10
+    state.begin()
     state.put(b"k", bytes(10))
+    assert state.commit() == {b"k": bytes(10)}
+    state.begin()
+    state.put(b"k", bytes(11))
     with pytest.raises(StateTooLargeError, match="11 bytes cannot be kept: at most 10"):
-        state.put(b"k", bytes(11))
+        state.commit()
+    state.rollback()
+    assert state.get(b"k") == bytes(10)
