@@ -6,6 +6,7 @@ field for field, so that receivers written for them work unchanged.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
@@ -19,16 +20,17 @@ _LAST_MS = 253_402_300_799_000
 
 
 def body(template: str, message: Message) -> bytes:
-    """The body of `template` for this message. Raises KeyError for an unknown template."""
-    return orjson.dumps(TEMPLATES[template](message))
+    """The body of `template` for this message, marked if it is a test. Raises KeyError for an unknown template."""
+    return orjson.dumps(TEMPLATES[template](message) | ({"test": True} if message.test else {}))
 
 
-def _stormweir(message: Message) -> object:
+def stormweir(message: Message) -> dict[str, Any]:
+    """The body of `stormweir-v1`; a user's own template has its fields as variables."""
     notification, incident = message.notification, message.incident
     return {
         "id": str(UUID(bytes=notification.notification_id)),
         "event": f"incident.{notification.transition}",
-        "timestamp": _iso(notification.queued_at, "milliseconds"),
+        "timestamp": iso(notification.queued_at, "milliseconds"),
         "incident": {
             "id": _id(incident),
             "version": incident.version,
@@ -43,10 +45,10 @@ def _stormweir(message: Message) -> object:
             "dedup_key": incident.dedup_key,
             "correlation_key": incident.correlation_key.hex(),
             "labels": incident.labels,
-            "opened_at": _iso(incident.opened_at, "milliseconds"),
-            "acknowledged_at": _iso(incident.acknowledged_at, "milliseconds"),
-            "resolved_at": _iso(incident.resolved_at, "milliseconds"),
-            "last_alert_at": _iso(incident.last_alert_at, "milliseconds"),
+            "opened_at": iso(incident.opened_at, "milliseconds"),
+            "acknowledged_at": iso(incident.acknowledged_at, "milliseconds"),
+            "resolved_at": iso(incident.resolved_at, "milliseconds"),
+            "last_alert_at": iso(incident.last_alert_at, "milliseconds"),
             "alert_count": incident.alert_count,
             "repeat_count": incident.repeat_count,
             "member_count": incident.member_count,
@@ -54,13 +56,13 @@ def _stormweir(message: Message) -> object:
     }
 
 
-def _cortif(message: Message) -> object:
+def _cortif(message: Message) -> dict[str, Any]:
     # Cortif's trigger is a threshold: an incident is open because its alert count is greater than zero. Cortif's run
     # is the time from the opening of the incident to its latest alert, as of this version.
     notification, incident = message.notification, message.incident
     return {
         "event": f"alert.{notification.transition}",
-        "timestamp": _iso(notification.queued_at),
+        "timestamp": iso(notification.queued_at),
         "alert": {
             "id": _id(incident),
             "name": incident.title,
@@ -76,8 +78,8 @@ def _cortif(message: Message) -> object:
         },
         "run": {
             "id": f"{_id(incident)}-{incident.version}",
-            "started_at": _iso(incident.opened_at),
-            "completed_at": _iso(incident.last_alert_at or incident.opened_at),
+            "started_at": iso(incident.opened_at),
+            "completed_at": iso(incident.last_alert_at or incident.opened_at),
         },
         "links": {
             "dashboard": incident_url(message),
@@ -86,11 +88,11 @@ def _cortif(message: Message) -> object:
     }
 
 
-def _opsknight(message: Message) -> object:
+def _opsknight(message: Message) -> dict[str, Any]:
     notification, incident = message.notification, message.incident
     return {
         "event": f"incident.{notification.transition}",
-        "timestamp": _iso(notification.queued_at),
+        "timestamp": iso(notification.queued_at),
         "incident": {
             "id": _id(incident),
             "title": incident.title,
@@ -103,8 +105,8 @@ def _opsknight(message: Message) -> object:
     }
 
 
-TEMPLATES: Mapping[str, Callable[[Message], object]] = {
-    "stormweir-v1": _stormweir,
+TEMPLATES: Mapping[str, Callable[[Message], dict[str, Any]]] = {
+    "stormweir-v1": stormweir,
     "cortif-v1": _cortif,
     "opsknight-v1": _opsknight,
 }
@@ -119,7 +121,8 @@ def incident_url(message: Message) -> str:
     return f"{message.base_url}/incidents/{_id(message.incident)}"
 
 
-def _iso(at_ms: int, timespec: str = "seconds") -> str | None:
+def iso(at_ms: int, timespec: str = "seconds") -> str | None:
+    """The time in ISO 8601, UTC with `Z`; None if there is none."""
     if at_ms <= 0:
         return None
     at = datetime.fromtimestamp(min(at_ms, _LAST_MS) / 1000, UTC)
