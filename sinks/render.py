@@ -118,7 +118,12 @@ def _id(incident: Incident) -> str:
 
 def incident_url(message: Message) -> str:
     """The page of the message's incident."""
-    return f"{message.base_url}/incidents/{_id(message.incident)}"
+    return page_url(message.base_url, message.incident)
+
+
+def page_url(base_url: str, incident: Incident) -> str:
+    """The page of an incident; `base_url` has no slash at its end."""
+    return f"{base_url}/incidents/{_id(incident)}"
 
 
 def iso(at_ms: int, timespec: str = "seconds") -> str | None:

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sinks.fakes import pagerduty
+from sinks.fakes import pagerduty, teams
 
 KEY = "5f0c2a9d7e4b41c8a3d6f1b20e987c65"
 
@@ -119,3 +119,95 @@ async def test_pagerduty_drops_the_end_of_what_it_does_not_know() -> None:
     assert [alert["state"] for alert in before["alerts"].values()] == ["triggered"]
     assert [alert["state"] for alert in after["alerts"].values()] == ["resolved"]
     assert after["accepted"] == 5
+
+
+def card(*body: object, **fields: object) -> dict[str, Any]:
+    """A good message of Teams with these elements; `fields` are the card's."""
+    content = {"type": "AdaptiveCard", "version": "1.5", "body": list(body), **fields}
+    return {
+        "type": "message",
+        "attachments": [{"contentType": "application/vnd.microsoft.card.adaptive", "content": content}],
+    }
+
+
+TEXT = {"type": "TextBlock", "text": "hello"}
+WORKFLOW = f"/workflow?sig={teams.SIG}"
+
+
+async def test_teams_refuses_another_signature() -> None:
+    """401 if the address's `sig` is wrong or missing; nothing runs."""
+    async with served(teams.application()) as ask:
+        statuses = [(await ask(path, card(TEXT)))[0] for path in ("/workflow", "/workflow?sig=other")]
+        _, known = await ask("/_seen")
+    assert statuses == [401, 401]
+    assert known["runs"] == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"{",
+        {"text": "an old message card"},
+        {"type": "message", "attachments": []},
+        {"type": "message", "attachments": [{"contentType": "text/html", "content": {}}]},
+        card(TEXT)["attachments"][0]["content"],
+    ],
+    ids=range(5),
+)
+async def test_teams_refuses_another_envelope(message: object) -> None:
+    """400 for what is no message with Adaptive Cards in it."""
+    async with served(teams.application()) as ask:
+        status, answer = await ask(WORKFLOW, message)
+        _, known = await ask("/_seen")
+    assert (status, known["runs"]) == (400, [])
+    assert answer["error"]["code"]
+
+
+async def test_teams_throttles() -> None:
+    """The 101st call of a minute is answered 429."""
+    now = 0.0
+    async with served(teams.application(lambda: now)) as ask:
+        statuses = [(await ask(WORKFLOW, card(TEXT)))[0] for _ in range(101)]
+        now = 60.0
+        again, _ = await ask(WORKFLOW, card(TEXT))
+    assert statuses == [202] * 100 + [429]
+    assert again == 202
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        card({"type": "TextBlock", "text": "x" * 28_800}),
+        card(TEXT, version="1.6"),
+        card({"type": "Text", "text": "hello"}),
+        card({"type": "TextBlock"}),
+        card({"type": "TextBlock", "text": ""}),
+        card({"type": "TextBlock", "text": "hello", "onclick": "x"}),
+        card({"type": "TextBlock", "text": "hello", "color": "Red"}),
+        card({"type": "Container", "items": [{"type": "TextBlock"}]}),
+        card(TEXT, actions=[{"type": "Action.Submit", "title": "Acknowledge"}]),
+        card(TEXT, actions=[{"type": "Action.OpenUrl", "url": "javascript:alert(1)"}]),
+        card(TEXT, actions=[{"type": "Action.OpenUrl", "url": "https://example.com", "style": "destructive"}]),
+    ],
+    ids=range(11),
+)
+async def test_teams_takes_what_it_cannot_show(message: object) -> None:
+    """202, but the run fails and nobody sees a post."""
+    async with served(teams.application()) as ask:
+        status, _ = await ask(WORKFLOW, message)
+        _, known = await ask("/_seen")
+    assert status == 202
+    assert [run["status"] for run in known["runs"]] == ["Failed"]
+    assert known["posts"] == []
+
+
+async def test_teams_reads_markdown_and_mentions() -> None:
+    """Links in text blocks can be clicked, and entities are mentioned."""
+    mention = {"entities": [{"type": "mention", "text": "<at>Ann</at>"}]}
+    block = {"type": "TextBlock", "text": "see [this](https://evil.example)"}
+    async with served(teams.application()) as ask:
+        await ask(WORKFLOW, card(block, msteams=mention))
+        _, known = await ask("/_seen")
+    assert known["posts"] == [
+        {"text": "see this", "links": ["https://evil.example"], "mentions": ["<at>Ann</at>"]},
+    ]
