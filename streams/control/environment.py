@@ -1,7 +1,6 @@
 """Destinations that environment variables make, so that a sender starts without a file.
 
 A channel names its variables (`Channel.environment`), such as SMTP_HOST. When those that it requires are set, there is
-A channel names its variables (`Channel.environment`), such as SMTP_HOST. When those that it requires are set, there is
 a destination of the channel with the channel's slug as its id. A record of that id on the topic `control` takes its
 place.
 """
