@@ -115,19 +115,19 @@ def _compiled(source: str) -> Template:
     if len(source) > MAX_TEMPLATE:
         raise BadTemplateError(f"is longer than {MAX_TEMPLATE} characters")
     try:
-        tree = _ENVIRONMENT.parse(source)
+        tree = ENVIRONMENT.parse(source)
         for node in list(tree.find_all(nodes.Node)):
             _check(node)
         for loop in list(tree.find_all(nodes.For)):
             loop.iter = nodes.Filter(loop.iter, _BOUNDED, [], [], None, None, lineno=loop.lineno)
-            loop.iter.set_environment(_ENVIRONMENT)
-        code = _ENVIRONMENT.compile(tree)
+            loop.iter.set_environment(ENVIRONMENT)
+        code = ENVIRONMENT.compile(tree)
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         raise BadTemplateError(f"line {line}: {error.message}" if line else str(error.message)) from None
     except (RecursionError, MemoryError, SyntaxError):
         raise BadTemplateError("is nested too deeply") from None
-    return _ENVIRONMENT.template_class.from_code(_ENVIRONMENT, code, {"range": _range})
+    return ENVIRONMENT.template_class.from_code(ENVIRONMENT, code, {"range": _range})
 
 
 def _check(node: nodes.Node) -> None:
@@ -230,4 +230,5 @@ def _environment() -> _Environment:
     return environment
 
 
-_ENVIRONMENT = _environment()
+#: What templates can use.
+ENVIRONMENT = _environment()

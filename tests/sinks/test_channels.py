@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from email.message import EmailMessage
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,6 +95,12 @@ def _digest(**changes: object) -> Digest:
     return Digest("a" * 36, 4_000, by_severity, 12, incidents, BASE_URL.rstrip("/"), QUEUED_AT)
 
 
+def _wire(requests: Sequence[Any]) -> list[list[object]]:
+    """What requests or mails are on the wire, field by field."""
+    values = [[getattr(request, field.name) for field in fields(request)] for request in requests]
+    return [[each.as_bytes() if isinstance(each, EmailMessage) else each for each in row] for row in values]
+
+
 def _texts(value: object) -> set[str]:
     """The texts in a secret: of a URL, what is not its host."""
     match value:
@@ -128,8 +136,8 @@ def test_what_people_read_is_there(slug: str) -> None:
     assert channel.title
     assert channel.setup
     assert channel.examples
-    fields = channel.settings.model_fields
-    assert [name for name, field in fields.items() if not field.description and name != "type"] == []
+    settings = channel.settings.model_fields
+    assert [name for name, field in settings.items() if not field.description and name != "type"] == []
     told = [*channel.setup, *(text for each in channel.help.values() for text in each)]
     assert [text for text in told if not text.endswith((".", "`"))] == []
 
@@ -152,8 +160,8 @@ def test_a_wrong_field_is_named(case: Case) -> None:
 
 def test_what_looks_like_a_secret_is_marked(case: Case) -> None:
     """No field that is named like a credential is without the mark that encrypts and masks it."""
-    words = {"secret", "token", "password", "key", "headers", "credentials"}
-    named = {name for name in case.channel.settings.model_fields if words & set(name.split("_"))}
+    words = ("secret", "token", "password", "key", "headers", "credentials")
+    named = {name for name in case.channel.settings.model_fields if name.endswith(words)}
     assert named <= set(secrets_of(case.channel.settings))
 
 
@@ -177,8 +185,9 @@ def test_every_reason_is_explained(case: Case) -> None:
     answers = [Answer(status, body=body) for status in range(200, 600) for body in BODIES]
     answers += [Answer(0, error_code=code) for code in ErrorCode]
     verdicts = [case.channel.classify(answer) for answer in answers]
-    assert {verdict.reason for verdict in verdicts} - {""} <= set(case.channel.help) | set(COMMON_HELP)
-    assert all(bool(verdict.reason) != (verdict.end == "done") for verdict in verdicts)
+    reasons = {verdict.reason.partition(": ")[0] for verdict in verdicts}
+    assert reasons - {""} <= set(case.channel.help) | set(COMMON_HELP)
+    assert all(verdict.reason for verdict in verdicts if verdict.end != "done")
     assert case.channel.classify(Answer(429)).end == "retry"
     if case.channel.keep is not None:
         assert all(isinstance(case.channel.keep(answer), str) for answer in answers)
@@ -189,7 +198,7 @@ def test_a_message_is_rendered_the_same_each_time(case: Case) -> None:
     for one in _messages():
         requests = case.channel.render(one, case.settings, "")
         assert requests
-        assert list(requests) == list(case.channel.render(one, case.settings, ""))
+        assert _wire(requests) == _wire(case.channel.render(one, case.settings, ""))
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -215,7 +224,7 @@ def test_a_summary_is_rendered_the_same_each_time(case: Case) -> None:
         return
     requests = case.channel.digest(_digest(), case.settings)
     assert requests
-    assert list(requests) == list(case.channel.digest(_digest(), case.settings))
+    assert _wire(requests) == _wire(case.channel.digest(_digest(), case.settings))
 
 
 def test_limits_name_no_secret(case: Case) -> None:
