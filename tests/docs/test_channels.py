@@ -14,6 +14,7 @@ from sinks.contract import COMMON_HELP, SKIP_HELP
 from streams.cli import _channel_pages
 from streams.control import document
 from streams.control.kinds import validate
+from tests.docs.conftest import Reader
 from tests.docs.page import ROOT, blocks, codes, read, section, table
 from tests.sinks.samples import message
 
@@ -78,6 +79,13 @@ def test_not_sending_names_reasons_that_exist() -> None:
     outcomes = table(section(page, "4. What became of it?").partition("What each")[0])
     named = {word for outcome, _ in outcomes for word in codes(outcome)}
     assert named == {str(outcome) for outcome in Outcome}
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("number", range(2))
+def test_the_questions_of_not_sending_are_answered(reader: Reader, number: int) -> None:
+    """ClickHouse takes both queries of the page."""
+    reader.sql(blocks(read("docs/not-sending.md"), "sql")[number])
 
 
 def _migrated() -> list[dict[str, Any]]:
