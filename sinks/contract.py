@@ -68,7 +68,7 @@ class Request:
     url: str = field(repr=False)
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    rates: Sequence[Rate] = field(default=(), repr=False)
+    rates: Sequence[Rate] = ()
 
 
 class End(StrEnum):

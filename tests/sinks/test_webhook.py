@@ -120,7 +120,7 @@ def test_request_and_destination_show_no_secret() -> None:
     """Neither the request's nor the destination's text form holds secret, headers or the URL's query."""
     target = destination(URL, secret=SECRETS[0], headers={"Authorization": "Bearer Abc"})
     shown = repr(render(target, 1))
-    assert shown == "Request()"
+    assert shown == "Request(rates=())"
     assert SECRETS[0] not in repr(target)
     assert "Bearer" not in repr(target)
 
