@@ -21,7 +21,6 @@ from sinks.text import cut
 MAX_TEMPLATE = 16_384
 MAX_OUTPUT = 262_144
 MAX_ITEMS = 10_000
-_MAX_RANGE = 1_000
 #: The context's variable that counts items; a template cannot name it.
 _BUDGET = " budget"
 _BOUNDED = "bounded items"
@@ -127,7 +126,7 @@ def _compiled(source: str) -> Template:
         raise BadTemplateError(f"line {line}: {error.message}" if line else str(error.message)) from None
     except (RecursionError, MemoryError, SyntaxError):
         raise BadTemplateError("is nested too deeply") from None
-    return ENVIRONMENT.template_class.from_code(ENVIRONMENT, code, {"range": _range})
+    return ENVIRONMENT.template_class.from_code(ENVIRONMENT, code, {"range": range})
 
 
 def _check(node: nodes.Node) -> None:
@@ -144,13 +143,6 @@ def _check(node: nodes.Node) -> None:
 
 def _refuse(node: nodes.Node, reason: str) -> NoReturn:
     raise BadTemplateError(f"line {node.lineno}: {reason}")
-
-
-def _range(*arguments: int) -> range:
-    found = range(*arguments)
-    if len(found) > _MAX_RANGE:
-        raise BadTemplateError(f"range has more than {_MAX_RANGE} numbers")
-    return found
 
 
 @pass_context

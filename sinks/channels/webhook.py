@@ -68,7 +68,8 @@ class WebhookDestination(Destination):
         default=None,
         max_length=MAX_TEMPLATE,
         validate_default=True,
-        description="A Jinja2 template of the body, with the fields of `stormweir-v1` as its variables.",
+        description="A Jinja2 template of the body, with the fields of `stormweir-v1` as its variables. It is shown "
+        "like any field: a credential belongs into `headers`.",
     )
     secret: SigningSecret = Field(
         default=None, min_length=8, repr=False, description="Signs every request, so that the receiver can verify it."

@@ -318,6 +318,18 @@ async def test_what_joins_is_told_in_order() -> None:
     assert (alert["history"], alert["state"], found["dropped"]) == (["trigger", "acknowledge"], "acknowledged", [])
 
 
+async def test_what_is_sent_twice_is_one_alert() -> None:
+    """A message that is sent again, as after a kill, changes nothing in PagerDuty: the same key is the same alert."""
+    async with vendor() as address, room(control(settings(url=f"{address}/v2/enqueue"))) as opened:
+        for count in (1, 2):
+            opened.take(notification(), redeliver=True)
+            await opened.ended(count)
+        found = await seen(address)
+    assert (found["accepted"], len(found["alerts"])) == (2, 1)
+    first, second = found["received"]
+    assert first == second
+
+
 async def test_a_storm_stays_within_the_limit() -> None:
     """250 incidents at once: PagerDuty, which counts a sliding minute, refuses none, and all are there."""
     async with room(control()) as opened, vendor(lambda: opened.time.now / 1000) as address:
