@@ -16,12 +16,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sinks.text import cut
 
-#: Code points of a template, bytes of what it renders (also code points that a filter takes), items that all its loops
-#: go through.
+#: Code points of a template. Bytes of what it renders, and code points of what a filter makes. Steps: an item of a
+#: loop, a filter, and every 1,000 characters that a filter makes.
 MAX_TEMPLATE = 16_384
 MAX_OUTPUT = 262_144
-MAX_ITEMS = 10_000
-#: The context's variable that counts items; a template cannot name it.
+MAX_STEPS = 20_000
+_MAX_RANGE = 1_000
+#: The context's variable that counts steps; a template cannot name it.
 _BUDGET = " budget"
 _BOUNDED = "bounded items"
 _ALLOWED = (
@@ -54,16 +55,19 @@ class BadTemplateError(ValueError):
 
 
 class _Budget:
-    """Items that loops may still go through."""
+    """Steps that a template may still take."""
 
     def __init__(self) -> None:
-        self.left = MAX_ITEMS
+        self._left = MAX_STEPS
+
+    def spend(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise BadTemplateError(f"takes more than {MAX_STEPS} steps")
 
     def bounded(self, values: Iterable[Any]) -> Iterator[Any]:
         for value in values:
-            self.left -= 1
-            if self.left < 0:
-                raise BadTemplateError(f"goes through more than {MAX_ITEMS} items")
+            self.spend(1)
             yield value
 
 
@@ -126,7 +130,7 @@ def _compiled(source: str) -> Template:
         raise BadTemplateError(f"line {line}: {error.message}" if line else str(error.message)) from None
     except (RecursionError, MemoryError, SyntaxError):
         raise BadTemplateError("is nested too deeply") from None
-    return ENVIRONMENT.template_class.from_code(ENVIRONMENT, code, {"range": range})
+    return ENVIRONMENT.template_class.from_code(ENVIRONMENT, code, {"range": _range})
 
 
 def _check(node: nodes.Node) -> None:
@@ -145,10 +149,32 @@ def _refuse(node: nodes.Node, reason: str) -> NoReturn:
     raise BadTemplateError(f"line {node.lineno}: {reason}")
 
 
+def _range(*arguments: int) -> range:
+    found = range(*arguments)
+    if len(found) > _MAX_RANGE:
+        raise BadTemplateError(f"range has more than {_MAX_RANGE} numbers")
+    return found
+
+
 @pass_context
 def _bounded(context: Context, values: Iterable[Any]) -> Iterator[Any]:
     budget: _Budget = context[_BUDGET]
     return budget.bounded(values)
+
+
+def _counted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, which takes steps."""
+
+    @pass_context
+    def counted(context: Context, value: Any, *arguments: Any) -> Any:
+        made = function(value, *arguments)
+        size = len(made) if isinstance(made, str) else 0
+        if size > MAX_OUTPUT:
+            raise BadTemplateError(f"a filter makes more than {MAX_OUTPUT} characters")
+        context[_BUDGET].spend(1 + size // 1_000)
+        return made
+
+    return counted
 
 
 def _tojson(value: Any) -> str:
@@ -184,8 +210,6 @@ def _defined(value: Any) -> Any:
     """The value; raises jinja2's UndefinedError if it is undefined, as printing it would."""
     if isinstance(value, Undefined):
         str(value)
-    if isinstance(value, str) and len(value) > MAX_OUTPUT:
-        raise BadTemplateError(f"a filter takes at most {MAX_OUTPUT} characters")
     return value
 
 
@@ -217,7 +241,8 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
 def _environment() -> _Environment:
     environment = _Environment(undefined=StrictUndefined, finalize=_printed, keep_trailing_newline=True)
     environment.globals.clear()
-    environment.filters = {**_FILTERS, _BOUNDED: _bounded}
+    environment.filters = {name: _counted(function) for name, function in _FILTERS.items()}
+    environment.filters[_BOUNDED] = _bounded
     environment.tests = {name: environment.tests[name] for name in ("defined", "undefined", "none", "in")}
     return environment
 

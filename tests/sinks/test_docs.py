@@ -53,7 +53,7 @@ def test_the_templates_of_the_page_apply() -> None:
 def test_the_limits_of_templates_are_told() -> None:
     """Filters, tests and limits on the page are those of the code."""
     about = TEXT.partition("## A template of your own")[2]
-    for limit in (template.MAX_TEMPLATE, template.MAX_OUTPUT, template.MAX_ITEMS):
+    for limit in (template.MAX_TEMPLATE, template.MAX_OUTPUT, template.MAX_STEPS):
         assert f"{limit:,}" in about
     listed = re.search(r"these filters: (.*?); the tests (.*?)\. Everything", about, re.DOTALL)
     assert listed
