@@ -115,8 +115,6 @@ def fill(source: str, variables: Mapping[str, Any]) -> bytes:
 
 @lru_cache(maxsize=256)
 def _compiled(source: str) -> Template:
-    if len(source) > MAX_TEMPLATE:
-        raise BadTemplateError(f"is longer than {MAX_TEMPLATE} characters")
     try:
         tree = ENVIRONMENT.parse(source)
         for node in list(tree.find_all(nodes.Node)):

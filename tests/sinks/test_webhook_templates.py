@@ -132,7 +132,7 @@ HARMFUL = [
     "{% for x in range(1000000000) %}{{ loop.length }}{% endfor %}",
     "{{ range(1000000000)|tojson }}",
     "{{ 'a' in range(1000000000) }}",
-    "{% for x in range(1000) %}" + "{{ incident.title|upper|urlencode|length }}" * 300 + "{% endfor %}",
+    "{% for x in range(1000) %}" + "{% if incident.title|upper|length == 1 %}{% endif %}" * 200 + "{% endfor %}",
     "{{ incident.title" + "|tojson" * 100 + "|length }}",
     "{% for x in range(1000) %}{% for y in range(1000) %}{% endfor %}{% endfor %}",
     "{% for x in range(999) %}" + "x" * 500 + "{% endfor %}",
