@@ -6,7 +6,6 @@ field for field, so that receivers written for them work unchanged.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
@@ -20,12 +19,12 @@ _LAST_MS = 253_402_300_799_000
 
 
 def body(template: str, message: Message) -> bytes:
-    """The body of `template` for this message, marked if it is a test. Raises KeyError for an unknown template."""
-    return orjson.dumps(TEMPLATES[template](message) | ({"test": True} if message.test else {}))
+    """The body of `template` for this message, with `"test": true` for a test. Raises KeyError for an unknown one."""
+    document = TEMPLATES[template](message)
+    return orjson.dumps({**document, "test": True} if message.test else document)
 
 
-def stormweir(message: Message) -> dict[str, Any]:
-    """The body of `stormweir-v1`; a user's own template has its fields as variables."""
+def _stormweir(message: Message) -> dict[str, object]:
     notification, incident = message.notification, message.incident
     return {
         "id": str(UUID(bytes=notification.notification_id)),
@@ -56,7 +55,7 @@ def stormweir(message: Message) -> dict[str, Any]:
     }
 
 
-def _cortif(message: Message) -> dict[str, Any]:
+def _cortif(message: Message) -> dict[str, object]:
     # Cortif's trigger is a threshold: an incident is open because its alert count is greater than zero. Cortif's run
     # is the time from the opening of the incident to its latest alert, as of this version.
     notification, incident = message.notification, message.incident
@@ -88,7 +87,7 @@ def _cortif(message: Message) -> dict[str, Any]:
     }
 
 
-def _opsknight(message: Message) -> dict[str, Any]:
+def _opsknight(message: Message) -> dict[str, object]:
     notification, incident = message.notification, message.incident
     return {
         "event": f"incident.{notification.transition}",
@@ -105,8 +104,8 @@ def _opsknight(message: Message) -> dict[str, Any]:
     }
 
 
-TEMPLATES: Mapping[str, Callable[[Message], dict[str, Any]]] = {
-    "stormweir-v1": stormweir,
+TEMPLATES: Mapping[str, Callable[[Message], dict[str, object]]] = {
+    "stormweir-v1": _stormweir,
     "cortif-v1": _cortif,
     "opsknight-v1": _opsknight,
 }

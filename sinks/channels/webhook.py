@@ -11,7 +11,7 @@ from schemas.control import Destination, SecretHeaders, SecretMark, SecretUrl
 from schemas.wire.standard_webhooks import signing_key
 from sinks.contract import THREE_RETRIES, Channel, Help, Message, RenderError, Request, by_status
 from sinks.events_v2 import events
-from sinks.render import body, stormweir
+from sinks.render import TEMPLATES, body
 from sinks.sample import SAMPLES
 from sinks.signature import sign
 from sinks.template import MAX_TEMPLATE, BadTemplateError, Labels, fill
@@ -140,9 +140,12 @@ def _try(source: str, content_type: str) -> None:
 
 
 def _variables(message: Message) -> Mapping[str, object]:
-    content = stormweir(message)
-    content["incident"]["labels"] = Labels(content["incident"]["labels"])
-    return {**content, "told": list(message.told), "test": message.test}
+    """The fields of `stormweir-v1`, with labels that any name can be asked of, what is told, and whether it is a test."""
+    content = TEMPLATES["stormweir-v1"](message)
+    incident = content["incident"]
+    assert isinstance(incident, dict)
+    labels = Labels(message.incident.labels)
+    return {**content, "incident": {**incident, "labels": labels}, "told": list(message.told), "test": message.test}
 
 
 def _token(headers: Mapping[str, str]) -> str:

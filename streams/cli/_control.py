@@ -34,7 +34,7 @@ def transact(plan: Plan[T]) -> T:
 
     async def run() -> T:
         await check_topics(kafka, [CONTROL])
-        reader = ControlReader(kafka, environment.destinations(os.environ))
+        reader = ControlReader(kafka, environment=environment.destinations(os.environ))
         try:
             await reader.catch_up()
             return await change(reader, partial(only_writer, kafka), plan)

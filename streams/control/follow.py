@@ -35,8 +35,8 @@ class ControlReader:
     `environment` are the records that hold where the topic has none.
     """
 
-    def __init__(self, kafka: Kafka, environment: Mapping[str, AnyRecord] | None = None) -> None:
-        self.control = Control(environment)
+    def __init__(self, kafka: Kafka, *, environment: Mapping[str, AnyRecord] | None = None) -> None:
+        self.control = Control(environment=environment)
         self._kafka = kafka
         self._consumer: AIOKafkaConsumer | None = None
         self._follower: asyncio.Task[None] | None = None

@@ -28,7 +28,7 @@ class Control:
     `records` are those of the topic. `environment` are records by control key that hold where the topic has none.
     """
 
-    def __init__(self, environment: Mapping[str, AnyRecord] | None = None) -> None:
+    def __init__(self, *, environment: Mapping[str, AnyRecord] | None = None) -> None:
         self.tenants: dict[str, Tenant] = {}
         self.services: dict[tuple[str, str], Service] = {}
         self.integrations: dict[str, Integration] = {}

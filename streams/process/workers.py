@@ -32,7 +32,7 @@ def run_worker(settings: Settings) -> NoReturn:
     """`stormweir worker`: normalize, dedup, correlate."""
     kafka = Kafka.of(settings)
     engine = _engine(settings, kafka, "worker", topics.WORKER_GROUP, pipeline.WORKER_OUTPUTS)
-    reader = ControlReader(kafka, environment.destinations(os.environ))
+    reader = ControlReader(kafka, environment=environment.destinations(os.environ))
     engine.on_lifecycle(reader.start, reader.stop)
     pipeline.build_worker(engine, reader.control, settings.max_keys, settings.incident_retention_days)
     sys.exit(engine.run())
@@ -51,7 +51,7 @@ def run_notifier(settings: Settings) -> NoReturn:
     """`stormweir notifier`: notifications to their destinations."""
     kafka = Kafka.of(settings)
     engine = _engine(settings, kafka, "notifier", topics.NOTIFIER_GROUP, pipeline.NOTIFIER_OUTPUTS)
-    reader = ControlReader(kafka, environment.destinations(os.environ))
+    reader = ControlReader(kafka, environment=environment.destinations(os.environ))
     outbound = Outbound(settings.allowed_networks)
     engine.on_lifecycle(reader.start, reader.stop)
     engine.on_lifecycle(None, outbound.close)

@@ -80,7 +80,7 @@ def test_a_record_on_the_topic_takes_its_place() -> None:
     """Until it is deleted; the topic's records are still only those of the topic."""
     ours, theirs = _webhook("https://environment.example.com"), _webhook("https://topic.example.com")
     key = control_key(ours)
-    control = Control({key: ours})
+    control = Control(environment={key: ours})
     assert control.destination("default", "ops") == ours
     assert control.records == {}
     assert control.apply(key, dump(theirs)) is None
@@ -94,7 +94,7 @@ def test_a_record_on_the_topic_takes_its_place() -> None:
 
 def test_rules_may_route_to_it() -> None:
     """A file without destinations may name one of the environment, and none other."""
-    control = Control({"destination/default/ops": _webhook("https://environment.example.com")})
+    control = Control(environment={"destination/default/ops": _webhook("https://environment.example.com")})
     declared = document.load("rules: [{id: all, match: [], route: [ops]}]")
     document.check(declared, {**control.environment, **control.records})
     with pytest.raises(document.ConfigurationError, match=r"rules.0.route.0: no destination 'ops'"):
@@ -104,7 +104,7 @@ def test_rules_may_route_to_it() -> None:
 async def test_an_environment_alone_sends() -> None:
     """Nothing is on the topic, and a notification for the destination is delivered."""
     async with recording() as server:
-        control = Control({"destination/default/ops": _webhook(server.url)})
+        control = Control(environment={"destination/default/ops": _webhook(server.url)})
         async with room(control) as opened:
             opened.take(notification())
             await opened.ended(1)
