@@ -140,7 +140,7 @@ def _try(source: str, content_type: str) -> None:
 
 
 def _variables(message: Message) -> Mapping[str, object]:
-    """The fields of `stormweir-v1`, with labels that any name can be asked of, what is told, and whether it is a test."""
+    """The fields of `stormweir-v1`, where any label can be asked for; what is told, and whether it is a test."""
     content = TEMPLATES["stormweir-v1"](message)
     incident = content["incident"]
     assert isinstance(incident, dict)
