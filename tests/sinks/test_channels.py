@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from email.message import EmailMessage
 from itertools import product
@@ -79,9 +79,9 @@ def case(request: pytest.FixtureRequest) -> Case:
     return _case(*request.param)
 
 
-def _messages(**changes: object) -> Iterator[Message]:
+def _messages(severities: Iterable[Severity] = tuple(Severity), **changes: object) -> Iterator[Message]:
     """The sample incident in every situation that a message can tell of."""
-    for told, severity, test in product(TOLD, Severity, (False, True)):
+    for told, severity, test in product(TOLD, severities, (False, True)):
         status = {"status": STATUS[told[-1]], "severity": severity}
         if told[-1] is Transition.RESOLVED:
             status["resolved_at"] = QUEUED_AT
@@ -212,7 +212,7 @@ def test_hostile_text_is_rendered(case: Case, text: str) -> None:
     """No text in any field of an incident raises."""
     labels = {text or "label": text, "team": text}
     changes = {"title": text, "source": text, "service": text, "dedup_key": text, "labels": labels}
-    for one in _messages(**changes):
+    for one in _messages([Severity.CRITICAL], **changes):
         assert case.channel.render(one, case.settings, "")
     if case.channel.digest is not None:
         assert case.channel.digest(_digest(**changes), case.settings)
