@@ -5,6 +5,7 @@ https://adaptivecards.io/explorer. Every text of an incident is a TextRun: Teams
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import orjson
@@ -71,15 +72,16 @@ def render(message: Message, settings: TeamsDestination, handle: str) -> Sequenc
         _fact("Opened", iso(incident.opened_at) or ""),
         _fact("Alerts", f"{incident.alert_count}, of these {incident.repeat_count} repeats"),
     ]
-    labels = [_fact(name, value) for name, value in incident.labels.items()]
+    total = len(incident.labels)
+    labels = [_fact(name, value) for name, value in islice(incident.labels.items(), _MAX_LABELS)]
     title = _shown(incident.title, _MAX_TITLE) or "An incident without a title"
     link = incident_url(message)
 
     def card(count: int) -> bytes:
-        more = [_line(f"and {len(labels) - count} more labels")] if count < len(labels) else []
+        more = [_line(f"and {total - count} more labels")] if count < total else []
         return _message(title, [_title(title, colour), *facts, *labels[:count], *more], "Open the incident", link)
 
-    return [_request(settings, _fitting(card, min(len(labels), _MAX_LABELS)))]
+    return [_request(settings, _fitting(card, len(labels)))]
 
 
 def summarise(many: Digest, settings: TeamsDestination) -> Sequence[Request]:
