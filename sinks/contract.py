@@ -205,3 +205,19 @@ COMMON_HELP: Mapping[str, Help] = {
     "rejected": Help("The receiver does not take this message.", "Look at `http_status`, then at the receiver's log."),
     "channel_error": Help("The channel failed; this is a defect of Stormweir.", "Please report the log line."),
 }
+
+#: Why a message was not sent, though nothing failed.
+SKIP_HELP: Mapping[str, Help] = {
+    "superseded": Help(
+        "A later change of the incident was told in the same message.", "Nothing: look at the next row of the incident."
+    ),
+    "digest": Help(
+        "A summary told it together with others.", "Nothing; `digest_after` decides when there are summaries."
+    ),
+    "resolved_before_sent": Help(
+        "The incident resolved before its first message left.", "Nothing; `unseen_resolved` set to send tells it."
+    ),
+    "unknown_destination": Help(
+        "A rule routes to a destination that was deleted.", "Make the destination again, or change the rule's `route`."
+    ),
+}

@@ -19,16 +19,17 @@ _LAST_MS = 253_402_300_799_000
 
 
 def body(template: str, message: Message) -> bytes:
-    """The body of `template` for this message. Raises KeyError for an unknown template."""
-    return orjson.dumps(TEMPLATES[template](message))
+    """The body of `template` for this message, with `"test": true` for a test. Raises KeyError for an unknown one."""
+    document = TEMPLATES[template](message)
+    return orjson.dumps({**document, "test": True} if message.test else document)
 
 
-def _stormweir(message: Message) -> object:
+def _stormweir(message: Message) -> dict[str, object]:
     notification, incident = message.notification, message.incident
     return {
         "id": str(UUID(bytes=notification.notification_id)),
         "event": f"incident.{notification.transition}",
-        "timestamp": _iso(notification.queued_at, "milliseconds"),
+        "timestamp": iso(notification.queued_at, "milliseconds"),
         "incident": {
             "id": _id(incident),
             "version": incident.version,
@@ -43,10 +44,10 @@ def _stormweir(message: Message) -> object:
             "dedup_key": incident.dedup_key,
             "correlation_key": incident.correlation_key.hex(),
             "labels": incident.labels,
-            "opened_at": _iso(incident.opened_at, "milliseconds"),
-            "acknowledged_at": _iso(incident.acknowledged_at, "milliseconds"),
-            "resolved_at": _iso(incident.resolved_at, "milliseconds"),
-            "last_alert_at": _iso(incident.last_alert_at, "milliseconds"),
+            "opened_at": iso(incident.opened_at, "milliseconds"),
+            "acknowledged_at": iso(incident.acknowledged_at, "milliseconds"),
+            "resolved_at": iso(incident.resolved_at, "milliseconds"),
+            "last_alert_at": iso(incident.last_alert_at, "milliseconds"),
             "alert_count": incident.alert_count,
             "repeat_count": incident.repeat_count,
             "member_count": incident.member_count,
@@ -54,13 +55,13 @@ def _stormweir(message: Message) -> object:
     }
 
 
-def _cortif(message: Message) -> object:
+def _cortif(message: Message) -> dict[str, object]:
     # Cortif's trigger is a threshold: an incident is open because its alert count is greater than zero. Cortif's run
     # is the time from the opening of the incident to its latest alert, as of this version.
     notification, incident = message.notification, message.incident
     return {
         "event": f"alert.{notification.transition}",
-        "timestamp": _iso(notification.queued_at),
+        "timestamp": iso(notification.queued_at),
         "alert": {
             "id": _id(incident),
             "name": incident.title,
@@ -76,8 +77,8 @@ def _cortif(message: Message) -> object:
         },
         "run": {
             "id": f"{_id(incident)}-{incident.version}",
-            "started_at": _iso(incident.opened_at),
-            "completed_at": _iso(incident.last_alert_at or incident.opened_at),
+            "started_at": iso(incident.opened_at),
+            "completed_at": iso(incident.last_alert_at or incident.opened_at),
         },
         "links": {
             "dashboard": incident_url(message),
@@ -86,11 +87,11 @@ def _cortif(message: Message) -> object:
     }
 
 
-def _opsknight(message: Message) -> object:
+def _opsknight(message: Message) -> dict[str, object]:
     notification, incident = message.notification, message.incident
     return {
         "event": f"incident.{notification.transition}",
-        "timestamp": _iso(notification.queued_at),
+        "timestamp": iso(notification.queued_at),
         "incident": {
             "id": _id(incident),
             "title": incident.title,
@@ -103,7 +104,7 @@ def _opsknight(message: Message) -> object:
     }
 
 
-TEMPLATES: Mapping[str, Callable[[Message], object]] = {
+TEMPLATES: Mapping[str, Callable[[Message], dict[str, object]]] = {
     "stormweir-v1": _stormweir,
     "cortif-v1": _cortif,
     "opsknight-v1": _opsknight,
@@ -116,10 +117,16 @@ def _id(incident: Incident) -> str:
 
 def incident_url(message: Message) -> str:
     """The page of the message's incident."""
-    return f"{message.base_url}/incidents/{_id(message.incident)}"
+    return page_url(message.base_url, message.incident)
 
 
-def _iso(at_ms: int, timespec: str = "seconds") -> str | None:
+def page_url(base_url: str, incident: Incident) -> str:
+    """The page of an incident; `base_url` has no slash at its end."""
+    return f"{base_url}/incidents/{_id(incident)}"
+
+
+def iso(at_ms: int, timespec: str = "seconds") -> str | None:
+    """The time in ISO 8601, UTC with `Z`; None if there is none."""
     if at_ms <= 0:
         return None
     at = datetime.fromtimestamp(min(at_ms, _LAST_MS) / 1000, UTC)

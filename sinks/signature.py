@@ -15,10 +15,15 @@ from schemas.wire.standard_webhooks import signature, signing_key
 MAX_AGE_S = 300
 
 
-def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """Both signature headers for one attempt; `timestamp` is whole Unix seconds. Raises ValueError as `signing_key`."""
+def sign(secret: str, message_id: str, timestamp: int, body: bytes, previous: str | None = None) -> dict[str, str]:
+    """Both signature headers for one attempt; `timestamp` is whole Unix seconds. Raises ValueError as `signing_key`.
+
+    While a secret is changed, `webhook-signature` has one signature by `secret` and one by the `previous` secret.
+    """
+    secrets = [secret] if previous is None else [secret, previous]
+    signed = (signature(signing_key(each), message_id, str(timestamp), body).decode() for each in secrets)
     return {
-        "webhook-signature": signature(signing_key(secret), message_id, str(timestamp), body).decode(),
+        "webhook-signature": " ".join(signed),
         "X-Webhook-Signature": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
     }
 

@@ -35,24 +35,28 @@ SecretHeaders = Annotated[dict[str, str], Field(repr=False), AfterValidator(_pla
 
 
 class Destination(Record):
-    """Where notifications go. `type` is the slug of a channel.
-
-    A disabled destination keeps what waits for it. When a notification is given up, it goes to `fallback`, another
-    destination. `unseen_resolved` decides about an incident that resolved before its first message left: `send` one
-    message that tells both, or `skip` it. When more waits than can be sent in `digest_after` seconds, one summary
-    replaces many messages, if the channel has summaries; 0 means never.
-    """
+    """Where notifications go. The descriptions of its fields, and of every channel's own, are their documentation."""
 
     model_config = ConfigDict(extra="ignore")
 
-    id: Name
-    tenant: Name = DEFAULT_TENANT
-    type: Name = "webhook"
-    name: str = Field(default="", max_length=200)
-    enabled: bool = True
-    fallback: Name | None = None
-    unseen_resolved: Literal["send", "skip"] = "send"
-    digest_after: int = Field(default=60, ge=0, le=86_400)
+    id: Name = Field(description="The name that rules route to.")
+    tenant: Name = Field(default=DEFAULT_TENANT, description="The tenant whose incidents it hears of.")
+    type: Name = Field(default="webhook", description="The channel.")
+    name: str = Field(default="", max_length=200, description="A name for people.")
+    enabled: bool = Field(default=True, description="A disabled destination keeps what waits for it.")
+    fallback: Name | None = Field(default=None, description="The destination that gets what this one gives up.")
+    unseen_resolved: Literal["send", "skip"] = Field(
+        default="send",
+        description="For an incident that resolved before its first message left: send one message that tells both, "
+        "or skip it.",
+    )
+    digest_after: int = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        description="When more waits than can be sent in so many seconds, one summary replaces many messages, if the "
+        "channel has summaries; 0 means never.",
+    )
 
 
 def secrets_of(model: type[BaseModel]) -> dict[str, SecretMark]:

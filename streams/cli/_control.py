@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.settings import Settings
 from schemas.topics import CONTROL
+from streams.control import environment
 from streams.control.follow import ControlReader
 from streams.control.transaction import Plan, change
 from streams.control.write import Change, only_writer
@@ -33,7 +34,7 @@ def transact(plan: Plan[T]) -> T:
 
     async def run() -> T:
         await check_topics(kafka, [CONTROL])
-        reader = ControlReader(kafka)
+        reader = ControlReader(kafka, environment=environment.destinations(os.environ))
         try:
             await reader.catch_up()
             return await change(reader, partial(only_writer, kafka), plan)

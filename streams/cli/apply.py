@@ -33,7 +33,8 @@ def command(
     def plan(control: Control) -> tuple[list[str], Change]:
         known = control.records
         changes = document.plan(declared, known, prune=parsed if prune else ())
-        document.check(declared, {key: known[key] for key in known if key not in changes.deletes})
+        staying = {key: known[key] for key in known if key not in changes.deletes}
+        document.check(declared, {**control.environment, **staying})
         count, done = len(changes.records) + len(changes.deletes), "would change" if dry_run else "changed"
         total = f"{count} of {len(declared) + len(changes.deletes)} records {done}" if count else "nothing to change"
         return [*changes.lines, total], Change() if dry_run else Change(changes.records, changes.deletes)

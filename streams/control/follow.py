@@ -5,7 +5,7 @@ never replaces a valid one (schemas.control).
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 import structlog
@@ -30,10 +30,13 @@ _PAUSE_S = 0.2
 
 
 class ControlReader:
-    """Follows the topic; `control` is changed in place on the event loop that called `start`."""
+    """Follows the topic; `control` is changed in place on the event loop that called `start`.
 
-    def __init__(self, kafka: Kafka) -> None:
-        self.control = Control()
+    `environment` are the records that hold where the topic has none.
+    """
+
+    def __init__(self, kafka: Kafka, *, environment: Mapping[str, AnyRecord] | None = None) -> None:
+        self.control = Control(environment=environment)
         self._kafka = kafka
         self._consumer: AIOKafkaConsumer | None = None
         self._follower: asyncio.Task[None] | None = None

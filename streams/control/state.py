@@ -1,5 +1,7 @@
 """The followed configuration in memory. A record that does not validate never replaces a valid one."""
 
+from collections.abc import Mapping
+
 import orjson
 from pydantic import ValidationError
 
@@ -21,9 +23,12 @@ MAX_DEFAULTS = 10_000
 
 
 class Control:
-    """The followed state. `apply` returns an error text instead of raising; `version` counts changes."""
+    """The followed state. `apply` returns an error text instead of raising; `version` counts changes.
 
-    def __init__(self) -> None:
+    `records` are those of the topic. `environment` are records by control key that hold where the topic has none.
+    """
+
+    def __init__(self, *, environment: Mapping[str, AnyRecord] | None = None) -> None:
         self.tenants: dict[str, Tenant] = {}
         self.services: dict[tuple[str, str], Service] = {}
         self.integrations: dict[str, Integration] = {}
@@ -32,7 +37,10 @@ class Control:
         self.apikeys: dict[str, ApiKey] = {}
         self.records: dict[str, AnyRecord] = {}
         self.version = 0
+        self.environment = dict(environment or {})
         self._defaults: dict[tuple[str, str], Service] = {}
+        for record in self.environment.values():
+            self._index(record)
 
     def apply(self, key: str, value: bytes | None) -> str | None:
         """Apply one record of the topic; a None value deletes. Returns why the record was refused, or None."""
@@ -47,12 +55,15 @@ class Control:
                 return describe(error)
             except orjson.JSONDecodeError as error:
                 return f"is no JSON: {error.msg}"
-        old = self.records.pop(key, None)
+        underlying = self.environment.get(key)
+        old = self.records.pop(key, underlying)
         if old is not None:
             self._unindex(old)
         if record is not None:
             self.records[key] = record
-            self._index(record)
+        current = record or underlying
+        if current is not None:
+            self._index(current)
         self.version += 1
         return None
 

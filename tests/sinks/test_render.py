@@ -27,7 +27,16 @@ def test_body_is_the_golden_one_in_field_order(template: str) -> None:
 
 def test_every_template_a_destination_may_name_exists() -> None:
     """What validates as a destination's template can be rendered, and nothing else exists."""
-    assert set(get_args(WebhookDestination.model_fields["template"].annotation)) == set(TEMPLATES)
+    elsewhere = {"pagerduty-v2", "custom"}
+    assert set(get_args(WebhookDestination.model_fields["template"].annotation)) == set(TEMPLATES) | elsewhere
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_test_is_marked(template: str) -> None:
+    """Contract A22: the body of a test is the template's, with `test` as true; no other body has that field."""
+    plain = orjson.loads(body(template, message()))
+    assert orjson.loads(body(template, message()._replace(test=True))) == plain | {"test": True}
+    assert "test" not in plain
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -62,14 +62,50 @@ def test_unsigned_without_secret() -> None:
     assert not [name for name in render(destination(URL), 1).headers if "ignature" in name]
 
 
-def test_user_headers_are_sent_and_cannot_replace_ours() -> None:
-    """A destination's headers go out byte for byte, except those that are ours or frame the request."""
-    given = {name.title(): "forged" for name in RESERVED} | {"Authorization": "Bearer Abc=", "X-Team": "ops"}
+def test_user_headers_are_sent() -> None:
+    """A destination's headers go out byte for byte; the type of the body may be among them, as it is."""
+    given = {"Authorization": "Bearer Abc=", "X-Team": "ops", "content-type": "application/json"}
     headers = render(destination(URL, headers=given), QUEUED_AT).headers
     assert headers["Authorization"] == "Bearer Abc="
     assert headers["X-Team"] == "ops"
-    assert "forged" not in headers.values()
     assert headers["Content-Type"] == "application/json"
+    assert "content-type" not in headers
+
+
+@pytest.mark.parametrize(
+    "name", [*RESERVED, "Host", "webhook-id", "Webhook-Signature", "webhook-timestamp", "webhook-x", "Content-Type"]
+)
+def test_headers_cannot_replace_ours(name: str) -> None:
+    """A header that is Stormweir's, or frames the request, is refused by its name, without its value."""
+    with pytest.raises(ValidationError) as caught:
+        destination(URL, headers={name: "forged"})
+    [issue] = caught.value.errors()
+    assert issue["loc"] == ("headers",)
+    assert name in issue["msg"]
+    assert "forged" not in str(caught.value)
+
+
+def test_a_secret_is_changed_without_a_gap() -> None:
+    """With the previous secret set, receivers of either verify; the body's signature is by the new one."""
+    settings = destination(URL, secret=SECRETS[1], previous_secret=SECRETS[0])
+    request = render(settings, int(time.time() * 1000))
+    signatures = request.headers["webhook-signature"].split(" ")
+    assert len(signatures) == 2
+    for secret in SECRETS:
+        oracle = Webhook(secret if secret.startswith("whsec_") else secret.encode())
+        oracle.verify(request.body, dict(request.headers))
+    only_new = render(destination(URL, secret=SECRETS[1]), int(time.time() * 1000))
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRETS[0].encode()).verify(only_new.body, dict(only_new.headers))
+    expected = hmac.new(SECRETS[1].encode(), request.body, hashlib.sha256).hexdigest()
+    assert request.headers["X-Webhook-Signature"] == f"sha256={expected}"
+
+
+def test_a_previous_secret_needs_a_current_one() -> None:
+    """A destination is not signed by an old secret alone."""
+    with pytest.raises(ValidationError) as caught:
+        destination(URL, previous_secret=SECRETS[0])
+    assert [issue["loc"] for issue in caught.value.errors()] == [("previous_secret",)]
 
 
 def test_a_secret_that_is_not_base64_is_refused_without_the_secret() -> None:
