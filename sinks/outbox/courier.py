@@ -17,7 +17,7 @@ from schemas.wire.alert import Severity
 from schemas.wire.incident import Status
 from schemas.wire.notification import DestinationStatus
 from sinks.channels import CHANNELS
-from sinks.contract import Channel, Digest, End, Request, Retry
+from sinks.contract import Channel, Digest, End, Mail, Request, Retry
 from sinks.outbox import metrics
 from sinks.outbox.attempt import Ended, Sending, digest_of, message_of, unrendered
 from sinks.outbox.limits import Breaker, Limits
@@ -235,7 +235,7 @@ class Courier:
         self._spawn(self._deliver(sent, channel, destination, requests, handle))
         return 0
 
-    def _tokens(self, requests: Sequence[Request], now: int) -> int:
+    def _tokens(self, requests: Sequence[Request | Mail], now: int) -> int:
         """Take the tokens of the first request; 0, or milliseconds until they are there."""
         rates = requests[0].rates
         if rates:
@@ -250,7 +250,7 @@ class Courier:
         sent: Sent,
         channel: Channel[Any],
         destination: Destination,
-        requests: Sequence[Request],
+        requests: Sequence[Request | Mail],
         handle: str,
     ) -> None:
         ended = await self._services.sending.send(channel, requests, handle)
@@ -276,7 +276,7 @@ class Courier:
         self._breaker.answered()
         self._last_used, self._trouble = attempt.finished_at, ""
 
-    def _failed(self, ended: Ended, requests: Sequence[Request]) -> float | None:
+    def _failed(self, ended: Ended, requests: Sequence[Request | Mail]) -> float | None:
         """Note a failure that may pass; the seconds that the vendor asks for."""
         now, verdict = ended.attempt.finished_at, ended.verdict
         if verdict.reason == "rate_limited":
@@ -325,7 +325,7 @@ class Courier:
     def _summarise(
         self,
         many: list[Sent],
-        digest: Callable[[Digest, Any], Sequence[Request]],
+        digest: Callable[[Digest, Any], Sequence[Request | Mail]],
         channel: Channel[Any],
         destination: Destination,
         now: int,
@@ -340,7 +340,9 @@ class Courier:
         self._spawn(self._deliver_summary(many, channel, requests))
         return 0
 
-    async def _deliver_summary(self, many: list[Sent], channel: Channel[Any], requests: Sequence[Request]) -> None:
+    async def _deliver_summary(
+        self, many: list[Sent], channel: Channel[Any], requests: Sequence[Request | Mail]
+    ) -> None:
         ended = await self._services.sending.send(channel, requests, "")
         if ended.verdict.end is End.DONE:
             self._works(ended.attempt)
