@@ -28,7 +28,8 @@ class Message(NamedTuple):
 
     `told` are all changes since the last message, oldest first; the last one is the notification's own. `base_url` is
     the beginning of links, without a slash at its end. `now` is the time of the attempt, milliseconds. `test` marks a
-    message that somebody sends to try the destination; its incident is made up.
+    message that somebody sends to try the destination; its incident is made up. `reached` are the recipients that have
+    this message already, from earlier attempts.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Message(NamedTuple):
     base_url: str
     now: int
     test: bool = False
+    reached: tuple[str, ...] = ()
 
     @property
     def incident(self) -> Incident:
@@ -125,16 +127,18 @@ class End(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """How a request ended, with a short reason by Stormweir ("" when done), a key of the channel's `help`.
+    """How a request ended, with a short reason by Stormweir: a key of the channel's `help`, perhaps ": " and details.
 
-    `broken` says that nothing can reach this destination until somebody changes its settings or the vendor's.
-    `retry_after_s` is what the answer asks for, in its header or in its body.
+    What is done has no reason, or one that says whom it did not reach. `broken` says that nothing can reach this
+    destination until somebody changes its settings or the vendor's. `retry_after_s` is what the answer asks for, in
+    its header or in its body. `reached` are the recipients that have the message, when it is tried again for others.
     """
 
     end: End
     reason: str = ""
     broken: bool = False
     retry_after_s: float | None = None
+    reached: tuple[str, ...] = ()
 
 
 DONE = Verdict(End.DONE)

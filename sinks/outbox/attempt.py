@@ -99,7 +99,9 @@ def message_of(waiting: Waiting, base_url: str, now: int) -> Message:
     """What a waiting message tells, at the time of an attempt."""
     newest = waiting.newest
     told = (*(Transition(earlier.transition) for earlier in waiting.earlier), newest.transition)
-    return Message(str(UUID(bytes=newest.notification_id)), newest, told, base_url.rstrip("/"), now)
+    return Message(
+        str(UUID(bytes=newest.notification_id)), newest, told, base_url.rstrip("/"), now, reached=waiting.reached
+    )
 
 
 def digest_of(many: Sequence[Sent], base_url: str, now: int) -> Digest:

@@ -22,7 +22,18 @@ from sinks.outbox import metrics
 from sinks.outbox.attempt import Ended, Sending, digest_of, message_of, unrendered
 from sinks.outbox.limits import Breaker, Limits
 from sinks.outbox.retry import MAX_RETRY_AFTER_S, next_at
-from sinks.outbox.settle import Attempt, Sent, Work, delivered, given_up, retried, skipped, summarised, summary_id
+from sinks.outbox.settle import (
+    Attempt,
+    Sent,
+    Work,
+    delivered,
+    given_up,
+    reaching,
+    retried,
+    skipped,
+    summarised,
+    summary_id,
+)
 from sinks.outbox.table import Front, Place, Table
 
 #: Messages of one transaction that ends many, and of one summary.
@@ -260,7 +271,8 @@ class Courier:
                 self._works(attempt)
                 work = delivered(sent, attempt, ended.handle)
             case End.RETRY:
-                wait_s = self._failed(ended, requests)
+                sent = reaching(sent, ended.verdict.reached)
+                wait_s = self._failed(ended, requests, answered=bool(sent.waiting.reached))
                 attempts = sent.waiting.attempts + 1
                 policy = _policy(channel, urgent=sent.waiting.newest.incident.urgency == "high")
                 deadline = self._deadline(sent.waiting.since, policy)
@@ -274,15 +286,20 @@ class Courier:
 
     def _works(self, attempt: Attempt) -> None:
         self._breaker.answered()
-        self._last_used, self._trouble = attempt.finished_at, ""
+        self._last_used, self._trouble = attempt.finished_at, attempt.reason
 
-    def _failed(self, ended: Ended, requests: Sequence[Request | Mail]) -> float | None:
-        """Note a failure that may pass; the seconds that the vendor asks for."""
+    def _failed(self, ended: Ended, requests: Sequence[Request | Mail], *, answered: bool = False) -> float | None:
+        """Note a failure that may pass; the seconds that the vendor asks for.
+
+        `answered` says that the destination works all the same: the message reached some of its recipients.
+        """
         now, verdict = ended.attempt.finished_at, ended.verdict
-        if verdict.reason == "rate_limited":
+        limited = verdict.reason == "rate_limited"
+        if limited or answered:
             self._breaker.answered()
         else:
             self._breaker.failed(now)
+        if not limited:
             self._trouble = verdict.reason
         if verdict.retry_after_s is not None:
             until = now + round(1000 * min(max(verdict.retry_after_s, 0.0), MAX_RETRY_AFTER_S))
@@ -293,7 +310,7 @@ class Courier:
 
     def _refused(self, sent: Sent, destination: Destination, attempt: Attempt, *, broken: bool) -> Work:
         """Give the message up; a destination that is broken is asked again now and then, and when it is changed."""
-        if broken:
+        if broken and not sent.waiting.reached:
             self._breaker.broke(attempt.finished_at)
         elif attempt.sent_at:
             # A rejection is an answer too.
