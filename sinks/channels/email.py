@@ -15,7 +15,7 @@ from email.message import EmailMessage
 from typing import Annotated, Literal
 
 import msgspec
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, HttpUrl, ValidationInfo, field_validator
 
 from schemas import fingerprint
@@ -43,6 +43,9 @@ MAX_RECIPIENTS = 50
 #: Recipients that a reason names.
 _NAMED = 3
 
+# Mail inside a company may go to names such as corp.local, or to this machine. The library's list is made for changes.
+SPECIAL_USE_DOMAIN_NAMES[:] = [name for name in SPECIAL_USE_DOMAIN_NAMES if name not in {"local", "localhost"}]
+
 # A long Message-ID must stay as it is; Python would write one in References as an encoded word.
 _HEADERS = HeaderRegistry()
 for _name in ("in-reply-to", "references"):
@@ -58,7 +61,7 @@ def _parsed(text: str) -> Address:
             allow_display_name=True,
             allow_smtputf8=False,
             check_deliverability=False,
-            globally_deliverable=False,  # mail inside a company may go to names such as mail.corp.local
+            globally_deliverable=False,
         )
     except EmailNotValidError as error:
         raise ValueError(f"is no e-mail address: {error}") from None
