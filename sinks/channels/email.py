@@ -109,10 +109,10 @@ class EmailDestination(Destination):
     port: int = Field(default=587, ge=1, le=65_535)
     security: Literal["starttls", "tls", "none"] | None = None
     oauth_token_url: HttpUrl | None = None
-    oauth_client_id: str = Field(default="", max_length=500)
+    oauth_client_id: str = Field(default="", max_length=500, validate_default=True)
     oauth_client_secret: Annotated[str | None, SecretMark()] = Field(default=None, repr=False, max_length=4_096)
     oauth_scope: str = Field(default="", max_length=500)
-    username: str = Field(default="", max_length=320)
+    username: str = Field(default="", max_length=320, validate_default=True)
     password: Annotated[str | None, SecretMark()] = Field(
         default=None, repr=False, max_length=8_192, validate_default=True
     )
@@ -122,13 +122,18 @@ class EmailDestination(Destination):
     attach_csv: bool = False
     per_minute: int = Field(default=30, ge=1, le=60_000)
 
+    @field_validator("oauth_client_id", "username")
+    @classmethod
+    def _for_oauth(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.data.get("oauth_token_url") is not None:
+            raise ValueError("is needed with oauth_token_url")
+        return value
+
     @field_validator("username")
     @classmethod
     def _not_in_the_open(cls, username: str, info: ValidationInfo) -> str:
         if username and info.data.get("security") == "none":
-            raise ValueError("a login needs security starttls or tls")
-        if not username and info.data.get("oauth_token_url") is not None:
-            raise ValueError("is needed with oauth_token_url")
+            raise ValueError("needs security starttls or tls: a password is not sent in the clear")
         return username
 
     @field_validator("password")

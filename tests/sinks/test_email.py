@@ -296,7 +296,8 @@ def test_a_summary_tells_how_many_and_which() -> None:
         ("port", {"port": 0}),
         ("security", {"security": "ssl"}),
         ("username", {"username": "u", "password": "geheim", "security": "none"}),
-        ("username", {"username": "", "oauth_token_url": "https://login.example.com/"}),
+        ("username", {"oauth_client_id": "app", "oauth_token_url": "https://login.example.com/"}),
+        ("oauth_client_id", {"username": "u", "oauth_token_url": "https://login.example.com/"}),
         ("password", {"username": "u"}),
         ("per_minute", {"per_minute": 0}),
         ("smtp_host", {"smtp_host": "x"}),
@@ -367,6 +368,7 @@ def test_secrets_are_marked_and_not_shown() -> None:
     made = settings(
         username="u",
         password="geheim1",
+        oauth_client_id="app",
         oauth_client_secret="geheim2",
         oauth_token_url="https://login.example.com/token",
     )
