@@ -2,15 +2,18 @@
 
 import ssl
 
+import msgspec
 import pytest
 
+from schemas import topics
 from schemas.control import control_key, dump
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Status
-from schemas.wire.notification import Transition
+from schemas.wire.notification import DestinationStatus, Transition
 from sinks.channels.email import EmailDestination
+from sinks.outbox import outbox
 from tests.kafka.certificates import Authority
-from tests.sinks.outbox_room import room
+from tests.sinks.outbox_room import Room, room
 from tests.sinks.post_office import (
     DROP,
     GREYLISTED,
@@ -46,6 +49,12 @@ def counts(office: PostOffice) -> list[int]:
     return [len(office.seen_by(person)) for person in (ADA, GRACE, EDSGER)]
 
 
+def statuses(desk: Room) -> list[DestinationStatus]:
+    """What was reported of the destination, in order."""
+    reports = [output.value for output in desk.outputs if output.topic == topics.DESTINATIONS_STATUS.name]
+    return [msgspec.json.decode(report or b"", type=DestinationStatus) for report in reports]
+
+
 async def test_one_mail_to_all() -> None:
     """One transaction, one row with SMTP's code."""
     async with post_office() as office, room(control(destination(office))) as desk:
@@ -67,14 +76,17 @@ async def test_a_greylisted_recipient_gets_it_later_and_the_others_once(reply: s
         assert {taken.mail["To"] for taken in office.taken} == {f"{ADA}, {GRACE}, {EDSGER}"}
 
 
-async def test_a_recipient_refused_for_good_stops_nobody() -> None:
+async def test_a_recipient_refused_for_good_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """550 for one of three: delivered, with the refused one in the row and in the destination's status."""
+    monkeypatch.setattr(outbox, "REPORT_S", 0.02)
     async with post_office(never=frozenset({GRACE})) as office, room(control(destination(office))) as desk:
         desk.take(notification())
         await desk.ended(1)
         assert desk.ends == [("delivered", f"recipient_refused: {GRACE}")]
         assert counts(office) == [1, 0, 1]
         assert desk.dead_letters == []
+        await until(lambda: statuses(desk))
+        assert (statuses(desk)[-1].state, statuses(desk)[-1].reason) == ("error", f"recipient_refused: {GRACE}")
 
 
 async def test_some_refused_for_good_and_one_later() -> None:
@@ -86,8 +98,17 @@ async def test_some_refused_for_good_and_one_later() -> None:
         assert desk.ends[-1] == ("delivered", f"recipient_refused: {GRACE}")
         assert counts(office) == [1, 0, 1]
         desk.take(of_incident(7))
-        await desk.ended(2, step=0.5)
+        await desk.ended(2)
         assert (counts(office), desk.dead_letters) == ([2, 1, 2], [])
+
+
+async def test_a_recipient_put_off_delays_no_other_mail() -> None:
+    """Six mails in a row reach two of three: the server works, so the seventh goes out at once."""
+    async with post_office(replies={GRACE: [PUT_OFF] * 100}) as office, room(control(destination(office))) as desk:
+        desk.take(*(of_incident(n) for n in range(6)))
+        await until(lambda: len(desk.deliveries) == 6)
+        desk.take(of_incident(7))
+        await until(lambda: counts(office) == [7, 0, 7])
 
 
 async def test_a_recipient_put_off_until_the_deadline() -> None:
