@@ -1,5 +1,6 @@
 """Mails out of the outbox's table to real SMTP servers that refuse; what counts is what lies in the mailboxes."""
 
+import asyncio
 import ssl
 
 import msgspec
@@ -143,6 +144,19 @@ async def test_newer_news_go_to_all_again() -> None:
         await desk.ended(2, step=0.5)
         assert counts(office) == [2, 1, 2]
         assert office.seen_by(GRACE)[0]["Subject"].startswith("\u2705 Opened and resolved")
+
+
+async def test_news_that_join_while_a_mail_is_under_way_go_to_all() -> None:
+    """A resolve that comes while the first mail reaches two of three is for all three."""
+    resolved = notification(1, Transition.RESOLVED, status=Status.RESOLVED)
+    async with post_office(replies={GRACE: [PUT_OFF]}) as office, room(control(destination(office))) as desk:
+        office.gate = asyncio.Event()
+        desk.take(notification())
+        await until(lambda: office.open == 1)
+        desk.take(resolved)
+        office.gate.set()
+        await desk.ended(2, step=0.5)
+        assert counts(office) == [2, 1, 2]
 
 
 async def test_a_recipient_who_left_meanwhile() -> None:

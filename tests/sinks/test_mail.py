@@ -291,6 +291,19 @@ async def test_a_silent_server_is_left_in_time() -> None:
         office.gate.set()
 
 
+async def test_a_slow_server_is_left_in_time() -> None:
+    """A server that answers every command, but slowly, cannot hold a mail longer than all of it may take."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.test\r\n")
+        while await reader.readline():
+            await asyncio.sleep(0.2)
+            writer.write(b"250 mail.test\r\n")
+
+    async with raw_server(talk) as (port, _), mailing(total_s=0.5) as mailer:
+        assert await mailer.send(mail(port, "none")) == Answer(0, error_code=ErrorCode.TIMEOUT)
+
+
 OAUTH = {"username": "alerts@example.com", "oauth_client_id": "app", "oauth_client_secret": "s3cret"}
 
 
