@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 import pytest
+import uvloop
 from aiohttp import web
 
 from sinks import mail as mail_module
@@ -124,6 +125,26 @@ async def test_starttls_never_falls_back(trust: ssl.SSLContext) -> None:
         answer = await mailer.send(mail(office, username="u", password="p"))
         assert stage(answer)[:2] == ("starttls", 0)
         assert (office.logins, office.taken) == (0, [])
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+async def test_on_the_event_loop_of_production(
+    server_tls: ssl.SSLContext, trust: ssl.SSLContext, security: str
+) -> None:
+    """uvloop, which the notifier runs on, sends, uses the connection again, and names what it cannot trust."""
+
+    async def send(office: PostOffice) -> list[Answer]:
+        async with mailing(trust) as mailer, mailing() as wary:
+            sent = mail(office, security, **logged_in(office))
+            answers = [await mailer.send(sent), await mailer.send(sent), await wary.send(sent)]
+        await until(lambda: office.open == 0)
+        return answers
+
+    offered = {"starttls": server_tls} if security == "starttls" else {"tls": server_tls}
+    async with post_office(login=LOGIN, **offered) as office:
+        first, second, untrusted = await asyncio.to_thread(lambda: uvloop.run(send(office)))
+        assert (first.status, second.status, untrusted.error_code) == (250, 250, ErrorCode.TLS)
+        assert (office.logins, len(office.taken)) == (1, 2)
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
