@@ -86,7 +86,7 @@ async def test_a_recipient_refused_for_good_stops_nobody(monkeypatch: pytest.Mon
         assert desk.ends == [("delivered", f"recipient_refused: {GRACE}")]
         assert counts(office) == [1, 0, 1]
         assert desk.dead_letters == []
-        await until(lambda: statuses(desk))
+        await until(lambda: any(status.last_used for status in statuses(desk)))
         assert (statuses(desk)[-1].state, statuses(desk)[-1].reason) == ("error", f"recipient_refused: {GRACE}")
 
 

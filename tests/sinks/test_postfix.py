@@ -150,13 +150,13 @@ async def test_postfix_takes_what_it_should_and_refuses_the_rest(
     trust = ssl.create_default_context(cafile=authority.path)
     async with greylist(asking, LATE) as asked:
         with postfix(home, submission=submission, smtps=smtps, policy=asking):
-            await until(lambda: started(home))
+            await until(lambda: started(home), 30)
             async with room(control(to), mail_tls=trust) as desk:
                 desk.take(notification())
                 await desk.ended(1, step=0.5)
                 assert desk.ends == [("retry", f"greylisted: {LATE}"), ("delivered", f"recipient_refused: {GONE}")]
                 assert asked == [ADA, LATE, LATE]
-                await until(lambda: box(home, "ada") and box(home, "late"))
+                await until(lambda: box(home, "ada") and box(home, "late"), 30)
                 desk.take(of_incident(1, labels={f"label{n}": "x" * 900 for n in range(50)}))
                 await desk.ended(2)
                 assert desk.ends[-1] == ("failed", "too_large")
