@@ -28,7 +28,7 @@ from aiosmtplib import (
 
 from schemas.settings import IpNetwork
 from sinks.contract import Mail, MailServer, Receipt
-from sinks.oauth import AccessTokens, TokenRefusedError
+from sinks.oauth import AccessToken, TokenRefusedError
 from sinks.outbound import Answer, BlockedTargetError, ErrorCode, Outbound, guard
 
 #: For name resolution and connection; and for everything, the wait for a free connection included. Seconds.
@@ -56,7 +56,8 @@ class _StoppedError(Exception):
 class _Pool:
     """The connections to one server: those that are idle, each with the timer that closes it, and room for others."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: AccessToken) -> None:
+        self.token = token
         self.room = asyncio.Semaphore(CONNECTIONS)
         self._idle: dict[SMTP, asyncio.TimerHandle] = {}
 
@@ -104,7 +105,7 @@ class Mailer:
         self._allowed = allowed_networks
         self._tls = tls or ssl.create_default_context()
         self._total_s = total_s
-        self._tokens = AccessTokens(outbound)
+        self._outbound = outbound
         #: One for each server that was ever used: as many as there were settings of destinations.
         self._pools: dict[MailServer, _Pool] = {}
 
@@ -127,9 +128,11 @@ class Mailer:
             pool.close()
 
     async def _send(self, mail: Mail) -> Answer:
-        pool = self._pools.setdefault(mail.server, _Pool())
+        pool = self._pools.get(mail.server)
+        if pool is None:
+            pool = self._pools[mail.server] = _Pool(AccessToken(self._outbound, mail.server))
         async with pool.room:
-            client = await pool.take() or await self._open(mail.server)
+            client = await pool.take() or await self._open(mail.server, pool.token)
             try:
                 answer = await _transact(client, mail)
             except BaseException:
@@ -141,7 +144,7 @@ class Mailer:
                 client.close()
             return answer
 
-    async def _open(self, server: MailServer) -> SMTP:
+    async def _open(self, server: MailServer, token: AccessToken) -> SMTP:
         """A connection that is encrypted as the server's settings ask, and logged in."""
         connected = await self._dial(server)
         client = SMTP(
@@ -165,7 +168,7 @@ class Mailer:
                 await client.ehlo()
             if server.username:
                 stage = "auth"
-                await self._log_in(client, server)
+                await _log_in(client, server, token)
         except SMTPResponseException as refusal:
             client.close()
             if refusal.code < 200:
@@ -199,27 +202,28 @@ class Mailer:
                     code = ErrorCode.REFUSED
             raise _StoppedError(Answer(0, error_code=code)) from error
 
-    async def _log_in(self, client: SMTP, server: MailServer) -> None:
-        # One method, once: each refused login counts towards what locks an account.
-        methods = client.server_auth_methods
-        if server.oauth_token_url:
-            if "xoauth2" not in methods:
-                raise _stopped("auth", 0, "XOAUTH2 not offered")
-            try:
-                await client.auth_xoauth2(server.username, await self._tokens.token(server))
-            except TokenRefusedError as refused:
-                if refused.answer.error_code is not None:
-                    raise _StoppedError(Answer(0, error_code=refused.answer.error_code)) from refused
-                raise _stopped("oauth", refused.answer.status, "") from refused
-            except SMTPAuthenticationError:
-                self._tokens.forget(server)
-                raise
-        elif "plain" in methods:
-            await client.auth_plain(server.username, server.password)
-        elif "login" in methods:
-            await client.auth_login(server.username, server.password)
-        else:
-            raise _stopped("auth", 0, "neither PLAIN nor LOGIN offered")
+
+async def _log_in(client: SMTP, server: MailServer, token: AccessToken) -> None:
+    # One method, once: each refused login counts towards what locks an account.
+    methods = client.server_auth_methods
+    if server.oauth_token_url:
+        if "xoauth2" not in methods:
+            raise _stopped("auth", 0, "XOAUTH2 not offered")
+        try:
+            await client.auth_xoauth2(server.username, await token.current())
+        except TokenRefusedError as refused:
+            if refused.answer.error_code is not None:
+                raise _StoppedError(Answer(0, error_code=refused.answer.error_code)) from refused
+            raise _stopped("oauth", refused.answer.status, "") from refused
+        except SMTPAuthenticationError:
+            token.forget()
+            raise
+    elif "plain" in methods:
+        await client.auth_plain(server.username, server.password)
+    elif "login" in methods:
+        await client.auth_login(server.username, server.password)
+    else:
+        raise _stopped("auth", 0, "neither PLAIN nor LOGIN offered")
 
 
 async def _transact(client: SMTP, mail: Mail) -> Answer:

@@ -28,29 +28,30 @@ class _Granted(msgspec.Struct):
     expires_in: int = 0
 
 
-class AccessTokens:
-    """Fetches tokens through the guarded client, and keeps each until shortly before it expires."""
+class AccessToken:
+    """The token for one mail server: fetched through the guarded client, kept until shortly before it expires."""
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self, outbound: Outbound, server: MailServer) -> None:
         self._outbound = outbound
-        #: By server: the token, and the end of its use on the monotonic clock.
-        self._known: dict[MailServer, tuple[str, float]] = {}
+        self._server = server
+        self._token = ""
+        self._until = 0.0
         self._lock = asyncio.Lock()
 
-    async def token(self, server: MailServer) -> str:
-        """A token for this server. Raises TokenRefusedError."""
+    async def current(self) -> str:
+        """A token that is valid. Raises TokenRefusedError."""
         async with self._lock:
-            self._known = {known: kept for known, kept in self._known.items() if kept[1] > monotonic()}
-            if server not in self._known:
-                granted = await self._fetch(server)
-                self._known[server] = granted.access_token, monotonic() + granted.expires_in - _MARGIN_S
-            return self._known[server][0]
+            if not self._token or monotonic() >= self._until:
+                granted = await self._fetch()
+                self._token, self._until = granted.access_token, monotonic() + granted.expires_in - _MARGIN_S
+            return self._token
 
-    def forget(self, server: MailServer) -> None:
+    def forget(self) -> None:
         """The mail server did not take the token: the next one is a new one."""
-        self._known.pop(server, None)
+        self._token = ""
 
-    async def _fetch(self, server: MailServer) -> _Granted:
+    async def _fetch(self) -> _Granted:
+        server = self._server
         form = {"grant_type": "client_credentials", "client_id": server.oauth_client_id}
         if server.password:
             form |= {"grant_type": "refresh_token", "refresh_token": server.password}

@@ -42,6 +42,7 @@ from sinks.outbound import Answer
 MAX_RECIPIENTS = 50
 #: Recipients that a reason names.
 _NAMED = 3
+_PORTS: Mapping[str, int] = {"starttls": 587, "tls": 465, "none": 25}
 
 # Mail inside a company may go to names such as corp.local, or to this machine. The library's list is made for changes.
 SPECIAL_USE_DOMAIN_NAMES[:] = [name for name in SPECIAL_USE_DOMAIN_NAMES if name not in {"local", "localhost"}]
@@ -95,7 +96,10 @@ Recipients = Annotated[
 
 
 class EmailDestination(Destination):
-    """An SMTP server and whom it mails. Without `security` port 465 means `tls` and any other one `starttls`.
+    """An SMTP server and whom it mails.
+
+    Without `security` port 465 means `tls` and any other one `starttls`; without `port` it is 465 for `tls`, 25 for
+    `none` and 587 for `starttls`.
 
     With `oauth_token_url` the login is XOAUTH2, and `password` is the refresh token, if there is one. `recipients` are
     a list, or one text with commas. `per_minute` is how many mails a minute the server takes; when more wait than that
@@ -106,7 +110,7 @@ class EmailDestination(Destination):
 
     type: Literal["email"] = "email"
     host: str = Field(max_length=253, pattern=r"^[A-Za-z0-9:][A-Za-z0-9:._-]*$")
-    port: int = Field(default=587, ge=1, le=65_535)
+    port: int | None = Field(default=None, ge=1, le=65_535)
     security: Literal["starttls", "tls", "none"] | None = None
     oauth_token_url: HttpUrl | None = None
     oauth_client_id: str = Field(default="", max_length=500, validate_default=True)
@@ -146,10 +150,11 @@ class EmailDestination(Destination):
     @property
     def server(self) -> MailServer:
         """The server, as the transport takes it."""
+        security = self.security or ("tls" if self.port == 465 else "starttls")
         return MailServer(
             host=self.host,
-            port=self.port,
-            security=self.security or ("tls" if self.port == 465 else "starttls"),
+            port=self.port or _PORTS[security],
+            security=security,
             username=self.username,
             password=self.password or "",
             oauth_token_url=str(self.oauth_token_url or ""),
@@ -185,7 +190,7 @@ def classify(answer: Answer) -> Verdict:
     """The verdict by the stage that was reached, the code, and what known servers write beside it."""
     if (silent := no_answer(answer)) is not None:
         return silent
-    receipt = msgspec.json.decode(answer.body, type=Receipt)
+    receipt = msgspec.json.decode(answer.body, type=Receipt) if answer.body else Receipt("data")
     code, text = answer.status, receipt.text.lower()
     if receipt.stage == "oauth":
         if code == 429 or code >= 500:
@@ -196,7 +201,7 @@ def classify(answer: Answer) -> Verdict:
     if code < 300:
         return _accepted(receipt.recipients)
     if code < 500:
-        if re.search("rate|throttl|too many|quota", text):
+        if re.search(r"\brate\b|throttl|too many", text):
             return Verdict(End.RETRY, "rate_limited")
         put_off = receipt.stage == "recipients" and code in {450, 451}
         return Verdict(End.RETRY, "greylisted" if put_off else "unavailable")
@@ -258,7 +263,8 @@ def _message_id(own_id: str, settings: EmailDestination) -> str:
 
 
 def _rates(settings: EmailDestination) -> Sequence[Rate]:
-    login = fingerprint.digest(settings.host, str(settings.port), settings.username).hex()
+    server = settings.server
+    login = fingerprint.digest(server.host, str(server.port), server.username).hex()
     return [Rate(f"smtp {login}", settings.per_minute / 60, burst=min(10, settings.per_minute))]
 
 
@@ -293,6 +299,11 @@ CHANNEL = Channel(
         "X-Stormweir-Incident.",
     ),
     help={
+        "tls": Help(
+            "The server's TLS certificate is not valid, or it does not speak TLS on this port.",
+            "Port 465 speaks TLS at once, 587 after STARTTLS. Check the certificate's name, expiry and authority; an "
+            "authority of your own belongs into this machine's trust store.",
+        ),
         "reset": Help("The connection broke, or the answer was not SMTP.", "Check that the port speaks SMTP."),
         "no_starttls": Help(
             "The server offers no encryption, and nothing was sent.",

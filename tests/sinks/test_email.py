@@ -317,7 +317,8 @@ def test_wrong_settings_are_refused_by_field(field: str, fields: dict[str, Any])
         ({}, 587, "starttls"),
         ({"port": 465}, 465, "tls"),
         ({"port": 25}, 25, "starttls"),
-        ({"port": 25, "security": "none"}, 25, "none"),
+        ({"security": "none"}, 25, "none"),
+        ({"security": "tls"}, 465, "tls"),
         ({"port": 4650, "security": "tls"}, 4650, "tls"),
     ],
 )
@@ -430,6 +431,7 @@ VERDICTS = [
     (answer("recipients", "452 4.2.2 mailbox full", ada="452 4.2.2 mailbox full"), End.RETRY, "unavailable", False),
     (answer("greeting", "421 4.3.2 busy"), End.RETRY, "unavailable", False),
     (answer("greeting", "421 4.7.0 Too many connections"), End.RETRY, "rate_limited", False),
+    (answer("greeting", "421 4.7.0 corporate policy"), End.RETRY, "unavailable", False),
     (answer("greeting", "554 5.7.1 blocked using a list"), End.REFUSED, "server_refused", True),
     (answer("starttls", "000 not offered"), End.REFUSED, "no_starttls", True),
     (answer("starttls", "454 4.7.0 TLS not available"), End.RETRY, "unavailable", False),

@@ -376,6 +376,22 @@ async def test_a_token_that_is_refused_or_expired_is_fetched_again(
         assert len(endpoint.requests) == 3
 
 
+async def test_a_token_endpoint_that_hangs_holds_up_no_other(server_tls: ssl.SSLContext, trust: ssl.SSLContext) -> None:
+    """While one server's token does not come, mail to another with its own goes out."""
+    async with (
+        post_office(starttls=server_tls, token=TOKEN) as office,
+        mailing(trust) as mailer,
+        recording() as hanging,
+        recording(granting()) as endpoint,
+    ):
+        hanging.gate = asyncio.Event()
+        stuck = asyncio.create_task(mailer.send(mail(office, **OAUTH, oauth_token_url=hanging.url)))
+        await until(lambda: hanging.busy)
+        assert (await mailer.send(mail(office, **OAUTH, oauth_token_url=endpoint.url))).status == 250
+        hanging.gate.set()
+        assert stage(await stuck)[0] == "oauth"
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
