@@ -1,13 +1,16 @@
 """The declaration of a channel. The delivery engine, the catalogue, forms, docs and tests read nothing else of it.
 
-A channel is one module in sinks/channels with a `CHANNEL`. Its functions are pure: `render` makes requests, `classify`
-reads an answer. The engine (sinks/outbox) sends, waits, retries and remembers.
+A channel is one module in sinks/channels with a `CHANNEL`. Its functions are pure: `render` makes requests for HTTP or
+mails for SMTP, `classify` reads an answer. The engine (sinks/outbox) sends, waits, retries and remembers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from enum import StrEnum
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+import msgspec
 
 from schemas.control import Destination
 from schemas.wire.alert import Severity
@@ -25,7 +28,8 @@ class Message(NamedTuple):
 
     `told` are all changes since the last message, oldest first; the last one is the notification's own. `base_url` is
     the beginning of links, without a slash at its end. `now` is the time of the attempt, milliseconds. `test` marks a
-    message that somebody sends to try the destination; its incident is made up.
+    message that somebody sends to try the destination; its incident is made up. `reached` are the recipients that have
+    this message already, from earlier attempts.
     """
 
     id: str
@@ -34,6 +38,7 @@ class Message(NamedTuple):
     base_url: str
     now: int
     test: bool = False
+    reached: tuple[str, ...] = ()
 
     @property
     def incident(self) -> Incident:
@@ -71,6 +76,48 @@ class Request:
     rates: Sequence[Rate] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """An SMTP server as a destination names it. Equal servers share connections.
+
+    `security` is `starttls` (nothing is sent without it), `tls` (from the first byte) or `none` (allowed networks
+    only). With `oauth_token_url` the login is XOAUTH2: the password is a refresh token, or empty, and then the client's
+    own secret is enough for an access token with `oauth_scope`.
+    """
+
+    host: str
+    port: int
+    security: Literal["starttls", "tls", "none"]
+    username: str = ""
+    password: str = field(default="", repr=False)
+    oauth_token_url: str = ""
+    oauth_client_id: str = ""
+    oauth_client_secret: str = field(default="", repr=False)
+    oauth_scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One message for an SMTP server, to each of `recipients`. The body of its answer is a Receipt in JSON."""
+
+    server: MailServer
+    sender: str
+    recipients: Sequence[str]
+    message: EmailMessage = field(repr=False)
+    rates: Sequence[Rate] = ()
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """How far a mail came: the stage of the server's last reply, the reply's text, and each recipient's code and text.
+
+    The status of the answer is the code of that reply, 0 if the server does not offer what the stage needs.
+    """
+
+    stage: Literal["greeting", "starttls", "oauth", "auth", "sender", "recipients", "data"]
+    text: str = ""
+    recipients: dict[str, tuple[int, str]] = {}
+
+
 class End(StrEnum):
     """How a request ended: it is done, the same may be tried again, or it can never succeed."""
 
@@ -80,16 +127,18 @@ class End(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """How a request ended, with a short reason by Stormweir ("" when done), a key of the channel's `help`.
+    """How a request ended, with a short reason by Stormweir: a key of the channel's `help`, perhaps ": " and details.
 
-    `broken` says that nothing can reach this destination until somebody changes its settings or the vendor's.
-    `retry_after_s` is what the answer asks for, in its header or in its body.
+    What is done has no reason, or one that says whom it did not reach. `broken` says that nothing can reach this
+    destination until somebody changes its settings or the vendor's. `retry_after_s` is what the answer asks for, in
+    its header or in its body. `reached` are the recipients that have the message, when it is tried again for others.
     """
 
     end: End
     reason: str = ""
     broken: bool = False
     retry_after_s: float | None = None
+    reached: tuple[str, ...] = ()
 
 
 DONE = Verdict(End.DONE)
@@ -130,10 +179,10 @@ S = TypeVar("S", bound=Destination)
 class Channel(Generic[S]):
     """A way to notify people. `slug` is the name of its module and the `type` of its destinations.
 
-    `render(message, settings, handle)` makes the requests of a message, sent in this order; one that fails is repeated
-    with those before it, so all but the last must be idempotent. `handle` is what `keep` read from the answer to the
-    incident's first message, "" before that. `digest` renders a summary; None: the channel has none. `setup` are the
-    steps in the vendor's pages, `help` the reasons beside COMMON_HELP, `retry` the policy for high and low urgency,
+    `render(message, settings, handle)` makes the requests or mails of a message, sent in this order; one that fails is
+    repeated with those before it, so all but the last must be idempotent. `handle` is what `keep` read from the answer
+    to the incident's first message, "" before that. `digest` renders a summary; None: the channel has none. `setup` are
+    the steps in the vendor's pages, `help` the reasons beside COMMON_HELP, `retry` the policy for high and low urgency,
     `concurrency` how many messages of a destination may be under way. `environment` names the fields that environment
     variables set (variable: field), of which `required` must be there for the destination to exist.
     """
@@ -141,11 +190,11 @@ class Channel(Generic[S]):
     slug: str
     title: str
     settings: type[S]
-    render: Callable[[Message, S, str], Sequence[Request]]
+    render: Callable[[Message, S, str], Sequence[Request | Mail]]
     classify: Callable[[Answer], Verdict]
     setup: Sequence[str]
     examples: Mapping[str, Mapping[str, object]]
-    digest: Callable[[Digest, S], Sequence[Request]] | None = None
+    digest: Callable[[Digest, S], Sequence[Request | Mail]] | None = None
     keep: Callable[[Answer], str] | None = None
     help: Mapping[str, Help] = field(default_factory=dict)
     retry: tuple[Retry, Retry] = (PAGE, PATIENT)

@@ -40,7 +40,7 @@ class ErrorCode(StrEnum):
 
 
 class Answer(NamedTuple):
-    """An HTTP status, or 0 and an error code; `body` is what was received of the answer, at most 64 KiB.
+    """A status of HTTP (or SMTP), or 0 and an error code; `body` is what was received, at most 64 KiB.
 
     `retry_after_s` (>= 0) is from the server's Retry-After header.
     """
@@ -106,7 +106,7 @@ class Outbound:
                 connector=aiohttp.TCPConnector(
                     limit=0,  # deliveries are bounded per destination; a wait here would eat the 5 s
                     keepalive_timeout=KEEPALIVE_S,
-                    socket_factory=_guard(self._allowed, public=scheme == "https"),
+                    socket_factory=guard(self._allowed, public=scheme == "https"),
                 ),
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -133,7 +133,9 @@ def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     return address.ipv4_mapped or address.sixtofour or address
 
 
-def _guard(allowed: tuple[IpNetwork, ...], public: bool) -> Callable[[aiohttp.AddrInfoType], socket.socket]:
+def guard(allowed: tuple[IpNetwork, ...], public: bool) -> Callable[[aiohttp.AddrInfoType], socket.socket]:
+    """Opens sockets for permitted addresses alone, as `permitted`; raises BlockedTargetError for others."""
+
     def open_socket(info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, proto, _, sockaddr = info
         if not permitted(ip_address(str(sockaddr[0])), allowed, public):

@@ -15,7 +15,7 @@ from schemas.wire.incident import Incident
 from sinks.contract import Message
 
 #: The end of the year 9999, the last time that can be formatted; a sender's clock can be wrong by any amount.
-_LAST_MS = 253_402_300_799_000
+LAST_MS = 253_402_300_799_000
 
 
 def body(template: str, message: Message) -> bytes:
@@ -129,5 +129,5 @@ def iso(at_ms: int, timespec: str = "seconds") -> str | None:
     """The time in ISO 8601, UTC with `Z`; None if there is none."""
     if at_ms <= 0:
         return None
-    at = datetime.fromtimestamp(min(at_ms, _LAST_MS) / 1000, UTC)
+    at = datetime.fromtimestamp(min(at_ms, LAST_MS) / 1000, UTC)
     return at.replace(tzinfo=None).isoformat(timespec=timespec) + "Z"

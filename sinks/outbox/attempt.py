@@ -11,7 +11,7 @@ import structlog
 
 from schemas.wire.incident import Status
 from schemas.wire.notification import Transition
-from sinks.contract import Channel, Digest, End, Message, RenderError, Request, Verdict
+from sinks.contract import Channel, Digest, End, Mail, Message, RenderError, Request, Verdict
 from sinks.outbound import Answer
 from sinks.outbox.limits import Limits
 from sinks.outbox.metrics import ATTEMPT_SECONDS, ATTEMPTS
@@ -30,6 +30,12 @@ class Http(Protocol):
     async def post(self, url: str, body: bytes, headers: Any, /) -> Answer: ...
 
 
+class Smtp(Protocol):
+    """The part of sinks.mail.Mailer that is used here."""
+
+    async def send(self, mail: Mail, /) -> Answer: ...
+
+
 class Ended(NamedTuple):
     """How an attempt ended; `handle` is what the channel wants to keep of the answer."""
 
@@ -44,16 +50,18 @@ class Sending:
     def __init__(
         self,
         http: Http,
+        smtp: Smtp,
         limits: Limits,
         clock: Callable[[], int],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._http = http
+        self._smtp = smtp
         self._limits = limits
         self._clock = clock
         self._sleep = sleep
 
-    async def send(self, channel: Channel[Any], requests: Sequence[Request], handle: str) -> Ended:
+    async def send(self, channel: Channel[Any], requests: Sequence[Request | Mail], handle: str) -> Ended:
         """Send the requests one after another until one fails. The tokens of the first are taken already.
 
         Raises only CancelledError: an exception in a channel is a refusal that names its type.
@@ -76,10 +84,12 @@ class Sending:
         ATTEMPTS.labels(channel.slug, verdict.end).inc()
         return Ended(verdict, Attempt(channel.slug, started, self._clock(), status, verdict.reason), handle)
 
-    async def _perform(self, request: Request) -> Answer:
+    async def _perform(self, request: Request | Mail) -> Answer:
+        if isinstance(request, Mail):
+            return await self._smtp.send(request)
         return await self._http.post(request.url, request.body, request.headers)
 
-    async def _tokens(self, request: Request) -> None:
+    async def _tokens(self, request: Request | Mail) -> None:
         while (wait := self._limits.wait(request.rates, self._clock())) > 0:
             await self._sleep(wait / 1000)
         self._limits.take(request.rates, self._clock())
@@ -89,7 +99,9 @@ def message_of(waiting: Waiting, base_url: str, now: int) -> Message:
     """What a waiting message tells, at the time of an attempt."""
     newest = waiting.newest
     told = (*(Transition(earlier.transition) for earlier in waiting.earlier), newest.transition)
-    return Message(str(UUID(bytes=newest.notification_id)), newest, told, base_url.rstrip("/"), now)
+    return Message(
+        str(UUID(bytes=newest.notification_id)), newest, told, base_url.rstrip("/"), now, reached=waiting.reached
+    )
 
 
 def digest_of(many: Sequence[Sent], base_url: str, now: int) -> Digest:

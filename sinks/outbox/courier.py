@@ -16,14 +16,25 @@ from schemas.wire.alert import Severity
 from schemas.wire.incident import Status
 from schemas.wire.notification import DestinationStatus
 from sinks.channels import CHANNELS
-from sinks.contract import Channel, Digest, End, Request, Retry, Verdict
+from sinks.contract import Channel, Digest, End, Mail, Request, Retry, Verdict
 from sinks.outbox import metrics
 from sinks.outbox.attempt import Ended, Sending, digest_of, message_of, unrendered
 from sinks.outbox.health import Health
 from sinks.outbox.limits import Limits
 from sinks.outbox.line import Line
 from sinks.outbox.retry import next_at
-from sinks.outbox.settle import Attempt, Sent, Work, delivered, given_up, retried, skipped, summarised, summary_id
+from sinks.outbox.settle import (
+    Attempt,
+    Sent,
+    Work,
+    delivered,
+    given_up,
+    reaching,
+    retried,
+    skipped,
+    summarised,
+    summary_id,
+)
 from sinks.outbox.table import Front, Place, Table
 
 #: Messages of one transaction that ends many, and of one summary.
@@ -182,11 +193,12 @@ class Courier:
         sent: Sent,
         channel: Channel[Any],
         destination: Destination,
-        requests: Sequence[Request],
+        requests: Sequence[Request | Mail],
         handle: str,
     ) -> None:
         ended = await self._services.sending.send(channel, requests, handle)
-        self._health.ended(ended, requests)
+        sent = reaching(sent, ended.verdict.reached)
+        self._health.ended(ended, requests, reached=bool(sent.waiting.reached))
         attempt = ended.attempt
         match ended.verdict.end:
             case End.DONE:
@@ -223,7 +235,7 @@ class Courier:
     def _summarise(
         self,
         many: list[Sent],
-        digest: Callable[[Digest, Any], Sequence[Request]],
+        digest: Callable[[Digest, Any], Sequence[Request | Mail]],
         channel: Channel[Any],
         destination: Destination,
         now: int,
@@ -238,7 +250,9 @@ class Courier:
         self._spawn(self._deliver_summary(many, channel, requests))
         return 0
 
-    async def _deliver_summary(self, many: list[Sent], channel: Channel[Any], requests: Sequence[Request]) -> None:
+    async def _deliver_summary(
+        self, many: list[Sent], channel: Channel[Any], requests: Sequence[Request | Mail]
+    ) -> None:
         ended = await self._services.sending.send(channel, requests, "")
         self._health.ended(ended, requests)
         if ended.verdict.end is not End.DONE:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from schemas.control import Destination
 from schemas.wire.notification import DestinationStatus
-from sinks.contract import End, Request
+from sinks.contract import End, Mail, Request
 from sinks.outbox.attempt import Ended
 from sinks.outbox.limits import Breaker, Limits
 from sinks.outbox.retry import MAX_RETRY_AFTER_S
@@ -50,7 +50,7 @@ class Health:
         shut = self._breaker.wait(now)
         return None if shut is None else max(shut, self._held_until - now, 0)
 
-    def tokens(self, requests: Sequence[Request], now: int) -> int:
+    def tokens(self, requests: Sequence[Request | Mail], now: int) -> int:
         """Take the tokens of the first request; 0, or milliseconds until they are there."""
         rates = requests[0].rates
         if rates:
@@ -64,17 +64,20 @@ class Health:
         """A request goes."""
         self._breaker.begin()
 
-    def ended(self, ended: Ended, requests: Sequence[Request] = ()) -> None:
-        """Note how an attempt ended, or that nothing could be sent."""
+    def ended(self, ended: Ended, requests: Sequence[Request | Mail] = (), *, reached: bool = False) -> None:
+        """Note how an attempt ended, or that nothing could be sent.
+
+        A destination works all the same if the message `reached` some of its recipients.
+        """
         verdict, now = ended.verdict, ended.attempt.finished_at
         self.trouble = verdict.reason
-        if verdict.broken:
+        if verdict.broken and not reached:
             # Asked again now and then, and when its settings change.
             self._breaker.broke(now)
         elif verdict.end is End.DONE:
             self._breaker.answered()
             self._last_used = now
-        elif verdict.end is End.RETRY and verdict.reason != "rate_limited":
+        elif verdict.end is End.RETRY and verdict.reason != "rate_limited" and not reached:
             self._breaker.failed(now)
         elif ended.attempt.sent_at:
             # A rejection is an answer too.

@@ -65,6 +65,6 @@ def _join(table: Table, notification: Notification, record: Record, again: bool)
         yield superseded(notification, earlier[0], notification.queued_at)
         earlier = earlier[1:]
     joined = msgspec.structs.replace(
-        waiting, newest=notification, earlier=earlier, partition=record.partition, offset=record.offset
+        waiting, newest=notification, earlier=earlier, partition=record.partition, offset=record.offset, reached=()
     )
     table.wait(place, joined)

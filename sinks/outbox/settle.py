@@ -27,7 +27,7 @@ Work = Callable[[State], Iterable[Output]]
 
 
 class Attempt(NamedTuple):
-    """What is known of one attempt. `sent_at` 0 means that nothing was sent; `reason` is "" when it was delivered."""
+    """What is known of one attempt. `sent_at` 0 means that nothing was sent; `reason` is "" when all is well."""
 
     channel: str
     sent_at: int
@@ -54,8 +54,14 @@ def delivered(sent: Sent, attempt: Attempt, handle: str) -> Work:
     return work
 
 
+def reaching(sent: Sent, recipients: tuple[str, ...]) -> Sent:
+    """The message, once these recipients have it too."""
+    reached = (*sent.waiting.reached, *recipients)
+    return sent._replace(waiting=msgspec.structs.replace(sent.waiting, reached=reached))
+
+
 def retried(sent: Sent, attempt: Attempt, next_at: int) -> Work:
-    """The attempt failed and is made again at `next_at`."""
+    """The attempt failed and is made again at `next_at`, for all whom it did not reach."""
 
     def work(state: State) -> Iterator[Output]:
         table = Table(state)
@@ -63,18 +69,29 @@ def retried(sent: Sent, attempt: Attempt, next_at: int) -> Work:
         waiting = table.waiting(sent.place)
         if waiting is not None:
             attempts = sent.waiting.attempts + 1
-            table.wait(sent.place, msgspec.structs.replace(waiting, attempts=attempts, next_at=next_at))
+            same = waiting.newest.notification_id == sent.waiting.newest.notification_id
+            reached = sent.waiting.reached if same else ()
+            again = msgspec.structs.replace(waiting, attempts=attempts, next_at=next_at, reached=reached)
+            table.wait(sent.place, again)
 
     return work
 
 
 def given_up(sents: Sequence[Sent], attempt: Attempt, fallback: str | None) -> Work:
-    """These messages are dead letters; with `fallback` that destination is told instead."""
+    """These messages are dead letters; with `fallback` that destination is told instead.
+
+    One that reached some of its recipients counts as delivered, with the reason why it did not reach the others: as a
+    dead letter it would be sent to all of them again.
+    """
 
     def work(state: State) -> Iterator[Output]:
         table = Table(state)
         for sent in sents:
             notification = sent.waiting.newest
+            if sent.waiting.reached:
+                _hear(table, sent, "", attempt.finished_at)
+                yield from _end(table, sent, Outcome.DELIVERED, attempt)
+                continue
             yield from _end(table, sent, Outcome.FAILED, attempt)
             yield _dead_letter(sent.waiting, attempt)
             if fallback is not None and fallback != notification.destination:

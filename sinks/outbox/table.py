@@ -38,7 +38,8 @@ class Waiting(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=Tr
     """What waits to be told: the newest notification, and the earlier ones that it replaces, oldest first.
 
     `since` is when the first of them was queued, `next_at` when it may be tried (0: at once), both in milliseconds.
-    `attempts` were made already. `partition` and `offset` are those of the newest one's record.
+    `attempts` were made already, and the recipients in `reached` have the newest one. `partition` and `offset` are
+    those of the newest one's record.
     """
 
     newest: Notification
@@ -49,6 +50,7 @@ class Waiting(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=Tr
     partition: int
     offset: int
     redelivery: bool = False
+    reached: tuple[str, ...] = ()
 
 
 class Heard(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -12,6 +12,7 @@ import uvloop
 from schemas import topics
 from schemas.settings import Settings
 from sinks.clickhouse.client import ClickHouse
+from sinks.mail import Mailer
 from sinks.outbound import Outbound
 from sinks.outbox.attempt import Sending
 from sinks.outbox.courier import Services
@@ -53,10 +54,12 @@ def run_notifier(settings: Settings) -> NoReturn:
     engine = _engine(settings, kafka, "notifier", topics.NOTIFIER_GROUP, pipeline.NOTIFIER_OUTPUTS)
     reader = ControlReader(kafka, environment=environment.destinations(os.environ))
     outbound = Outbound(settings.allowed_networks)
+    mailer = Mailer(outbound, settings.allowed_networks)
     engine.on_lifecycle(reader.start, reader.stop)
+    engine.on_lifecycle(None, mailer.close)
     engine.on_lifecycle(None, outbound.close)
     limits, clock = Limits(), _steady_clock()
-    sending = Sending(outbound, limits, clock)
+    sending = Sending(outbound, mailer, limits, clock)
     services = Services(reader.control.destination, sending, limits, settings.public_url, clock)
     pipeline.build_notifier(engine, lambda: Outbox(services, engine.fail))
     sys.exit(engine.run())

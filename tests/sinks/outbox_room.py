@@ -1,6 +1,7 @@
 """An outbox with its table, real HTTP and a clock that the test moves; what it writes is read back here."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from schemas.records import Output
 from schemas.wire.codec import decode_delivery, decode_notification, encode
 from schemas.wire.deadletter import DeadLetter
 from schemas.wire.notification import Delivery, Notification
+from sinks.mail import Mailer
 from sinks.outbound import TIMEOUT, Outbound
 from sinks.outbox import table
 from sinks.outbox.attempt import Sending
@@ -117,13 +119,21 @@ class Room:
 
 @asynccontextmanager
 async def room(
-    control: Control, *, timeout: aiohttp.ClientTimeout = TIMEOUT, state: PartitionState | None = None
+    control: Control,
+    *,
+    timeout: aiohttp.ClientTimeout = TIMEOUT,
+    state: PartitionState | None = None,
+    mail_tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Room]:
-    """An open partition with this configuration; `state` of an earlier one goes on from there."""
+    """An open partition with this configuration; `state` of an earlier one goes on from there.
+
+    `mail_tls` says which certificates of mail servers are trusted.
+    """
     time, limits = ManualTime(), Limits()
     outbound = Outbound(LOOPBACK, timeout)
+    mailer = Mailer(outbound, LOOPBACK, mail_tls)
     failures: list[BaseException] = []
-    sending = Sending(outbound, limits, time.clock, time.sleep)
+    sending = Sending(outbound, mailer, limits, time.clock, time.sleep)
     services = Services(control.destination, sending, limits, BASE_URL, time.clock, time.later)
     outbox = Outbox(services, failures.append)
     found = state or PartitionState(MemoryStore(), table.due)
@@ -134,4 +144,5 @@ async def room(
         yield opened
     finally:
         await outbox.close(0.5)
+        await mailer.close()
         await outbound.close()
