@@ -55,6 +55,8 @@ def mentions(message: Mapping[str, Any]) -> list[str]:
         found += _MARKUP_MENTION.findall(element["text"])
         if not element.get("verbatim"):
             found += _NAME_MENTION.findall(element["text"])
+    for string in _strings(message.get("attachments", [])):
+        found += _MARKUP_MENTION.findall(string)
     return sorted(set(found))
 
 
@@ -90,6 +92,14 @@ def _markups(content: object) -> Iterable[Mapping[str, Any]]:
             yield content
         else:
             yield from _markups(list(content.values()))
+
+
+def _strings(content: object) -> Iterable[str]:
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, Mapping | list):
+        for each in content.values() if isinstance(content, Mapping) else content:
+            yield from _strings(each)
 
 
 def _units(text: str) -> int:

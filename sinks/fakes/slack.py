@@ -163,11 +163,9 @@ class FakeSlack:
         self.truth.received.append((method, content))
         await asyncio.sleep(self.lag)
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        error = self._next() or self._refusal(method, token, content)
-        if error in ("ratelimited", None) and method.startswith("chat.") and (wait := self._wait(method, content)):
+        error, wait = self._next() or self._refusal(method, token, content), 1.0
+        if error is None and method.startswith("chat.") and (wait := self._wait(method, content)):
             error = "ratelimited"
-        else:
-            wait = 1.0
         if error is not None:
             self.truth.refusals.append(error)
             if error == "ratelimited":
@@ -259,7 +257,7 @@ class FakeSlack:
             for each in self.channels.values()
             if (not each.private and "public_channel" in types)
             or (each.private and each.member and "private_channel" in types)
-            if not (each.archived and content.get("exclude_archived") in (True, "true"))
+            if not (each.archived and content.get("exclude_archived") in (True, "true", "1"))
         ]
         start = int(content.get("cursor") or 0)
         end = start + self.page
