@@ -10,9 +10,9 @@ from uuid import UUID
 from schemas.wire.command import CommandAction
 from schemas.wire.incident import Incident, Status
 from schemas.wire.subject import Subject
-from sinks.channels._slack_text import escaped, mark, moment, units
 from sinks.contract import Digest, Message
 from sinks.render import incident_url
+from sinks.slack_text import escaped, mark, moment, units
 
 Block = dict[str, object]
 

@@ -13,9 +13,9 @@ from pydantic import ConfigDict, Field, HttpUrl
 from schemas.control import Destination, SecretMark, SeverityName
 from schemas.fingerprint import digest as fingerprint
 from sinks.channels._slack_card import card, summary, title
-from sinks.channels._slack_text import MentionId, change, mention
 from sinks.contract import DONE, Channel, Digest, End, Help, Message, Rate, Request, Verdict, by_status
 from sinks.outbound import Answer
+from sinks.slack_text import MentionId, change, mention
 
 #: What a test says; the seeds give this sentence.
 CONNECTED = "Slack is connected!"

@@ -15,10 +15,10 @@ from schemas.control import Destination, SecretUrl
 from schemas.fingerprint import digest as fingerprint
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Status
-from sinks.channels._slack_text import MentionId, change, escaped, mark, mention
 from sinks.contract import DONE, Channel, Digest, End, Help, Message, Rate, Request, Verdict, by_status, no_answer
 from sinks.outbound import Answer
 from sinks.render import incident_url
+from sinks.slack_text import MentionId, change, escaped, mark, mention
 
 CONNECTED = "Slack is connected!"
 MAX_TITLE = 300

@@ -141,7 +141,7 @@ class FakeSlack:
             "container": {"type": "message", "message_ts": ts, "channel_id": message.channel},
             "message": {"ts": ts, "text": message.text},
             "response_url": f"{base_url}/response/{response}",
-            "actions": [{**action, "action_ts": f"{self.clock():.6f}"}],
+            "actions": [{**action, "action_ts": self._stamp()}],
         }
         return self.signed(urlencode({"payload": orjson.dumps(payload).decode()}).encode())
 
@@ -154,6 +154,11 @@ class FakeSlack:
             "X-Slack-Request-Timestamp": stamp,
             "X-Slack-Signature": f"v0={mac.hex()}",
         }
+
+    def _stamp(self) -> str:
+        """A new time stamp of Slack's; no two are the same."""
+        self._count += 1
+        return f"{int(self.clock())}.{self._count:06d}"
 
     # -- Web API
 
@@ -232,8 +237,7 @@ class FakeSlack:
         return next((each for each in self.truth.messages if (each.channel, each.ts) == place), None)
 
     def _posted(self, content: Mapping[str, Any]) -> web.Response:
-        self._count += 1
-        ts = f"{int(self.clock())}.{self._count:06d}"
+        ts = self._stamp()
         thread = str(content.get("thread_ts", ""))
         message = Posted(
             content["channel"], ts, content.get("text") or "", content.get("blocks") or [], thread, 0, mentions(content)
@@ -335,8 +339,7 @@ class FakeSlack:
         self.truth.accepted += 1
         attachments = content.get("attachments", [])
         blocks = [{"type": "attachment", **each} for each in attachments]
-        self._count += 1
-        ts = f"{int(self.clock())}.{self._count:06d}"
+        ts = self._stamp()
         message = Posted("C0GENERAL", ts, content.get("text", ""), blocks, "", 0, mentions(content))
         self.truth.messages.append(message)
         return web.Response(text="ok")

@@ -15,7 +15,8 @@ from schemas.wire.alert import Severity
 from schemas.wire.incident import Incident, Status
 from schemas.wire.notification import Transition
 from schemas.wire.subject import Subject
-from sinks.channels import _slack_card, _slack_text, slack
+from sinks import slack_text
+from sinks.channels import _slack_card, slack
 from sinks.contract import COMMON_HELP, Digest, End, Request
 from sinks.fakes import _slack_rules
 from sinks.fakes.slack import TOKEN
@@ -145,10 +146,10 @@ def test_hostile_text_notifies_nobody_and_is_no_link(text: str) -> None:
 def test_a_cut_never_splits_a_character_or_an_entity() -> None:
     """At every length the text fits and is whole, with an ellipsis if something is missing."""
     text = "a<b>&🚨" * 3
-    whole = _slack_text.escaped(text, 1_000)
+    whole = slack_text.escaped(text, 1_000)
     for most in range(1, 60):
-        cut = _slack_text.escaped(text, most)
-        assert _slack_text.units(cut) <= most
+        cut = slack_text.escaped(text, most)
+        assert slack_text.units(cut) <= most
         if cut != whole:
             assert cut.endswith("…")
             assert whole.startswith(cut[:-1])
