@@ -11,6 +11,7 @@ from typing import Protocol
 from urllib.parse import parse_qs
 
 import structlog
+from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from schemas.control import describe
@@ -158,7 +159,7 @@ class Callback:
         self._taken: dict[str, int] = {}
 
     async def answer(self, request: Request) -> Answer:
-        """200 with a sentence; 400 for a wrong, expired or used state, and when Slack or the user says no."""
+        """200 with a sentence; 400 for a wrong, expired or used state, and when Slack or the user says no; 503."""
         query, settings, now = _query(request), self._settings, self._clock()
         try:
             ticket = installation.opened(query.get("state", ""), settings.slack_client_secret, now)
@@ -182,6 +183,9 @@ class Callback:
             return answers.bad_body("destination", describe(error))
         except OperatorError as error:
             return answers.bad_body("destination", str(error))
+        except KafkaError as error:
+            log.error("a workspace's token was not stored", error=type(error).__name__)
+            return answers.NOT_STORED
         text = f"Slack is connected: {found.name or 'the workspace'} for the destination {ticket.destination}."
         return Answer(200, text.encode(), [("content-type", "text/plain; charset=utf-8"), *_PRIVATE])
 

@@ -48,8 +48,6 @@ ACLS: Mapping[str, tuple[Acl, ...]] = {
         *_on("WRITE", topics.ALERTS_RAW, topics.CHANGES, topics.REJECTIONS, topics.REJECTED_BODIES),
         *_on("DESCRIBE_CONFIGS", topics.ALERTS_RAW, topics.CHANGES),
         *_on("READ", topics.CONTROL, topics.REPLIES),
-        # the token of a Slack workspace that was connected through the gateway
-        *_WRITE_CONTROL,
     ),
     "worker": (
         *_on("READ", topics.ALERTS_RAW, topics.ALERTS_EVENTS, topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE),
