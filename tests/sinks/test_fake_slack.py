@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import parse_qs
 
 import aiohttp
+import orjson
 import pytest
 from slack_sdk.errors import SlackApiError
-from slack_sdk.signature import SignatureVerifier
+from slack_sdk.signature import Clock, SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 from yarl import URL
 
@@ -16,6 +18,13 @@ from sinks.fakes.slack import CLIENT, SIGNING_SECRET, TOKEN, WEBHOOK, FakeSlack
 from tests.sinks.fake_vendor import serving
 
 CHANNEL = "C0ALERTS"
+
+
+class Standing(Clock):
+    """The fake's time."""
+
+    def now(self) -> float:
+        return 1_000.0
 
 
 def section(**fields: Any) -> dict[str, Any]:
@@ -205,14 +214,14 @@ async def test_a_click_is_signed_and_its_address_works_five_times() -> None:
         )
         url = str(slack.base_url).removesuffix("/api/")
         body, headers = fake.click(posted["ts"], "a", url)
-        verifier = SignatureVerifier(SIGNING_SECRET)
-        verifier.clock.now = lambda: 1_000.0
+        verifier = SignatureVerifier(SIGNING_SECRET, Standing())
         assert verifier.is_valid_request(body, headers)
         assert not verifier.is_valid_request(body + b" ", headers)
+        response_url = orjson.loads(parse_qs(body.decode())["payload"][0])["response_url"]
         async with aiohttp.ClientSession() as session:
             statuses = []
             for _ in range(6):
-                async with session.post(f"{url}/response/r2", json={"text": "done"}) as got:
+                async with session.post(response_url, json={"text": "done"}) as got:
                     statuses.append(got.status)
         assert statuses == [200] * 5 + [404]
         assert len(fake.truth.responses) == 5

@@ -432,8 +432,8 @@ async def test_each_rate_is_needed(limit: str, value: float, refused: str, monke
     """Without it Slack refuses with 429, and the messages are delivered later all the same."""
     monkeypatch.setattr(slack, limit, value)
     if refused == "chat.update":
-        monkeypatch.setattr("sinks.fakes.slack._UPDATES", (50 / 60, 5.0))
-        monkeypatch.setattr("sinks.fakes.slack._MESSAGES", (1_000.0, 1_000.0))
+        monkeypatch.setattr("sinks.fakes._slack_workspace.UPDATES", (50 / 60, 5.0))
+        monkeypatch.setattr("sinks.fakes._slack_workspace.MESSAGES", (1_000.0, 1_000.0))
         monkeypatch.setattr(slack, "PER_CHANNEL", 1_000.0)
         monkeypatch.setattr(slack, "PER_WORKSPACE", 1_000.0)
     async with slack_room({"digest_after": 0}) as on:
