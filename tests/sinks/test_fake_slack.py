@@ -31,17 +31,25 @@ def section(**fields: Any) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": "x"}, **fields}
 
 
+def header_of(content: str) -> dict[str, Any]:
+    return {"type": "header", "text": {"type": "plain_text", "text": content}}
+
+
 def header(length: int) -> dict[str, Any]:
-    return {"type": "header", "text": {"type": "plain_text", "text": "x" * length}}
+    return header_of("x" * length)
 
 
-def actions(count: int) -> dict[str, Any]:
+def mrkdwn(content: str) -> dict[str, Any]:
+    return {"type": "mrkdwn", "text": content}
+
+
+def actions(count: int, action_id: str = "") -> dict[str, Any]:
     button = {"type": "button", "text": {"type": "plain_text", "text": "x"}, "value": "x"}
-    return {"type": "actions", "elements": [{**button, "action_id": f"a{number}"} for number in range(count)]}
+    return {"type": "actions", "elements": [{**button, "action_id": action_id or f"a{n}"} for n in range(count)]}
 
 
-def text(length: int, kind: str = "mrkdwn") -> dict[str, Any]:
-    return {"type": kind, "text": "x" * length}
+def text(length: int) -> dict[str, Any]:
+    return mrkdwn("x" * length)
 
 
 @asynccontextmanager
@@ -73,6 +81,9 @@ async def refusal(**fields: Any) -> str:
         ([section(block_id="a"), section(block_id="b")], [section(block_id="a")] * 2, "invalid_blocks"),
         ([section()], [{"type": "sections"}], "invalid_blocks"),
         ([section()], "blocks", "invalid_blocks"),
+        ([header_of("🚨" * 75)], [header_of("🚨" * 76)], "invalid_blocks"),
+        ([section(text=mrkdwn("🚨" * 1_500))], [section(text=mrkdwn("🚨" * 1_501))], "invalid_blocks"),
+        ([actions(2)], [actions(2, "same")], "invalid_blocks"),
         ([section(text=text(3_000))] * 4, [section(text=text(2_700))] * 5, "msg_blocks_too_long"),
     ],
 )
@@ -128,6 +139,8 @@ async def test_tokens(token: str, error: str) -> None:
         fake.revoked.add(TOKEN)
         with pytest.raises(SlackApiError, match="token_revoked"):
             await slack.conversations_list()
+        with pytest.raises(SlackApiError, match="unknown_method"):
+            await slack.api_call("files.upload")
 
 
 async def test_rates() -> None:
@@ -186,6 +199,9 @@ async def test_channels_are_paged() -> None:
         (WEBHOOK, b'{"text":', 400, "invalid_payload"),
         (WEBHOOK, b"[]", 400, "invalid_payload"),
         (WEBHOOK, b'{"text":""}', 400, "no_text"),
+        (WEBHOOK, b'{"text":"x","attachments":{}}', 400, "invalid_payload"),
+        (WEBHOOK, b'{"text":"x","attachments":[%b{}]}' % (b"{}," * 100), 400, "too_many_attachments"),
+        (WEBHOOK, b'{"text":"x","blocks":[{"type":"?"}]}', 400, "invalid_blocks"),
         (WEBHOOK + "x", b'{"text":"x"}', 403, "invalid_token"),
         ("/services/T1/B1/x", b'{"text":"x"}', 404, "no_service"),
     ],
@@ -223,7 +239,12 @@ async def test_a_click_is_signed_and_its_address_works_five_times() -> None:
             for _ in range(6):
                 async with session.post(response_url, json={"text": "done"}) as got:
                     statuses.append(got.status)
-        assert statuses == [200] * 5 + [404]
+            assert statuses == [200] * 5 + [404]
+            body, _ = fake.click(posted["ts"], "a", url)
+            response_url = orjson.loads(parse_qs(body.decode())["payload"][0])["response_url"]
+            fake.clock = lambda: 1_000.0 + 1_801
+            async with session.post(response_url, json={"text": "late"}) as got:
+                assert got.status == 404
         assert len(fake.truth.responses) == 5
 
 
