@@ -56,6 +56,8 @@ class Settings:
     slack_signing_secret: str = field(default="", repr=False)
     slack_client_id: str = ""
     slack_client_secret: str = field(default="", repr=False)
+    #: The app-level token of Socket Mode, for a gateway that Slack cannot reach.
+    slack_app_token: str = field(default="", repr=False)
     #: Slack's own addresses; another one is for a fake Slack.
     slack_url: str = "https://slack.com"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

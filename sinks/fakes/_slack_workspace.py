@@ -58,6 +58,8 @@ class Truth:
     accepted: int = 0
     messages: list[Posted] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    #: The envelopes of Socket Mode that were acknowledged.
+    acknowledged: list[str] = field(default_factory=list)
     #: What people saw in answer to a click.
     responses: list[Mapping[str, Any]] = field(default_factory=list)
 

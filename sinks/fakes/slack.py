@@ -21,10 +21,11 @@ from aiohttp import web
 
 from sinks.fakes._slack_workspace import SCOPES, TOKEN, WEBHOOK, Workspace
 
-__all__ = ["CLIENT", "RESPONSE_USES", "SIGNING_SECRET", "TOKEN", "WEBHOOK", "FakeSlack", "application"]
+__all__ = ["APP_TOKEN", "CLIENT", "RESPONSE_USES", "SIGNING_SECRET", "TOKEN", "WEBHOOK", "FakeSlack", "application"]
 
 SIGNING_SECRET = "fake-signing-secret"  # noqa: S105 - of an app that does not exist
 CLIENT = ("fake-client-id", "fake-client-secret")
+APP_TOKEN = "xapp-fake-token"  # noqa: S105 - the same
 RESPONSE_USES = 5
 _RESPONSE_S = 1_800
 _CODE_S = 600
@@ -37,11 +38,16 @@ class FakeSlack(Workspace):
         super().__init__(clock)
         self._codes: dict[str, float] = {}
         self._responses: dict[str, tuple[float, int]] = {}
+        #: Sockets of Socket Mode: addresses that were given out, and those that are open.
+        self._addresses: set[str] = set()
+        self.sockets: list[web.WebSocketResponse] = []
 
     def application(self) -> web.Application:
         """Everything of it as one HTTP application."""
         app = web.Application(client_max_size=2**20)
         app.router.add_post("/api/oauth.v2.access", self._access)
+        app.router.add_post("/api/apps.connections.open", self._open)
+        app.router.add_get("/socket/{id}", self._listen)
         app.router.add_route("*", "/api/{method}", self._api)
         app.router.add_get("/oauth/v2/authorize", self._authorize)
         app.router.add_post("/services/{path:.*}", self._webhook)
@@ -54,13 +60,23 @@ class FakeSlack(Workspace):
 
         `base_url` is this fake's own address, for the `response_url`. Raises StopIteration if nobody sees that button.
         """
+        payload = orjson.dumps(self._payload(ts, action_id, base_url, user)).decode()
+        return self.signed(urlencode({"payload": payload}).encode())
+
+    async def press(self, ts: str, action_id: str, base_url: str, user: str = "U0ADA") -> None:
+        """Tell of a click over the newest open socket, as `click`."""
+        payload = self._payload(ts, action_id, base_url, user)
+        envelope = {"type": "interactive", "envelope_id": self.stamp(), "payload": payload}
+        await self.sockets[-1].send_json({**envelope, "accepts_response_payload": False})
+
+    def _payload(self, ts: str, action_id: str, base_url: str, user: str) -> Mapping[str, Any]:
         message = next(each for each in self.truth.messages if each.ts == ts)
         elements = (element for block in message.blocks for element in block.get("elements", ()))
         button = next(each for each in elements if each.get("action_id") == action_id)
         response = self.stamp()
         self._responses[response] = (self.clock() + _RESPONSE_S, RESPONSE_USES)
         action = {key: button[key] for key in ("action_id", "value", "type") if key in button}
-        payload = {
+        return {
             "type": "block_actions",
             "team": {"id": "T0000000", "domain": "fake"},
             "user": {"id": user, "username": user.removeprefix("U0").lower(), "team_id": "T0000000"},
@@ -70,7 +86,6 @@ class FakeSlack(Workspace):
             "response_url": f"{base_url}/response/{response}",
             "actions": [{**action, "action_ts": self.stamp()}],
         }
-        return self.signed(urlencode({"payload": orjson.dumps(payload).decode()}).encode())
 
     def signed(self, body: bytes) -> tuple[bytes, dict[str, str]]:
         """The body and the headers with which Slack would send it now."""
@@ -138,6 +153,33 @@ class FakeSlack(Workspace):
             )
         self.truth.refusals.append(error)
         return web.json_response({"ok": False, "error": error})
+
+    # -- Socket Mode
+
+    async def _open(self, request: web.Request) -> web.Response:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if (error := self.next_error()) is None and token != APP_TOKEN:
+            error = "not_allowed_token_type" if token in self.tokens else "invalid_auth"
+        if error is not None:
+            self.truth.refusals.append(error)
+            return web.json_response({"ok": False, "error": error})
+        address = self.stamp()
+        self._addresses.add(address)
+        return web.json_response({"ok": True, "url": f"ws://{request.host}/socket/{address}"})
+
+    async def _listen(self, request: web.Request) -> web.StreamResponse:
+        if request.match_info["id"] not in self._addresses:
+            return web.Response(status=404)
+        self._addresses.remove(request.match_info["id"])
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json({"type": "hello", "num_connections": len(self.sockets) + 1})
+        self.sockets.append(socket)
+        async for message in socket:
+            content = orjson.loads(message.data)
+            self.truth.acknowledged.append(content["envelope_id"])
+        self.sockets.remove(socket)
+        return socket
 
     # -- answers to clicks
 

@@ -19,7 +19,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 @commands.command()
-def manifest() -> None:
+def manifest(
+    socket_mode: Annotated[
+        bool, typer.Option("--socket-mode", help="For a gateway that Slack cannot reach: clicks over a socket.")
+    ] = False,
+) -> None:
     """Print the app's manifest, for https://api.slack.com/apps, *Create New App*, *From a manifest*."""
     import os
 
@@ -28,7 +32,10 @@ def manifest() -> None:
     from schemas.settings import Settings
     from streams.slack import installation
 
-    print(yaml.safe_dump(installation.manifest(Settings.from_env(os.environ)), sort_keys=False), end="")
+    print(
+        yaml.safe_dump(installation.manifest(Settings.from_env(os.environ), socket_mode=socket_mode), sort_keys=False),
+        end="",
+    )
 
 
 @commands.command()

@@ -8,12 +8,10 @@ from streams.gateway.routes import Request
 
 
 class Page(Protocol):
-    """What is behind one address. `close` ends what is under way."""
+    """What is behind one address."""
 
     @property
     def methods(self) -> Sequence[str]: ...
 
     async def answer(self, request: Request) -> Answer:
         """The answer to a request whose body was read. Raises Refusal."""
-
-    async def close(self) -> None: ...

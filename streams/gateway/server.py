@@ -23,6 +23,7 @@ from streams.gateway.auth import unsigned
 from streams.gateway.lanes import Lanes
 from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.rejections import Rejections
+from streams.gateway.slack import Slack
 from streams.gateway.sns import Client as Fetching
 from streams.gateway.sns import Sns
 from streams.gateway.verdicts import Verdicts
@@ -87,8 +88,8 @@ class _Process:
         self._bodies = body.Reader(settings.max_body)
         self._rejections = Rejections(kafka)
         self._metrics = GatewayMetrics()
-        # The one who takes commands goes in the place of None; without one there is no page for clicks.
-        self._pages = slack.pages(settings, client, None, partial(transact, kafka))
+        # The one who takes commands goes in the place of None; without one, clicks go nowhere.
+        self._slack = Slack(settings, client, None, partial(transact, kafka))
         self._watchdog = Watchdog(self._pending_since)
         self._gateway: Gateway | None = None
         self._server: Server | None = None
@@ -111,6 +112,7 @@ class _Process:
         await self._verdicts.start()
         self._bodies.start()
         self._rejections.start()
+        self._slack.start()
         REGISTRY.register(self._metrics)
         self._watchdog.start()
         host, port = self._settings.host, self._settings.port("gateway")
@@ -124,7 +126,7 @@ class _Process:
             self._rejections,
             self._metrics,
             catalogue_json(self._settings.public_url),
-            self._pages,
+            self._slack.pages,
         )
         self._server = Server(
             self._gateway,
@@ -165,8 +167,7 @@ class _Process:
         await self._rejections.stop()
         await self._verdicts.stop()
         await self._sns.close()
-        for page in self._pages.values():
-            await page.close()
+        await self._slack.close()
         await self._changes.stop()
         await self._lanes.stop()
         if self.serving:

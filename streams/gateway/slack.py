@@ -6,7 +6,7 @@ if the settings that it needs are there.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -16,9 +16,7 @@ from pydantic import ValidationError
 
 from schemas.control import describe
 from schemas.settings import Settings
-from schemas.wire.command import Command, CommandResult
 from sinks.channels.slack import SlackDestination
-from sinks.outbound import Answer as Reply
 from streams.control.transaction import Plan
 from streams.gateway import answers, auth
 from streams.gateway.answers import Answer
@@ -27,7 +25,9 @@ from streams.gateway.routes import Request
 from streams.policy.signature import SLACK
 from streams.process.errors import OperatorError
 from streams.slack import clicks, installation
-from streams.slack.clicks import Click
+from streams.slack import socket as slack_socket
+from streams.slack.handler import ClickHandler, Commands
+from streams.slack.socket import Socket
 
 log = structlog.get_logger(__name__)
 
@@ -37,52 +37,56 @@ WAIT_S = 2.0
 Store = Callable[[Plan[SlackDestination]], Awaitable[SlackDestination]]
 
 
-class Commands(Protocol):
-    """Takes commands on incidents."""
-
-    async def submit(self, command: Command) -> CommandResult:
-        """Put the command on Kafka and wait a moment for its effect. Raises any error if Kafka does not have it."""
-
-
-class Client(Protocol):
+class Client(slack_socket.Client, Protocol):
     """The outgoing client: bounded in time and size, never redirected, never into a private network."""
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply: ...
 
+class Slack:
+    """What there is for Slack by the settings: `pages` by path, and a socket while started."""
 
-def pages(settings: Settings, client: Client, commands: Commands | None, store: Store) -> dict[str, Page]:
-    """The pages by path, for what is set up."""
-    found: dict[str, Page] = {}
-    if settings.slack_signing_secret and commands is not None:
-        found[installation.INTERACTIONS] = Interactions(settings.slack_signing_secret, commands, client)
-    if settings.slack_client_id and settings.slack_client_secret:
-        found[installation.START] = Start(settings)
-        found[installation.CALLBACK] = Callback(settings, client, store)
-    return found
+    def __init__(self, settings: Settings, client: Client, commands: Commands | None, store: Store) -> None:
+        self.pages: dict[str, Page] = {}
+        self._handler = ClickHandler(commands, client) if commands is not None else None
+        self._socket: Socket | None = None
+        self._listening: asyncio.Task[None] | None = None
+        if self._handler is not None and settings.slack_signing_secret:
+            self.pages[installation.INTERACTIONS] = Interactions(settings.slack_signing_secret, self._handler)
+        if self._handler is not None and settings.slack_app_token:
+            api_url = installation.api_url(settings)
+            self._socket = Socket(settings.slack_app_token, api_url, client, self._handler)
+        if settings.slack_client_id and settings.slack_client_secret:
+            self.pages[installation.START] = Start(settings)
+            self.pages[installation.CALLBACK] = Callback(settings, client, store)
+
+    def start(self) -> None:
+        """Listen for clicks in Socket Mode, if that is set up."""
+        if self._socket is not None:
+            self._listening = asyncio.create_task(self._socket.run(), name="slack socket")
+
+    async def close(self) -> None:
+        """End what is under way."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+        if self._handler is not None:
+            await self._handler.close()
 
 
 class Interactions:
-    """`POST /slack/interactions`: what a button commands is carried out, and the person who clicked is told.
+    """`POST /slack/interactions`: what a button commands is carried out.
 
-    The answer is 200 after WAIT_S at most; what takes longer goes on, and is told at the `response_url`.
+    The answer is 200 after WAIT_S at most; what takes longer goes on.
     """
 
     methods = ("POST",)
 
     def __init__(
-        self,
-        secret: str,
-        commands: Commands,
-        client: Client,
-        wait: float = WAIT_S,
-        clock: Callable[[], float] = time.time,
+        self, secret: str, handler: ClickHandler, wait: float = WAIT_S, clock: Callable[[], float] = time.time
     ) -> None:
         self._secret = secret
-        self._commands = commands
-        self._client = client
+        self._handler = handler
         self._wait = wait
         self._clock = clock
-        self._under_way: set[asyncio.Task[None]] = set()
 
     async def answer(self, request: Request) -> Answer:
         """Refuses with 401 what Slack did not sign in the last five minutes, with 400 what it would not send."""
@@ -93,29 +97,8 @@ class Interactions:
         except ValueError:
             return answers.bad_body("payload", "is no interaction of Slack")
         if click is not None:
-            task = asyncio.create_task(self._carry_out(click), name="click")
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
-            await asyncio.wait([task], timeout=self._wait)
+            await asyncio.wait([self._handler.start(click)], timeout=self._wait)
         return Answer(200, b"", [])
-
-    async def close(self) -> None:
-        """End what is under way."""
-        for task in self._under_way:
-            task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
-
-    async def _carry_out(self, click: Click) -> None:
-        try:
-            result = await self._commands.submit(click.command)
-            text = clicks.told(click.command.action, result)
-        except Exception as error:
-            log.error("a click on a card was not carried out", error=type(error).__name__)
-            text = clicks.NOT_TAKEN
-        headers = {"Content-Type": "application/json"}
-        reply = await self._client.post(click.response_url, clicks.response(text), headers)
-        if reply.status != 200:
-            log.warning("a click on a card was not answered", status=reply.status, error=reply.error_code)
 
 
 class Start:
@@ -135,9 +118,6 @@ class Start:
         except ValueError as error:
             return answers.bad_body("ticket", str(error))
         return Answer(302, b"", [("location", installation.authorize_url(self._settings, ticket)), *_PRIVATE])
-
-    async def close(self) -> None:
-        """Nothing is under way here."""
 
 
 class Callback:
@@ -188,9 +168,6 @@ class Callback:
             return answers.NOT_STORED
         text = f"Slack is connected: {found.name or 'the workspace'} for the destination {ticket.destination}."
         return Answer(200, text.encode(), [("content-type", "text/plain; charset=utf-8"), *_PRIVATE])
-
-    async def close(self) -> None:
-        """Nothing is under way here."""
 
 
 #: Tickets and codes are in the URLs of these pages.

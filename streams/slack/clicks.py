@@ -67,7 +67,12 @@ def read(body: bytes, at: int) -> Click | None:
     A copy of the request gives the same command id. Raises ValueError for a body that is no interaction of Slack.
     """
     form = parse_qs(body.decode(), max_num_fields=10)
-    payload = _payload.decode(form.get("payload", [""])[0])
+    return of_payload(form.get("payload", [""])[0].encode(), at)
+
+
+def of_payload(content: bytes, at: int) -> Click | None:
+    """The click in a payload (JSON), as `read`."""
+    payload = _payload.decode(content)
     action = next((each for each in payload.actions if each.action_id in _DONE), None)
     if payload.type != "block_actions" or action is None:
         return None

@@ -151,8 +151,11 @@ def slack_destination(control: Control, tenant: str, destination: str) -> SlackD
     return found
 
 
-def manifest(settings: Settings) -> dict[str, Any]:
+def manifest(settings: Settings, *, socket_mode: bool = False) -> dict[str, Any]:
     """The app as Slack creates it: https://docs.slack.dev/reference/app-manifest ."""
+    interactivity: dict[str, Any] = {"is_enabled": True}
+    if not socket_mode:
+        interactivity["request_url"] = settings.public_url + INTERACTIONS
     return {
         "display_information": {
             "name": "Stormweir",
@@ -161,9 +164,9 @@ def manifest(settings: Settings) -> dict[str, Any]:
         "features": {"bot_user": {"display_name": "Stormweir", "always_online": True}},
         "oauth_config": {"redirect_urls": [redirect_uri(settings)], "scopes": {"bot": list(SCOPES)}},
         "settings": {
-            "interactivity": {"is_enabled": True, "request_url": settings.public_url + INTERACTIONS},
+            "interactivity": interactivity,
             "org_deploy_enabled": False,
-            "socket_mode_enabled": False,
+            "socket_mode_enabled": socket_mode,
             "token_rotation_enabled": False,
         },
     }

@@ -15,8 +15,9 @@ from slack_sdk.signature import SignatureVerifier
 from schemas.wire.command import Command, CommandAction, CommandEnd, CommandResult
 from sinks.fakes.slack import SIGNING_SECRET, FakeSlack
 from sinks.outbound import Outbound
-from streams.gateway.slack import Commands, Interactions
+from streams.gateway.slack import Interactions
 from streams.slack import clicks
+from streams.slack.handler import ClickHandler, Commands
 from streams.slack.installation import INTERACTIONS
 from tests.sinks.samples import INCIDENT, LOOPBACK, notification, until
 from tests.sinks.slack_room import SlackRoom, slack_room
@@ -56,11 +57,13 @@ async def desk(commands: Commands, wait: float = 2.0) -> AsyncIterator[Desk]:
         on.desk.take(notification())
         await on.ended(1)
         outbound = Outbound(LOOPBACK)
-        page = Interactions(SIGNING_SECRET, commands, outbound, wait, on.slack.clock)
+        handler = ClickHandler(commands, outbound)
+        page = Interactions(SIGNING_SECRET, handler, wait, on.slack.clock)
         try:
             async with gateway({INTERACTIONS: page}) as url:
                 yield Desk(on, url, http)
         finally:
+            await handler.close()
             await outbound.close()
 
 

@@ -249,6 +249,12 @@ def test_the_manifest_asks_for_three_scopes_and_nothing_else(monkeypatch: pytest
     assert made["settings"]["interactivity"]["request_url"] == "https://alerts.example.com/slack/interactions"
 
 
+def test_the_manifest_for_socket_mode_has_no_address_for_clicks() -> None:
+    """Slack refuses a request URL beside Socket Mode to be verified, and needs none."""
+    made = installation.manifest(Settings(), socket_mode=True)["settings"]
+    assert (made["socket_mode_enabled"], made["interactivity"]) == (True, {"is_enabled": True})
+
+
 @pytest.mark.parametrize(
     ("fields", "paths"),
     [
@@ -268,11 +274,11 @@ async def test_pages_exist_if_they_are_set_up(fields: dict[str, str], paths: set
     async def store(plan: Plan[SlackDestination]) -> SlackDestination:
         raise AssertionError
 
-    assert set(gateway_slack.pages(Settings(**fields), outbound, Incidents(), store)) == paths
+    assert set(gateway_slack.Slack(Settings(**fields), outbound, Incidents(), store).pages) == paths
     await outbound.close()
 
 
 def test_settings_show_no_secret() -> None:
-    """Neither secret is in the settings' text form."""
-    shown = repr(Settings(slack_signing_secret="geheim", slack_client_secret="geheim"))
+    """No secret is in the settings' text form."""
+    shown = repr(Settings(slack_signing_secret="geheim", slack_client_secret="geheim", slack_app_token="geheim"))
     assert "geheim" not in shown
