@@ -268,6 +268,17 @@ def test_no_scope_and_no_repr_contains_the_token() -> None:
         assert TOKEN not in repr(request)
 
 
+def test_destinations_of_one_workspace_share_its_limits() -> None:
+    """One token: the workspace's limits are the same, those of two channels are not; another token has its own."""
+
+    def scopes(**fields: str) -> set[str]:
+        return {rate.scope for request in slack.render(message(), bot(**fields), "1.2") for rate in request.rates}
+
+    assert len(scopes() & scopes(channel="C0GENERAL", id="other")) == 2
+    assert len(scopes() - scopes(channel="C0GENERAL")) == 1
+    assert not scopes() & scopes(bot_token="xoxb-another")
+
+
 # -- deliveries
 
 

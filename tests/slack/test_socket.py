@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
 from schemas.settings import Settings
 from sinks.channels.slack import SlackDestination
 from sinks.fakes.slack import APP_TOKEN, TOKEN
-from sinks.outbound import Outbound
+from sinks.outbound import BlockedTargetError, Outbound
 from streams.control.transaction import Plan
 from streams.gateway.slack import Slack
 from streams.slack.handler import ClickHandler
@@ -135,3 +136,26 @@ async def test_the_gateway_listens_if_it_has_the_token() -> None:
         await slack.close()
         await until(lambda: not on.slack.sockets)
         await outbound.close()
+
+
+async def test_a_socket_outlives_the_time_limit_of_requests_and_is_guarded_like_them() -> None:
+    """The limit is for the handshake; a private address that is not allowed is not dialled."""
+    async with slack_room() as on:
+        outbound = Outbound(LOOPBACK, aiohttp.ClientTimeout(total=0.2, connect=0.2))
+        handler = ClickHandler(Incidents(), outbound)
+        task = asyncio.create_task(Socket(APP_TOKEN, f"{on.url}/api", outbound, handler).run())
+        await until(lambda: on.slack.sockets)
+        [first] = on.slack.sockets
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(until(lambda: on.slack.sockets != [first]), 0.6)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await outbound.close()
+        guarded = Outbound(())
+        with pytest.raises(aiohttp.ClientConnectorError) as caught:
+            async with guarded.websocket(on.url.replace("http", "ws") + "/socket/x", 20):
+                pass
+        assert isinstance(caught.value.os_error, BlockedTargetError)
+        with pytest.raises(ValueError, match="neither"):
+            guarded.websocket("file:///etc/passwd", 20)
+        await guarded.close()
