@@ -17,7 +17,7 @@ from schemas.topics import ALERTS_RAW, CHANGES
 from streams.control.catalogue import catalogue_json
 from streams.control.follow import ControlReader
 from streams.control.transaction import transact
-from streams.gateway import body, slack
+from streams.gateway import body
 from streams.gateway.app import Gateway
 from streams.gateway.auth import unsigned
 from streams.gateway.lanes import Lanes
@@ -31,6 +31,7 @@ from streams.gateway.watchdog import Watchdog
 from streams.process.admin import AdminServer
 from streams.process.kafka import Kafka
 from streams.process.ports import require_free
+from streams.slack.socket import SocketClient
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +45,7 @@ _RETRY_S = 1.0
 _NAMES = 20
 
 
-class Client(Fetching, slack.Client, Protocol):
+class Client(Fetching, SocketClient, Protocol):
     """The outgoing client."""
 
 

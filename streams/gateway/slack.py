@@ -7,7 +7,6 @@ if the settings that it needs are there.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 from urllib.parse import parse_qs
 
 import structlog
@@ -25,9 +24,8 @@ from streams.gateway.routes import Request
 from streams.policy.signature import SLACK
 from streams.process.errors import OperatorError
 from streams.slack import clicks, installation
-from streams.slack import socket as slack_socket
-from streams.slack.handler import ClickHandler, Commands
-from streams.slack.socket import Socket
+from streams.slack.handler import ClickHandler, Client, Commands
+from streams.slack.socket import Socket, SocketClient
 
 log = structlog.get_logger(__name__)
 
@@ -37,14 +35,10 @@ WAIT_S = 2.0
 Store = Callable[[Plan[SlackDestination]], Awaitable[SlackDestination]]
 
 
-class Client(slack_socket.Client, Protocol):
-    """The outgoing client: bounded in time and size, never redirected, never into a private network."""
-
-
 class Slack:
     """What there is for Slack by the settings: `pages` by path, and a socket while started."""
 
-    def __init__(self, settings: Settings, client: Client, commands: Commands | None, store: Store) -> None:
+    def __init__(self, settings: Settings, client: SocketClient, commands: Commands | None, store: Store) -> None:
         self.pages: dict[str, Page] = {}
         self._handler = ClickHandler(commands, client) if commands is not None else None
         self._socket: Socket | None = None

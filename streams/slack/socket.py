@@ -7,7 +7,7 @@ wants it acknowledged within 3 s. What comes over the socket is from Slack, beca
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -16,9 +16,8 @@ import msgspec
 import orjson
 import structlog
 
-from sinks.outbound import Answer
 from streams.slack import clicks
-from streams.slack.handler import ClickHandler
+from streams.slack.handler import ClickHandler, Client
 
 log = structlog.get_logger(__name__)
 
@@ -28,10 +27,8 @@ MAX_PAUSE_S = 60.0
 HEARTBEAT_S = 20.0
 
 
-class Client(Protocol):
-    """The outgoing client, guarded against private networks."""
-
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], /) -> Answer: ...
+class SocketClient(Client, Protocol):
+    """An outgoing client that also opens WebSockets, under the same guard."""
 
     def websocket(
         self, url: str, heartbeat_s: float
@@ -61,7 +58,7 @@ class Socket:
         self,
         app_token: str,
         api_url: str,
-        client: Client,
+        client: SocketClient,
         handler: ClickHandler,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
