@@ -4,7 +4,7 @@ https://docs.slack.dev/reference/block-kit/blocks : 50 blocks, header 150, secti
 fields, button value 2000 and URL 3000 characters; all texts of a message together stay below about 13,200.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from uuid import UUID
 
 from schemas.wire.command import CommandAction
@@ -30,32 +30,26 @@ def card(message: Message, *, buttons: bool, mentions: str = "") -> list[Block]:
     incident = message.incident
     blocks: list[Block] = [{"type": "header", "block_id": "name", "text": _plain(title(incident, MAX_HEADER))}]
     if mentions:
-        blocks.append({"type": "section", "block_id": "mentions", "text": _markup(mentions)})
-    blocks.append(
-        _fields(
-            "severity",
-            {
-                "Severity": incident.severity.name.lower(),
-                "Status": incident.status.name.lower(),
-                "Service": incident.service,
-            },
-        )
-    )
+        blocks.append(_section("mentions", mentions))
     source = f" from {incident.source}" if incident.source else ""
     condition = escaped(f"alert {incident.dedup_key}{source}", MAX_CONDITION)
-    blocks.append(
-        {
-            "type": "section",
-            "block_id": "condition",
-            "text": _markup(f"*Condition*\n{condition}, open since {moment(incident.opened_at)}"),
-        }
-    )
-    metrics = {"Alerts": incident.alert_count, "Repeats": incident.repeat_count, "Open alerts": incident.member_count}
-    section = _fields("metrics", {name: str(value) for name, value in metrics.items()})
+    known = {
+        "Severity": incident.severity.name.lower(),
+        "Status": incident.status.name.lower(),
+        "Service": escaped(incident.service, MAX_FIELD),
+    }
+    metrics = {
+        "Alerts": str(incident.alert_count),
+        "Repeats": str(incident.repeat_count),
+        "Distinct alerts": str(incident.member_count),
+    }
     if incident.last_alert_at:
-        assert isinstance(section["fields"], list)
-        section["fields"].append(_markup(f"*Last alert*\n{moment(incident.last_alert_at)}"))
-    blocks.append(section)
+        metrics["Last alert"] = moment(incident.last_alert_at)
+    blocks += [
+        _fields("severity", known),
+        _section("condition", f"*Condition*\n{condition}, opened {moment(incident.opened_at)}"),
+        _fields("metrics", metrics),
+    ]
     if incident.labels:
         labels = escaped(", ".join(f"{name}={value}" for name, value in incident.labels.items()), MAX_LABELS)
         blocks.append({"type": "context", "block_id": "labels", "elements": [_markup(labels)]})
@@ -81,8 +75,8 @@ def summary(digest: Digest) -> list[Block]:
         lines.append(f"and {more} more")
     return [
         {"type": "header", "block_id": "name", "text": _plain(f"{digest.total} incidents changed")},
-        {"type": "section", "block_id": "counts", "text": _markup(counts)},
-        {"type": "section", "block_id": "incidents", "text": _markup("\n".join(lines))},
+        _section("counts", counts),
+        _section("incidents", "\n".join(lines)),
     ]
 
 
@@ -107,9 +101,13 @@ def _button(text: str, action: str, **fields: str) -> Block:
     return {"type": "button", "action_id": str(action), "text": _plain(text), **fields}
 
 
-def _fields(block_id: str, values: dict[str, str]) -> Block:
-    shown: Sequence[Block] = [_markup(f"*{name}*\n{escaped(value, MAX_FIELD)}") for name, value in values.items()]
-    return {"type": "section", "block_id": block_id, "fields": list(shown)}
+def _section(block_id: str, markup: str) -> Block:
+    return {"type": "section", "block_id": block_id, "text": _markup(markup)}
+
+
+def _fields(block_id: str, markups: Mapping[str, str]) -> Block:
+    fields = [_markup(f"*{name}*\n{markup}") for name, markup in markups.items()]
+    return {"type": "section", "block_id": block_id, "fields": fields}
 
 
 def _plain(text: str) -> Block:

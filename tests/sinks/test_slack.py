@@ -81,7 +81,7 @@ def test_the_card_has_the_five_parts() -> None:
     assert [field["text"] for field in blocks["metrics"]["fields"][:3]] == [
         "*Alerts*\n7",
         "*Repeats*\n5",
-        "*Open alerts*\n2",
+        "*Distinct alerts*\n2",
     ]
     [link] = [element for element in blocks["actions"]["elements"] if element["action_id"] == "open"]
     assert link["url"] == "https://stormweir.example.com/incidents/00010203-0405-0607-0809-0a0b0c0d0e0f"
