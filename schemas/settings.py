@@ -52,6 +52,14 @@ class Settings:
     allowed_networks: tuple[IpNetwork, ...] = ()
     #: The beginning of links in notifications and of webhook URLs; empty: the gateway on this machine.
     base_url: str = ""
+    #: Of the Slack app (docs/slack.md): what signs clicks on buttons, and what installs it.
+    slack_signing_secret: str = field(default="", repr=False)
+    slack_client_id: str = ""
+    slack_client_secret: str = field(default="", repr=False)
+    #: The app-level token of Socket Mode, for a gateway that Slack cannot reach.
+    slack_app_token: str = field(default="", repr=False)
+    #: Slack's own addresses; another one is for a fake Slack.
+    slack_url: str = "https://slack.com"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
@@ -142,7 +150,7 @@ def _parse(variable: str, name: str, text: str) -> object:
         return int(text)
     if name == "kafka_prefix" and not _NAME.fullmatch(text):
         raise SettingsError(f"{variable}={text!r}: up to 100 letters, digits, dots, hyphens and underscores are needed")
-    if name == "base_url" and text and not text.startswith(("http://", "https://")):
+    if name in ("base_url", "slack_url") and text and not text.startswith(("http://", "https://")):
         raise SettingsError(f"{variable}={text!r}: a URL that begins with https:// or http:// is needed")
     if name in CHOICES:
         if text not in CHOICES[name]:

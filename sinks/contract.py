@@ -68,12 +68,16 @@ class Rate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One POST that falls under `rates`. Its repr is empty: URL, headers and body may all contain secrets."""
+    """One POST that falls under `rates`. Its repr is empty: URL, headers and body may all contain secrets.
+
+    `instead` is sent in its place when the vendor refuses it alone (`REFUSED`, not `broken`): a simpler form of it.
+    """
 
     url: str = field(repr=False)
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     rates: Sequence[Rate] = ()
+    instead: "Request | None" = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +185,11 @@ class Channel(Generic[S]):
 
     `render(message, settings, handle)` makes the requests or mails of a message, sent in this order; one that fails is
     repeated with those before it, so all but the last must be idempotent. `handle` is what `keep` read from the answer
-    to the incident's first message, "" before that. `digest` renders a summary; None: the channel has none. `setup` are
-    the steps in the vendor's pages, `help` the reasons beside COMMON_HELP, `retry` the policy for high and low urgency,
-    `concurrency` how many messages of a destination may be under way. `environment` names the fields that environment
-    variables set (variable: field), of which `required` must be there for the destination to exist.
+    to the incident's first message, or later to an `instead`; "" before that. `digest` renders a summary; None: the
+    channel has none. `setup` are the steps in the vendor's pages, `help` the reasons beside COMMON_HELP, `retry` the
+    policy for high and low urgency, `concurrency` how many messages of a destination may be under way. `environment`
+    names the fields that environment variables set (variable: field), of which `required` must be there for the
+    destination to exist.
     """
 
     slug: str

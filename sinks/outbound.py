@@ -8,6 +8,7 @@ import errno
 import re
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -21,6 +22,7 @@ from schemas.settings import IpNetwork
 #: 5 s for name resolution, connection and TLS together, 30 s for the whole request.
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
 MAX_ANSWER = 65_536
+MAX_SOCKET_MESSAGE = 1_048_576
 #: Below the 5 s after which common servers drop an idle connection: a POST on a dropped connection is lost.
 KEEPALIVE_S = 4.0
 #: RFC 6052: IPv4 addresses behind a NAT64 translator.
@@ -77,6 +79,15 @@ class Outbound:
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
         """GET once, as `post`."""
         return await self._request("GET", url, None, headers or {})
+
+    def websocket(self, url: str, heartbeat_s: float) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
+        """A connection to a `wss` or `ws` address, under the guard of https or http; pings every `heartbeat_s` s.
+
+        Entering it raises aiohttp's errors, OSError, or ValueError for another address.
+        """
+        target = URL(url, encoded=True)
+        session = self._session({"wss": "https", "ws": "http"}.get(target.scheme, target.scheme))
+        return session.ws_connect(target, heartbeat=heartbeat_s, max_msg_size=MAX_SOCKET_MESSAGE)
 
     async def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         try:

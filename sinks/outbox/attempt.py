@@ -74,11 +74,17 @@ class Sending:
                     if number:
                         await self._tokens(request)
                     answer = await self._perform(request)
-                    status, verdict = answer.status, channel.classify(answer)
+                    verdict, replaced = channel.classify(answer), False
+                    while verdict.end is End.REFUSED and not verdict.broken and request.instead is not None:
+                        request, replaced = request.instead, True
+                        await self._tokens(request)
+                        answer = await self._perform(request)
+                        verdict = channel.classify(answer)
+                    status = answer.status
                     if verdict.end is not End.DONE:
                         break
-                    if channel.keep is not None and not handle:
-                        handle = channel.keep(answer)
+                    if channel.keep is not None and (replaced or not handle):
+                        handle = channel.keep(answer) or handle
         except Exception as error:
             verdict = Verdict(End.REFUSED, unrendered(channel.slug, error))
         ATTEMPTS.labels(channel.slug, verdict.end).inc()

@@ -2,17 +2,15 @@
 
 import asyncio
 import os
-from functools import partial
 from typing import TypeVar
 
 from aiokafka.errors import KafkaError
 
 from schemas.settings import Settings
 from schemas.topics import CONTROL
-from streams.control import environment
-from streams.control.follow import ControlReader
-from streams.control.transaction import Plan, change
-from streams.control.write import Change, only_writer
+from streams.control import transaction
+from streams.control.transaction import Plan
+from streams.control.write import Change
 from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
 from streams.process.logs import configure_logging
@@ -34,13 +32,9 @@ def transact(plan: Plan[T]) -> T:
 
     async def run() -> T:
         await check_topics(kafka, [CONTROL])
-        reader = ControlReader(kafka, environment=environment.destinations(os.environ))
         try:
-            await reader.catch_up()
-            return await change(reader, partial(only_writer, kafka), plan)
+            return await transaction.transact(kafka, plan)
         except KafkaError as error:
             raise OperatorError(f"Kafka at {kafka.bootstrap} failed: {type(error).__name__}: {error}") from None
-        finally:
-            await reader.stop()
 
     return asyncio.run(run())

@@ -1,13 +1,17 @@
 """A change that is planned on the current configuration, and refused if that configuration changed meanwhile."""
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Protocol, TypeVar
 
 from schemas.control import AnyRecord, control_key
-from streams.control.follow import masked
+from streams.control import environment
+from streams.control.follow import ControlReader, masked
 from streams.control.state import Control
-from streams.control.write import Change, ConflictError, Write, values_of
+from streams.control.write import Change, ConflictError, Write, only_writer, values_of
+from streams.process.kafka import Kafka
 
 T = TypeVar("T")
 Plan = Callable[[Control], tuple[T, Change]]
@@ -43,6 +47,19 @@ async def change(reader: Reader, only_writer: Callable[[], AbstractAsyncContextM
         if values:
             await write(values)
     return result
+
+
+async def transact(kafka: Kafka, plan: Plan[T]) -> T:
+    """Read the configuration, write what `plan` wants changed, and return its result once every process can read it.
+
+    Raises ConflictError as `change` does, aiokafka's errors when Kafka fails; nothing is written then.
+    """
+    reader = ControlReader(kafka, environment=environment.destinations(os.environ))
+    try:
+        await reader.catch_up()
+        return await change(reader, partial(only_writer, kafka), plan)
+    finally:
+        await reader.stop()
 
 
 def require_unchanged(control: Control, record: AnyRecord) -> None:

@@ -74,6 +74,7 @@ UNKNOWN_SERVICE = _refused(404, "service", "no such service", field="service_id"
 UNAVAILABLE = _refused(
     503, "unavailable", "the alert could not be stored, send it again", [("retry-after", str(RETRY_AFTER_S))]
 )
+NOT_STORED = _refused(503, "not_stored", "the configuration could not be changed, start again")
 BUSY = _refused(
     503, "busy", "too many large bodies at once, send it again",
     [("retry-after", str(RETRY_AFTER_S)), ("connection", "close")],

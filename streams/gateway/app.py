@@ -7,6 +7,7 @@ route requires and answers is in streams.gateway.routes.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -24,6 +25,7 @@ from streams.gateway.body import Reader
 from streams.gateway.lanes import NO_HEADERS, Headers, Lanes, TooLargeError, UnavailableError
 from streams.gateway.limits import Buckets, claims_of
 from streams.gateway.metrics import GatewayMetrics
+from streams.gateway.pages import Page
 from streams.gateway.rejections import Rejections
 from streams.gateway.replays import Replays
 from streams.gateway.routes import CATALOGUE, Request, Route, Routes, trimmed
@@ -51,6 +53,7 @@ class Gateway:
         rejections: Rejections,
         metrics: GatewayMetrics,
         catalogue: bytes,
+        pages: Mapping[str, Page],
     ) -> None:
         self.routes = Routes(Directory(control))
         self._lanes = lanes
@@ -64,6 +67,7 @@ class Gateway:
         self._rejections = rejections
         self._metrics = metrics
         self._catalogue = answers.document(catalogue)
+        self._pages = pages
         self._busy = 0
         self._draining = False
         self._idle = asyncio.Event()
@@ -75,7 +79,11 @@ class Gateway:
         route = self.routes.find(scope.path)
         try:
             try:
-                answer = self._page(scope) if route is None else await self._accept(route, request, exchange)
+                answer = (
+                    await self._page(request, exchange)
+                    if route is None
+                    else await self._accept(route, request, exchange)
+                )
             except Refusal as refusal:
                 answer = refusal.answer
                 request.sender = refusal.sender or request.sender
@@ -112,11 +120,19 @@ class Gateway:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), timeout)
 
-    def _page(self, scope: Scope) -> Answer:
-        """The answer to a path without a route: the catalogue of providers, or a refusal."""
-        if trimmed(scope.path) != CATALOGUE:
+    async def _page(self, request: Request, exchange: Exchange) -> Answer:
+        """The answer to a path without a route: the catalogue of providers, a page, or a refusal."""
+        path, method = trimmed(request.scope.path), request.scope.method
+        if path == CATALOGUE:
+            return self._catalogue if method in ("GET", "HEAD") else answers.wrong_method(("GET", "HEAD"))
+        page = self._pages.get(path)
+        if page is None:
             return answers.NOT_FOUND
-        return self._catalogue if scope.method in ("GET", "HEAD") else answers.wrong_method(("GET", "HEAD"))
+        if method not in page.methods:
+            return answers.wrong_method(page.methods)
+        request.sent = await self._reader.read(request.header, exchange)
+        request.size = len(request.sent)
+        return answers.UNAVAILABLE if self._draining else await page.answer(request)
 
     async def _accept(self, route: Route, request: Request, exchange: Exchange) -> Answer:
         """Check the request step by step, and put it on Kafka. Raises Refusal, UnavailableError and TooLargeError."""

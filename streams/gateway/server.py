@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import signal
+from functools import partial
+from typing import Protocol
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -14,18 +16,22 @@ from schemas.settings import Settings
 from schemas.topics import ALERTS_RAW, CHANGES
 from streams.control.catalogue import catalogue_json
 from streams.control.follow import ControlReader
+from streams.control.transaction import transact
 from streams.gateway import body
 from streams.gateway.app import Gateway
 from streams.gateway.auth import unsigned
 from streams.gateway.lanes import Lanes
 from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.rejections import Rejections
-from streams.gateway.sns import Client, Sns
+from streams.gateway.slack import Slack
+from streams.gateway.sns import Client as Fetching
+from streams.gateway.sns import Sns
 from streams.gateway.verdicts import Verdicts
 from streams.gateway.watchdog import Watchdog
 from streams.process.admin import AdminServer
 from streams.process.kafka import Kafka
 from streams.process.ports import require_free
+from streams.slack.socket import SocketClient
 
 log = structlog.get_logger(__name__)
 
@@ -39,10 +45,14 @@ _RETRY_S = 1.0
 _NAMES = 20
 
 
+class Client(Fetching, SocketClient, Protocol):
+    """The outgoing client."""
+
+
 async def serve(settings: Settings, client: Client) -> None:
     """Run until SIGTERM or SIGINT. While Kafka is away at the start, `/readyz` fails and the gateway does not listen.
 
-    `client` fetches the URLs that vendors ask for; the caller closes it. Raises PortInUseError, or RuntimeError when
+    `client` makes the requests that vendors ask for; the caller closes it. Raises PortInUseError, or RuntimeError when
     the gateway ends for any other reason.
     """
     stopping = asyncio.Event()
@@ -79,6 +89,8 @@ class _Process:
         self._bodies = body.Reader(settings.max_body)
         self._rejections = Rejections(kafka)
         self._metrics = GatewayMetrics()
+        # The one who takes commands goes in the place of None; without one, clicks go nowhere.
+        self._slack = Slack(settings, client, None, partial(transact, kafka))
         self._watchdog = Watchdog(self._pending_since)
         self._gateway: Gateway | None = None
         self._server: Server | None = None
@@ -101,6 +113,7 @@ class _Process:
         await self._verdicts.start()
         self._bodies.start()
         self._rejections.start()
+        self._slack.start()
         REGISTRY.register(self._metrics)
         self._watchdog.start()
         host, port = self._settings.host, self._settings.port("gateway")
@@ -114,6 +127,7 @@ class _Process:
             self._rejections,
             self._metrics,
             catalogue_json(self._settings.public_url),
+            self._slack.pages,
         )
         self._server = Server(
             self._gateway,
@@ -154,6 +168,7 @@ class _Process:
         await self._rejections.stop()
         await self._verdicts.stop()
         await self._sns.close()
+        await self._slack.close()
         await self._changes.stop()
         await self._lanes.stop()
         if self.serving:

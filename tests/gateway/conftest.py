@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -107,14 +108,14 @@ def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60) -> N
 
 @contextmanager
 def running_gateway(
-    bootstrap: str, port_base: int, directory: Path, *program: str, max_body: int = 100_000
+    bootstrap: str, port_base: int, directory: Path, *program: str, max_body: int = 100_000, **more: Any
 ) -> Iterator[RunningGateway]:
-    """A gateway process whose settings are the defaults but for Kafka, ports and the largest body; killed at the end
-    if alive.
+    """A gateway process whose settings are the defaults but for Kafka, ports, the largest body and `more`; killed at
+    the end if alive.
 
     `program` is a Python module that runs one, with its arguments, instead of `stormweir gateway`.
     """
-    settings = Settings(kafka=bootstrap, port_base=port_base, max_body=max_body)
+    settings = Settings(kafka=bootstrap, port_base=port_base, max_body=max_body, **more)
     log = directory / "gateway.log"
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STORMWEIR_")}
     with log.open("wb") as output:

@@ -1,0 +1,1 @@
+"""Slack beside notifications: clicks and the installation of the app."""
