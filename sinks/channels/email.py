@@ -109,22 +109,46 @@ class EmailDestination(Destination):
     model_config = ConfigDict(extra="forbid")
 
     type: Literal["email"] = "email"
-    host: str = Field(max_length=253, pattern=r"^[A-Za-z0-9:][A-Za-z0-9:._-]*$")
-    port: int | None = Field(default=None, ge=1, le=65_535)
-    security: Literal["starttls", "tls", "none"] | None = None
-    oauth_token_url: HttpUrl | None = None
-    oauth_client_id: str = Field(default="", max_length=500, validate_default=True)
-    oauth_client_secret: Annotated[str | None, SecretMark()] = Field(default=None, repr=False, max_length=4_096)
-    oauth_scope: str = Field(default="", max_length=500)
-    username: str = Field(default="", max_length=320, validate_default=True)
-    password: Annotated[str | None, SecretMark()] = Field(
-        default=None, repr=False, max_length=8_192, validate_default=True
+    host: str = Field(max_length=253, pattern=r"^[A-Za-z0-9:][A-Za-z0-9:._-]*$", description="The SMTP server.")
+    port: int | None = Field(default=None, ge=1, le=65_535, description="Its port.")
+    security: Literal["starttls", "tls", "none"] | None = Field(
+        default=None,
+        description="`starttls` encrypts after the greeting, `tls` from the first byte, `none` is for servers inside"
+        " allowed networks; without it port 465 means `tls` and any other one `starttls`.",
     )
-    sender: Mailbox
-    recipients: Recipients
-    reply_to: Mailbox | None = None
-    attach_csv: bool = False
-    per_minute: int = Field(default=30, ge=1, le=60_000)
+    oauth_token_url: HttpUrl | None = Field(
+        default=None, description="Where access tokens are made: the login is XOAUTH2 then."
+    )
+    oauth_client_id: str = Field(
+        default="", max_length=500, validate_default=True, description="The application's id at that address."
+    )
+    oauth_client_secret: Annotated[str | None, SecretMark()] = Field(
+        default=None, repr=False, max_length=4_096, description="The application's secret at that address."
+    )
+    oauth_scope: str = Field(default="", max_length=500, description="What the access token is asked for.")
+    username: str = Field(
+        default="", max_length=320, validate_default=True, description="The login, if the server wants one."
+    )
+    password: Annotated[str | None, SecretMark()] = Field(
+        default=None,
+        repr=False,
+        max_length=8_192,
+        validate_default=True,
+        description="The login's password; with `oauth_token_url` the refresh token, if there is one.",
+    )
+    sender: Mailbox = Field(description="The address that mails come from, with a name if you like.")
+    recipients: Recipients = Field(description="Who gets the mails: a list, or one text with commas.")
+    reply_to: Mailbox | None = Field(
+        default=None, description="The address that answers go to, if it is not the sender."
+    )
+    attach_csv: bool = Field(default=False, description="Whether a table of the incident's figures is attached.")
+    per_minute: int = Field(
+        default=30,
+        ge=1,
+        le=60_000,
+        description="Mails a minute that the server takes; when more wait than that carries in `digest_after` "
+        "seconds, one mail tells them all.",
+    )
 
     @field_validator("oauth_client_id", "username")
     @classmethod

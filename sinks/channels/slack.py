@@ -40,14 +40,29 @@ class SlackDestination(Destination):
     model_config = ConfigDict(extra="forbid")
 
     type: Literal["slack"] = "slack"
-    bot_token: Annotated[str, Field(pattern=r"^xox[A-Za-z0-9.-]{5,500}$", repr=False), SecretMark()]
-    channel: Annotated[str, Field(pattern=r"^[CGD][A-Z0-9]{2,20}$")]
-    workspace: str = Field(default="", max_length=100)
-    mentions: tuple[MentionId, ...] = Field(default=(), max_length=20)
-    mention_on: tuple[TransitionName, ...] = ("triggered", "escalated")
-    mention_severities: tuple[SeverityName, ...] = ("critical",)
-    buttons: bool = True
-    api_url: HttpUrl = HttpUrl("https://slack.com/api")
+    bot_token: Annotated[str, Field(pattern=r"^xox[A-Za-z0-9.-]{5,500}$", repr=False), SecretMark()] = Field(
+        description="The Bot User OAuth Token of the app in the workspace; it begins with `xoxb-`."
+    )
+    channel: Annotated[str, Field(pattern=r"^[CGD][A-Z0-9]{2,20}$")] = Field(
+        description="The channel's id, as it stands at the end of its details in Slack; it begins with C, G or D."
+    )
+    workspace: str = Field(default="", max_length=100, description="The workspace's name or id, for people.")
+    mentions: tuple[MentionId, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Who is mentioned: ids of people (U...) or user groups (S...), or `channel`, `here`, `everyone`.",
+    )
+    mention_on: tuple[TransitionName, ...] = Field(
+        default=("triggered", "escalated"), description="The changes that mention them."
+    )
+    mention_severities: tuple[SeverityName, ...] = Field(
+        default=("critical",), description="The severities that mention them."
+    )
+    buttons: bool = Field(default=True, description="Whether the card has Acknowledge and Resolve.")
+    api_url: HttpUrl = Field(
+        default=HttpUrl("https://slack.com/api"),
+        description="Where Slack's Web API is; another one only for tests and proxies.",
+    )
 
 
 def render(message: Message, settings: SlackDestination, handle: str) -> Sequence[Request]:

@@ -38,8 +38,12 @@ class SlackWebhookDestination(Destination):
     model_config = ConfigDict(extra="forbid")
 
     type: Literal["slack_webhook"] = "slack_webhook"
-    url: SecretUrl
-    mentions: tuple[MentionId, ...] = Field(default=(), max_length=20)
+    url: SecretUrl = Field(description="The incoming webhook's address; nothing of it but its host is shown.")
+    mentions: tuple[MentionId, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Who is mentioned when a critical incident opens: ids, or `channel`, `here`.",
+    )
 
 
 def render(message: Message, settings: SlackWebhookDestination, handle: str) -> Sequence[Request]:

@@ -75,8 +75,10 @@ class Sending:
                         await self._tokens(request)
                     answer = await self._perform(request)
                     verdict, replaced = channel.classify(answer), False
-                    while verdict.end is End.REFUSED and not verdict.broken and request.instead is not None:
-                        request, replaced = request.instead, True
+                    while (
+                        (instead := _instead(request)) is not None and verdict.end is End.REFUSED and not verdict.broken
+                    ):
+                        request, replaced = instead, True
                         await self._tokens(request)
                         answer = await self._perform(request)
                         verdict = channel.classify(answer)
@@ -135,3 +137,7 @@ def unrendered(channel: str, error: Exception) -> str:
     kind, place = type(error).__name__, extract_tb(error.__traceback__)[-1]
     log.error("channel failed", channel=channel, error=kind, file=place.filename, line=place.lineno)
     return f"channel_error: {kind}"
+
+
+def _instead(request: Request | Mail) -> Request | None:
+    return request.instead if isinstance(request, Request) else None

@@ -20,8 +20,8 @@ from schemas.wire.codec import decode_unique, encode
 from schemas.wire.incident import Incident, IncidentEvent, Status
 from schemas.wire.notification import Notification, Transition, notification_id
 from schemas.wire.rows import AlertOutcome
-from streams.control.state import Control
 from streams.policy import incidents
+from streams.stages.configuration import Configuration
 from streams.stages.correlate_table import Group, Open, Table
 from streams.stages.history_rows import History
 from streams.stages.replies import reply
@@ -84,7 +84,7 @@ class Correlate:
     `retention_ms` after its resolve an incident's record is deleted from the compacted topic.
     """
 
-    def __init__(self, control: Control, retention_ms: int) -> None:
+    def __init__(self, control: Configuration, retention_ms: int) -> None:
         self._control = control
         self._retention_ms = retention_ms
 

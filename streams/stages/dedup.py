@@ -19,9 +19,9 @@ from schemas.topics import ALERTS_UNIQUE
 from schemas.wire.alert import Action, Alert, Severity, UniqueAlert
 from schemas.wire.codec import decode_alert, decode_unique, encode
 from schemas.wire.rows import AlertOutcome
-from streams.control.state import Control
 from streams.policy.order import Times, Verdict, after_resolve, is_stale_resolve
 from streams.policy.rules import Decision, RuleSet, field
+from streams.stages.configuration import Configuration
 from streams.stages.dedup_entry import (
     CLOSED,
     HELD,
@@ -64,7 +64,7 @@ class _Place(NamedTuple):
 class Dedup:
     """The stage. `control`, which is kept up to date elsewhere, has the windows, grouping and rules."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Configuration) -> None:
         self._control = control
         self._version = -1
         self._rules = RuleSet(())

@@ -1,0 +1,19 @@
+"""The configuration as stages see it; streams.control.state keeps it up to date."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from schemas.control import Rule, Service
+
+
+class Configuration(Protocol):
+    """`version` changes with every change. Rules are by tenant and id."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def rules(self) -> Mapping[tuple[str, str], Rule]: ...
+
+    def service(self, tenant: str, service_id: str, /) -> Service:
+        """The service, or its defaults if it is not declared."""
