@@ -2,7 +2,7 @@
 
 The records of a waiting request have one Kafka header, `reply`, on `alerts.raw`, `alerts.normalized` and
 `alerts.unique`. Records of other requests have none, and cost nothing. Verdicts are sent on `replies`. The answer to a
-command (schemas.wire.command) is a verdict too: its `request` is the command's id.
+command (schemas.wire.command) is a verdict too; its `request` is an id that the sender chose for the wait.
 """
 
 import msgspec
