@@ -27,9 +27,12 @@ class Commands:
         self._verdicts = verdicts
         self._connecting: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Connect in the background: a gateway whose user may not write `alerts.unique` takes alerts all the same."""
+    def start(self) -> asyncio.Task[None]:
+        """Connect in a task, which ends once connected. A gateway does not wait for it: if its user may not write
+        `alerts.unique`, it takes alerts all the same.
+        """
         self._connecting = asyncio.create_task(self._lanes.start(), name="commands")
+        return self._connecting
 
     async def submit(self, command: Command) -> CommandResult:
         """The answer, or PENDING if none comes within BUDGET_S: the command may still take effect then.
