@@ -1,7 +1,6 @@
 """docs/commands.md: an incident from its trigger to its resolve by a person, as the page tells it."""
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from schemas.wire.command import MAX_ACTOR, MAX_NOTE, CommandEnd
 from streams.gateway.commands import BUDGET_S
 from streams.stages.commands import REMEMBERED
 from tests.docs.conftest import Reader
-from tests.docs.page import blocks, codes, read, table
+from tests.docs.page import blocks, codes, read, section, table
 
 PAGE = read("docs/commands.md")
 LIST, EXAMPLES = blocks(PAGE, "bash")
@@ -53,7 +52,7 @@ def timeline(reader: Reader, incident: str, lines: int) -> list[dict[str, Any]]:
 
 def test_every_answer_is_explained() -> None:
     """The table has each end, and the bounds are those of the code."""
-    told = {code for row in table(PAGE) for code in codes(row[2])}
+    told = {code for row in table(section(PAGE, "Answers")) for code in codes(row[2])}
     assert {str(end) for end in CommandEnd} <= told
     assert f"at most {MAX_ACTOR} characters, a note at most {MAX_NOTE:,}." in PAGE
     assert f"newest {REMEMBERED} commands" in PAGE
@@ -66,9 +65,7 @@ def test_an_incident_from_its_trigger_to_its_resolve(reader: Reader) -> None:
     names who did what.
     """
     incident = opened(reader, "commands/1")
-    began = time.monotonic()
     acknowledged = command(reader, "ack", incident[:13], "--as", "'ada <!channel>'", "--note", "'on it {{ 7*7 }}'")
-    assert time.monotonic() - began < 30
     assert (acknowledged["end"], acknowledged["version"], acknowledged["status"]) == ("done", 2, "acknowledged")
     assert acknowledged["title"] == "switch =cmd() is down"
     assert command(reader, "ack", incident)["end"] == "already"
