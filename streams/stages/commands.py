@@ -51,7 +51,7 @@ def obey(table: Table, key: bytes, value: bytes, now: int, forget_at: int) -> Ob
     if changed is None:
         return Obeyed(None, None, command.incident_id, _result(CommandEnd.ALREADY, found.incident))
     found.incident, event = changed
-    found.commands = [*found.commands, command.command_id][-REMEMBERED:]
+    found.commands = (*found.commands, command.command_id)[-REMEMBERED:]
     if found.incident.status == Status.RESOLVED:
         table.resolve_by_person(key, fingerprint, found, forget_at)
     else:

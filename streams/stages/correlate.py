@@ -112,7 +112,12 @@ class Correlate:
             if unique.alert is None:
                 ended = self._count(table, key, unique, batch, at)
             elif unique.alert.action == Action.TRIGGER:
-                ended = self._trigger(table, key, unique, unique.alert, record.offset, batch, at)
+                alert = unique.alert
+                outcome, incident_id = self._admit(table, key, unique, alert, batch, at)
+                batch.history.add(
+                    record.offset, alert, outcome, severity=unique.severity, incident_id=incident_id, rule=unique.rule
+                )
+                ended = outcome is AlertOutcome.DEDUPLICATED, incident_id
             else:
                 ended = self._end(table, key, unique, unique.alert, record.offset, batch, at)
             if headers:
@@ -127,15 +132,6 @@ class Correlate:
             if incident_id is not None:
                 yield Output(INCIDENTS.name, incident_id, None)
 
-    def _trigger(
-        self, table: Table, key: bytes, unique: UniqueAlert, alert: Alert, offset: int, batch: _Batch, now: int
-    ) -> Ended:
-        outcome, incident_id = self._admit(table, key, unique, alert, batch, now)
-        batch.history.add(
-            offset, alert, outcome, severity=unique.severity, incident_id=incident_id, rule=unique.rule
-        )  # fmt: skip
-        return outcome is AlertOutcome.DEDUPLICATED, incident_id
-
     def _admit(
         self, table: Table, key: bytes, unique: UniqueAlert, alert: Alert, batch: _Batch, now: int
     ) -> tuple[AlertOutcome, bytes]:
@@ -143,6 +139,9 @@ class Correlate:
         correlation = self._control.service(alert.tenant, alert.service).correlation
         group = table.group(key) if key != alert.fingerprint else None
         member = table.member(key, alert.fingerprint)
+        known = 0
+        if member is None and unique.repeats and table.left(key, alert.fingerprint) is not None:
+            known = unique.repeats  # they were before, or in, the incident that a person resolved
         if member is not None:
             outcome = AlertOutcome.DEDUPLICATED
             found, repeats = member
@@ -153,14 +152,13 @@ class Correlate:
         elif group is not None and alert.received_at <= group.window_end and (joins := table.open(group.incident_id)):
             outcome, found = AlertOutcome.CORRELATED, joins
             found.open_members += 1
-            table.keep_member(key, alert.fingerprint, found, _known_repeats(table, key, unique))
+            table.keep_member(key, alert.fingerprint, found, known)
             found.incident, joined = incidents.join(found.incident, alert, unique.severity)
             batch.change(found, joined, now, unique.routes)
         else:
             outcome = AlertOutcome.OPENED
             incident, opened = incidents.open_incident(alert, key, unique.severity, unique.labels)
             found = Open(incident, 1, 0, list(unique.routes))
-            known = _known_repeats(table, key, unique)
             if key != alert.fingerprint:
                 last_end = alert.received_at + (correlation.max_window * 1000 if correlation is not None else 0)
                 group = Group(incident.incident_id, 0, last_end)
@@ -229,13 +227,6 @@ def _is_new(state: State, unique: UniqueAlert) -> bool:
         return False
     state.marks[lane] = unique.via
     return True
-
-
-def _known_repeats(table: Table, key: bytes, unique: UniqueAlert) -> int:
-    """How many repeats of an alert that enters an incident do not count in it: all up to now if it was left open by a
-    person's resolve, else none.
-    """
-    return unique.repeats if unique.repeats and table.left(key, unique.fingerprint) is not None else 0
 
 
 def _add_repeats(

@@ -34,7 +34,7 @@ class Open(msgspec.Struct, array_like=True, gc=False):
     open_members: int
     repeats: int
     routes: list[str]
-    commands: list[bytes] = []
+    commands: tuple[bytes, ...] = ()
 
 
 class Group(NamedTuple):
