@@ -310,6 +310,19 @@ def test_two_members_of_a_group_that_fire_on_are_one_incident_again() -> None:
     assert _states(path) == [Status.RESOLVED, Status.RESOLVED]
 
 
+def test_members_that_fire_on_far_apart_are_two_incidents() -> None:
+    """The second comes after the window of the first one's new incident; only counts tell of them."""
+    key, service = GROUPED
+    path = Path(control(PAGE, (key, {**service, "dedup_window": 600})))
+    for name in ("cpu", "disk"):
+        path.push("trigger", name)
+    path.command(RESOLVE, path.incident)
+    for name, seconds in (("cpu", 1), ("disk", 400)):
+        path.now += seconds * 1000
+        path.push("trigger", name, waits=True)
+    assert _states(path) == [Status.RESOLVED, Status.OPEN, Status.OPEN]
+
+
 def _command(**changes: object) -> list[object]:
     fields: dict[str, object] = {
         "command_id": bytes(16), "tenant": "default", "incident_id": bytes(16), "correlation_key": bytes(16),
