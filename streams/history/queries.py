@@ -65,21 +65,22 @@ LIMIT {limit:UInt32}
 """
 
 #: tenant, incident_id -> its events and the deliveries about it, in order; each has the columns of both. An event has
-#: a version and an actor; a delivery has a destination, an outcome, and in `note` the reason if it was not delivered
+#: a version and an actor; a delivery has a destination, an outcome, and in `note` the reason if it was not delivered.
+#: Events keep the order of their versions: an alert that was late comes after what was done before it was processed
 TIMELINE = """
 SELECT at, version, kind, actor, from_status, to_status, destination, channel, outcome, attempt, http_status, note
 FROM (
     SELECT at, version, kind, actor, from_status, to_status, '' AS destination, '' AS channel, '' AS outcome,
-        0 AS attempt, 0 AS http_status, note
+        0 AS attempt, 0 AS http_status, note, max(at) OVER (ORDER BY version) AS place
     FROM incident_events FINAL
     WHERE tenant = {tenant:String} AND incident_id = {incident_id:UUID}
     UNION ALL
     SELECT finished_at AS at, 0 AS version, transition AS kind, '' AS actor, '' AS from_status, '' AS to_status,
-        destination, channel, outcome, attempt, http_status, error AS note
+        destination, channel, outcome, attempt, http_status, error AS note, finished_at AS place
     FROM deliveries FINAL
     WHERE tenant = {tenant:String} AND incident_id = {incident_id:UUID}
 )
-ORDER BY at, destination != '', version, destination, attempt
+ORDER BY place, destination != '', version, destination, attempt
 """
 
 #: tenant, since -> per service: triggers, incidents opened, and the share of triggers that opened none (0 to 1)

@@ -110,22 +110,23 @@ async def test_open_incidents_are_the_newest_versions(clickhouse: ClickHouse) ->
 
 
 async def test_timeline_is_in_order_and_once(clickhouse: ClickHouse) -> None:
-    """Events come by time and version with the deliveries about them, and one that was written twice comes once. What
-    was not sent has its reason.
+    """Events come by version, the deliveries among them by time, and what was written twice comes once. A delivery that
+    was not made has its reason.
     """
-    await write(
-        clickhouse, INCIDENTS_EVENTS.name, [incident_event(2, "b"), incident_event(1, "a"), incident_event(2, "b")]
-    )
+    late = structs.replace(incident_event(3, "late"), at=NOW - 60_000)
+    events = [late, incident_event(2, "b"), incident_event(1, "a"), incident_event(2, "b")]
+    await write(clickhouse, INCIDENTS_EVENTS.name, events)
     skip = structs.replace(
         delivery(1, "superseded"), notification_id=bytes(16), outcome=Outcome.SUPPRESSED, http_status=0
     )
     elsewhere = structs.replace(delivery(7), incident_id=bytes(16))
     await write(clickhouse, NOTIFICATIONS_RESULTS.name, [delivery(1, "unavailable"), delivery(2), skip, elsewhere])
     rows = await clickhouse.query(queries.TIMELINE, {"tenant": "default", "incident_id": str(UUID)})
-    assert [(row["version"], row["actor"], row["note"]) for row in rows[:2]] == [(1, "stream", "a"), (2, "stream", "b")]
-    told = sorted((row["outcome"], row["attempt"], row["http_status"], row["note"]) for row in rows[2:])
+    assert [(row["version"], row["note"]) for row in rows[:3]] == [(1, "a"), (2, "b"), (3, "late")]
+    assert {row["actor"] for row in rows[:3]} == {"stream"}
+    told = sorted((row["outcome"], row["attempt"], row["http_status"], row["note"]) for row in rows[3:])
     assert told == [("delivered", 2, 200, ""), ("retry", 1, 503, "unavailable"), ("suppressed", 1, 0, "superseded")]
-    assert {(row["kind"], row["destination"], row["version"]) for row in rows[2:]} == {("triggered", "ops", 0)}
+    assert {(row["kind"], row["destination"], row["version"]) for row in rows[3:]} == {("triggered", "ops", 0)}
     assert await clickhouse.query(queries.TIMELINE, {"tenant": "another", "incident_id": str(UUID)}) == []
 
 

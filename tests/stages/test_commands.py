@@ -3,16 +3,18 @@
 from collections import defaultdict
 from copy import deepcopy
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import topics
 from schemas.fingerprint import uuid7
-from schemas.wire.codec import DecodeError, decode_command, decode_incident, decode_unique, encode
+from schemas.wire.codec import DecodeError, decode_command, decode_incident, decode_unique, decode_verdict, encode
 from schemas.wire.command import COMMAND_HEADER, MAX_ACTOR, MAX_NOTE, CommandAction, CommandEnd
 from schemas.wire.deadletter import DeadLetter
 from schemas.wire.incident import Incident, Status
+from schemas.wire.verdict import ReplyTo
 from streams.pipeline import poison
 from streams.policy.incidents import WORDS
 from streams.stages import correlate_table
@@ -360,6 +362,29 @@ def test_a_command_is_no_alert_to_the_reader_of_dead_letters() -> None:
     output = poison("correlate", lambda value: decode_unique(value).alert)(record, KeyError("x"), START)
     letter = DeadLetter.read(output.key, output.value, list(output.headers))
     assert (letter.topic, letter.partition, letter.offset) == (record.topic, 3, 9)
+
+
+def test_entries_of_before_commands_are_read() -> None:
+    """An open incident that an earlier version kept, without the ids of commands, takes a command."""
+    path = Path()
+    path.push("trigger", "cpu")
+    key = path.incident.correlation_key
+    value = path.correlation_state.get(key)
+    assert value is not None
+    before = msgspec.msgpack.decode(value[1:])[:4]
+    path.correlation_state.put(key, value[:1] + encode(before))
+    assert path.command(ACK, path.incident).end is DONE
+
+
+def test_an_answer_is_a_verdict_to_an_earlier_version() -> None:
+    """A gateway of before reads over the answers to commands, and this one reads verdicts of before."""
+    path = Path()
+    path.push("trigger", "cpu", waits=True)
+    path.command(ACK, path.incident)
+    old = msgspec.defstruct("Old", [("reply_to", ReplyTo), ("deduplicated", bool), ("id", bytes)], array_like=True)
+    verdict, answer = (record.value or b"" for record in path.logs[topics.REPLIES.name])
+    assert not msgspec.msgpack.decode(answer, type=old).deduplicated
+    assert decode_verdict(encode(msgspec.msgpack.decode(verdict)[:3])).command is None
 
 
 def test_commands_move_no_mark() -> None:
