@@ -1,23 +1,30 @@
 """Commands as a gateway submits them: on a real Kafka, answered or not."""
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from msgspec import structs
 
 from schemas.fingerprint import partition_for, uuid7
-from schemas.topics import ALERTS_UNIQUE, REPLIES
+from schemas.topics import ALERTS_EVENTS, ALERTS_UNIQUE, REPLIES
 from schemas.wire.codec import decode_command, decode_reply_to, encode
 from schemas.wire.command import COMMAND_HEADER, Command, CommandAction, CommandEnd, CommandResult
+from schemas.wire.incident import Incident, Status
 from schemas.wire.verdict import REPLY, Verdict
 from streams.gateway.commands import BUDGET_S, PENDING, Commands
 from streams.gateway.lanes import UnavailableError
 from streams.gateway.verdicts import Verdicts
 from streams.process.kafka import Kafka
+from streams.process.topics import create_topics
 from tests.conftest import FreePorts
 from tests.gateway.conftest import PARTITIONS
+from tests.gateway.worker import Worker, incidents_of
 
 pytestmark = pytest.mark.broker
 
@@ -130,3 +137,55 @@ async def test_a_kafka_that_is_away_is_no_pending_command(free_ports: FreePorts)
         await commands.submit(_command())
     assert not connecting.done()
     await asyncio.wait_for(commands.stop(), 10)
+
+
+@pytest.fixture
+def worker(prepared: str, free_ports: FreePorts, tmp_path: Path) -> Iterator[Worker]:
+    """A worker that runs."""
+    asyncio.run(create_topics(Kafka(prepared), PARTITIONS, 1))
+    worker = Worker(prepared, free_ports, tmp_path)
+    worker.start()
+    yield worker
+    worker.stop()
+
+
+async def _opened(bootstrap: str, key: str) -> Incident:
+    """The incident that a new alert opens."""
+    event = {"service": "commands", "dedup_key": key, "summary": "Disk full"}
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    try:
+        await producer.send_and_wait(ALERTS_EVENTS.name, json.dumps(event).encode(), key.encode())
+    finally:
+        await producer.stop()
+    async with asyncio.timeout(30):
+        while not (found := await incidents_of(bootstrap, key)):
+            pass
+    return next(iter(found.values()))
+
+
+async def test_a_worker_that_is_killed_takes_a_command_once(worker: Worker, commands: Commands, prepared: str) -> None:
+    """An idle worker answers within the budget. What is submitted while it is dead is pending, takes effect when it
+    is back, and only once; whoever asks again then hears how it ended.
+    """
+    key = uuid.uuid4().hex
+    incident = await _opened(prepared, key)
+    fields = {
+        "incident_id": incident.incident_id, "correlation_key": incident.correlation_key, "tenant": incident.tenant,
+    }  # fmt: skip
+    note = structs.replace(_command(), action=CommandAction.NOTE, note="on it", **fields)
+    taken = await commands.submit(note)
+    assert (taken.end, taken.version, taken.title) == (CommandEnd.DONE, 2, "Disk full")
+    worker.kill()
+    acknowledge = structs.replace(_command(), **fields)
+    assert await asyncio.gather(*(commands.submit(acknowledge) for _ in range(3))) == [PENDING] * 3
+    await asyncio.to_thread(worker.start)
+    async with asyncio.timeout(60):
+        while (late := await commands.submit(acknowledge)) == PENDING:
+            pass
+    assert (late.end, late.version, late.status) == (CommandEnd.DONE, 3, "acknowledged")
+    again = await commands.submit(structs.replace(acknowledge, command_id=uuid7()))
+    assert (again.end, again.version) == (CommandEnd.ALREADY, 3)
+    assert (await commands.submit(note)).version == 3
+    newest = (await incidents_of(prepared, key))[incident.incident_id]
+    assert (newest.status, newest.version) == (Status.ACKNOWLEDGED, 3)
