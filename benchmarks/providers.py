@@ -18,6 +18,7 @@ from schemas.wire.alert import RawEvent
 from streams.control.state import Control
 from streams.gateway.app import Gateway
 from streams.gateway.body import Reader
+from streams.gateway.commands import Commands
 from streams.gateway.lanes import Lanes
 from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.rejections import Rejections
@@ -105,14 +106,17 @@ def _gateway(provider: Provider[Any]) -> Gateway:
     for record in (service, sender):
         control.apply(control_key(record), dump(record))
     lanes = cast(Lanes, _Lanes())
+    nowhere = Kafka("127.0.0.1:1")
+    verdicts = Verdicts(nowhere)
     return Gateway(
         control,
         lanes,
         lanes,
-        Verdicts(Kafka("127.0.0.1:1")),
+        verdicts,
+        Commands(nowhere, verdicts),
         Sns(_Away()),
         Reader(1_048_576),
-        Rejections(Kafka("127.0.0.1:1")),
+        Rejections(nowhere),
         GatewayMetrics(),
         b"{}",
     )

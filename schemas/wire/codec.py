@@ -4,6 +4,7 @@ import msgspec
 
 from schemas.wire.alert import Alert, RawEvent, UniqueAlert
 from schemas.wire.change import ChangeEvent
+from schemas.wire.command import Command
 from schemas.wire.incident import Incident, IncidentEvent
 from schemas.wire.notification import Delivery, Notification
 from schemas.wire.rejection import RejectedBody, Rejection
@@ -27,3 +28,4 @@ decode_rejection = msgspec.msgpack.Decoder(Rejection).decode
 decode_rejected_body = msgspec.msgpack.Decoder(RejectedBody).decode
 decode_reply_to = msgspec.msgpack.Decoder(ReplyTo).decode
 decode_verdict = msgspec.msgpack.Decoder(Verdict).decode
+decode_command = msgspec.msgpack.Decoder(Command).decode

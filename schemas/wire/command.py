@@ -1,15 +1,22 @@
 """What people tell Stormweir to do with an incident, and the answer. A command is a record on `alerts.unique`.
 
 Its key is the incident's correlation key, so its order with the incident's alerts is total; the header COMMAND_HEADER
-marks it.
+marks it. Who waits for the answer adds the header `reply`; the answer comes in a Verdict (schemas.wire.verdict).
 """
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
-#: The header of a record on `alerts.unique` whose value is a Command.
+#: The header of a record on `alerts.unique` whose value is a Command. Its own value is empty.
 COMMAND_HEADER = "command"
+#: Characters of a command's actor and note; a longer one makes the command unreadable.
+MAX_ACTOR = 200
+MAX_NOTE = 2000
+
+#: The 16 bytes of an id.
+Id = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 
 
 class CommandAction(StrEnum):
@@ -22,19 +29,20 @@ class CommandAction(StrEnum):
 
 
 class Command(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
-    """One command. The same `command_id` (16 bytes) takes effect once. `at` is milliseconds since 1970 UTC.
+    """One command. The same `command_id` takes effect once. `at` is when it was sent, milliseconds since 1970 UTC by
+    the sender's clock; the timeline has the broker's time.
 
     `actor` is who acts, as the timeline shows it: `slack:U123 (Ada)`, `cli:ada`.
     """
 
-    command_id: bytes
+    command_id: Id
     tenant: str
-    incident_id: bytes
-    correlation_key: bytes
+    incident_id: Id
+    correlation_key: Id
     action: CommandAction
-    actor: str
+    actor: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ACTOR)]
     at: int
-    note: str = ""
+    note: Annotated[str, msgspec.Meta(max_length=MAX_NOTE)] = ""
 
 
 class CommandEnd(StrEnum):

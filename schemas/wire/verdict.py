@@ -1,10 +1,13 @@
 """The stream's verdict on the alerts of a request that waits for it, and the address of the waiting gateway.
 
 The records of a waiting request have one Kafka header, `reply`, on `alerts.raw`, `alerts.normalized` and
-`alerts.unique`. Records of other requests have none, and cost nothing. Verdicts are sent on `replies`.
+`alerts.unique`. Records of other requests have none, and cost nothing. Verdicts are sent on `replies`. The answer to a
+command (schemas.wire.command) is a verdict too; its `request` is an id that the sender chose for the wait.
 """
 
 import msgspec
+
+from schemas.wire.command import CommandResult
 
 #: The name of the header; its value is a ReplyTo.
 REPLY = "reply"
@@ -28,9 +31,11 @@ class Verdict(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The verdict on one alert. `incident_id` is 16 bytes, or empty when the alert is part of no incident.
 
     Only a trigger whose fingerprint is already open is `deduplicated`. A resolve, an acknowledge and an alert that
-    arrived too late to count never are. The same verdict may be sent twice after a crash.
+    arrived too late to count never are. The same verdict may be sent twice after a crash. `command` is the answer to a
+    command, None in verdicts on alerts.
     """
 
     reply_to: ReplyTo
     deduplicated: bool
     incident_id: bytes = b""
+    command: CommandResult | None = None

@@ -22,6 +22,7 @@ from streams.gateway import answers, auth, changes
 from streams.gateway.answers import Answer, Refusal
 from streams.gateway.auth import Directory
 from streams.gateway.body import Reader
+from streams.gateway.commands import Commands
 from streams.gateway.lanes import NO_HEADERS, Headers, Lanes, TooLargeError, UnavailableError
 from streams.gateway.limits import Buckets, claims_of
 from streams.gateway.metrics import GatewayMetrics
@@ -40,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 
 class Gateway:
-    """`__rsgi__` answers requests; `drain` waits for the requests in progress."""
+    """`__rsgi__` answers requests; `drain` waits for those in progress; `commands` takes commands on incidents."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Gateway:
         lanes: Lanes,
         changes: Lanes,
         verdicts: Verdicts,
+        commands: Commands,
         sns: Sns,
         reader: Reader,
         rejections: Rejections,
@@ -56,6 +58,7 @@ class Gateway:
         pages: Mapping[str, Page],
     ) -> None:
         self.routes = Routes(Directory(control))
+        self.commands = commands
         self._lanes = lanes
         self._changes = changes
         self._verdicts = verdicts

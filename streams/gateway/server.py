@@ -20,6 +20,7 @@ from streams.control.transaction import transact
 from streams.gateway import body
 from streams.gateway.app import Gateway
 from streams.gateway.auth import unsigned
+from streams.gateway.commands import Commands
 from streams.gateway.lanes import Lanes
 from streams.gateway.metrics import GatewayMetrics
 from streams.gateway.rejections import Rejections
@@ -85,6 +86,7 @@ class _Process:
         self._lanes = Lanes(kafka, ALERTS_RAW.name)
         self._changes = Lanes(kafka, CHANGES.name)
         self._verdicts = Verdicts(kafka)
+        self._commands = Commands(kafka, self._verdicts)
         self._sns = Sns(client)
         self._bodies = body.Reader(settings.max_body)
         self._rejections = Rejections(kafka)
@@ -111,6 +113,7 @@ class _Process:
         await self._lanes.start()
         await self._changes.start()
         await self._verdicts.start()
+        self._commands.start()
         self._bodies.start()
         self._rejections.start()
         self._slack.start()
@@ -122,6 +125,7 @@ class _Process:
             self._lanes,
             self._changes,
             self._verdicts,
+            self._commands,
             self._sns,
             self._bodies,
             self._rejections,
@@ -159,7 +163,7 @@ class _Process:
             self._server.stop()  # type: ignore[no-untyped-call]
 
     def _pending_since(self) -> float | None:
-        since = (self._lanes.pending_since(), self._changes.pending_since())
+        since = (self._lanes.pending_since(), self._changes.pending_since(), self._commands.pending_since())
         return min((at for at in since if at is not None), default=None)
 
     async def close(self) -> None:
@@ -167,6 +171,7 @@ class _Process:
         await self._bodies.stop()
         await self._rejections.stop()
         await self._verdicts.stop()
+        await self._commands.stop()
         await self._sns.close()
         await self._slack.close()
         await self._changes.stop()

@@ -1,4 +1,5 @@
-"""A request may wait until the stream says whether its alerts are duplicates (schemas.wire.verdict).
+"""A request may wait until the stream says whether its alerts are duplicates (schemas.wire.verdict), and a command for
+its answer.
 
 Each gateway reads one partition of `replies`, without a consumer group and from its end: answers that are older than
 the gateway belong to none of its requests. No request depends on a verdict: with a late verdict or none, the request is
@@ -80,8 +81,15 @@ class Verdicts:
         None if no verdict comes in time. A request of several alerts is a duplicate if each of them is one. Raises what
         `put` raises.
         """
-        if not self._address or self._released or len(self._waiting) >= MAX_WAITING:
-            _VERDICTS.labels("not_asked").inc()
+        asked = self._listens
+        verdict = await self.answer(request, seconds, put)
+        unheard = "late" if asked else "not_asked"
+        _VERDICTS.labels(unheard if verdict is None else "duplicate" if verdict.deduplicated else "new").inc()
+        return verdict
+
+    async def answer(self, request: bytes, seconds: float, put: Callable[[Headers], Awaitable[None]]) -> Verdict | None:
+        """As `of`, without counting it among the requests that want a verdict on alerts."""
+        if not self._listens:
             await put(NO_HEADERS)
             return None
         loop = asyncio.get_running_loop()
@@ -92,9 +100,12 @@ class Verdicts:
             await asyncio.wait({question.answer}, timeout=deadline - loop.time())
         finally:
             del self._waiting[request]
-        verdict = question.answer.result() if question.answer.done() else None
-        _VERDICTS.labels("late" if verdict is None else "duplicate" if verdict.deduplicated else "new").inc()
-        return verdict
+        return question.answer.result() if question.answer.done() else None
+
+    @property
+    def _listens(self) -> bool:
+        """Whether one more may wait."""
+        return bool(self._address) and not self._released and len(self._waiting) < MAX_WAITING
 
     def release(self) -> None:
         """Let no request wait any longer."""

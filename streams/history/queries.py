@@ -43,12 +43,44 @@ ORDER BY incidents.severity DESC, opened_at DESC
 LIMIT {limit:UInt32}
 """
 
-#: tenant, incident_id -> its events in order
+#: tenant, limit -> the newest incidents in any state
+NEWEST_INCIDENTS = """
+SELECT incident_id, toString(status) AS status, toString(severity) AS severity, urgency, service, title, dedup_key,
+    opened_at, last_alert_at, alert_count, repeat_count, member_count
+FROM incidents FINAL
+WHERE tenant = {tenant:String}
+ORDER BY opened_at DESC, incident_id
+LIMIT {limit:UInt32}
+"""
+
+#: tenant, prefix (the beginning of an id as text, in lower case), limit -> the incidents whose id begins so
+INCIDENTS_BY_ID = """
+SELECT incident_id, version, toString(status) AS status, toString(severity) AS severity, urgency, service, title,
+    dedup_key, correlation_key, opened_at, acknowledged_at, resolved_at, last_alert_at, alert_count, repeat_count,
+    member_count, labels, source
+FROM incidents FINAL
+WHERE tenant = {tenant:String} AND startsWith(toString(incident_id), {prefix:String})
+ORDER BY opened_at DESC, incident_id
+LIMIT {limit:UInt32}
+"""
+
+#: tenant, incident_id -> its events and the deliveries about it, in order; each has the columns of both. An event has
+#: a version and an actor; a delivery has a destination, an outcome, and in `note` the reason if it was not delivered.
+#: Events keep the order of their versions: an alert that was late comes after what was done before it was processed
 TIMELINE = """
-SELECT at, version, kind, actor, from_status, to_status, event_id, note
-FROM incident_events FINAL
-WHERE tenant = {tenant:String} AND incident_id = {incident_id:UUID}
-ORDER BY version
+SELECT at, version, kind, actor, from_status, to_status, destination, channel, outcome, attempt, http_status, note
+FROM (
+    SELECT at, version, kind, actor, from_status, to_status, '' AS destination, '' AS channel, '' AS outcome,
+        0 AS attempt, 0 AS http_status, note, max(at) OVER (ORDER BY version) AS place
+    FROM incident_events FINAL
+    WHERE tenant = {tenant:String} AND incident_id = {incident_id:UUID}
+    UNION ALL
+    SELECT finished_at AS at, 0 AS version, transition AS kind, '' AS actor, '' AS from_status, '' AS to_status,
+        destination, channel, outcome, attempt, http_status, error AS note, finished_at AS place
+    FROM deliveries FINAL
+    WHERE tenant = {tenant:String} AND incident_id = {incident_id:UUID}
+)
+ORDER BY place, destination != '', version, destination, attempt
 """
 
 #: tenant, since -> per service: triggers, incidents opened, and the share of triggers that opened none (0 to 1)

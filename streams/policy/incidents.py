@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from schemas.fingerprint import digest
-from schemas.wire.alert import Alert, Severity
+from schemas.wire.alert import Action, Alert, Severity, UniqueAlert
+from schemas.wire.command import Command, CommandAction
 from schemas.wire.incident import Incident, IncidentEvent, Status
 from schemas.wire.notification import Transition
 
@@ -84,19 +85,66 @@ def resolve(incident: Incident, alert: Alert) -> tuple[Incident, IncidentEvent]:
     return after, _event(after, Transition.RESOLVED, WORDS[incident.status], alert.received_at, alert.event_id)
 
 
+def obey(incident: Incident, command: Command, at: int) -> tuple[Incident, IncidentEvent] | None:
+    """The next version after a person's command, `at` in milliseconds; None if the incident is in that state already.
+
+    A note leaves the state as it is, and is written down in any state.
+    """
+    changes: dict[str, object] = {}
+    match command.action:
+        case CommandAction.ACKNOWLEDGE:
+            kind, changes = str(Transition.ACKNOWLEDGED), {"status": Status.ACKNOWLEDGED, "acknowledged_at": at}
+        case CommandAction.UNACKNOWLEDGE:
+            kind, changes = "unacknowledged", {"status": Status.OPEN, "acknowledged_at": 0}
+        case CommandAction.RESOLVE:
+            kind, changes = str(Transition.RESOLVED), {"status": Status.RESOLVED, "resolved_at": at}
+        case CommandAction.NOTE:
+            kind = "note"
+    if changes.get("status") == incident.status:
+        return None
+    after = _next(incident, **changes)
+    before = WORDS[incident.status]
+    return after, _event(after, kind, before, at, command.command_id, command.note, command.actor)
+
+
+def firing_on(incident: Incident, unique: UniqueAlert) -> Alert:
+    """The alert that `unique` counts, for the incident it opens: it fired after a person resolved `incident`.
+
+    Counts carry no alert, so the texts are those of the resolved incident. The event id is 16 bytes from the incident
+    and the fingerprint, so that each member opens an incident with an id of its own.
+    """
+    return Alert(
+        tenant=incident.tenant,
+        service=incident.service,
+        integration="",
+        provider="",
+        event_id=digest(incident.incident_id.hex(), unique.fingerprint.hex()),
+        dedup_key=incident.dedup_key,
+        fingerprint=unique.fingerprint,
+        action=Action.TRIGGER,
+        severity=unique.severity,
+        summary=incident.title,
+        source=incident.source,
+        labels=incident.labels,
+        received_at=unique.last_seen,
+    )
+
+
 def _next(incident: Incident, **changes: object) -> Incident:
     fields = {name: getattr(incident, name) for name in incident.__struct_fields__}
     return Incident(**{**fields, **changes, "version": incident.version + 1})
 
 
-def _event(incident: Incident, kind: str, before: str, at: int, event_id: bytes, note: str = "") -> IncidentEvent:
+def _event(
+    incident: Incident, kind: str, before: str, at: int, event_id: bytes, note: str = "", actor: str = "stream"
+) -> IncidentEvent:
     return IncidentEvent(
         tenant=incident.tenant,
         incident_id=incident.incident_id,
         at=at,
         version=incident.version,
         kind=kind,
-        actor="stream",
+        actor=actor,
         from_status=before,
         to_status=WORDS[incident.status],
         event_id=event_id,

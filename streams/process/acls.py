@@ -42,11 +42,13 @@ _NOTIFIER_OUTPUTS = (
 )
 _WORKER_CHANGELOGS = (topics.DEDUP.changelog, topics.CORRELATION.changelog)
 
-#: ACLs by process. `control` is for the commands apply, integrations and keys; `rejections` for the command rejections.
+#: ACLs by process. `control` is for the commands apply, integrations and keys; `rejections` and `incidents` for
+#: the commands of these names.
 ACLS: Mapping[str, tuple[Acl, ...]] = {
     "gateway": (
-        *_on("WRITE", topics.ALERTS_RAW, topics.CHANGES, topics.REJECTIONS, topics.REJECTED_BODIES),
-        *_on("DESCRIBE_CONFIGS", topics.ALERTS_RAW, topics.CHANGES),
+        *_on("WRITE", topics.ALERTS_RAW, topics.ALERTS_UNIQUE, topics.CHANGES),
+        *_on("WRITE", topics.REJECTIONS, topics.REJECTED_BODIES),
+        *_on("DESCRIBE_CONFIGS", topics.ALERTS_RAW, topics.ALERTS_UNIQUE, topics.CHANGES),
         *_on("READ", topics.CONTROL, topics.REPLIES),
     ),
     "worker": (
@@ -73,6 +75,11 @@ ACLS: Mapping[str, tuple[Acl, ...]] = {
         *_on("READ", topics.REJECTED_BODIES, topics.CONTROL),
         *_on("WRITE", topics.ALERTS_RAW, topics.CHANGES),
         *_on("DESCRIBE_CONFIGS", topics.ALERTS_RAW, topics.CHANGES),
+    ),
+    "incidents": (
+        *_on("WRITE", topics.ALERTS_UNIQUE),
+        *_on("DESCRIBE_CONFIGS", topics.ALERTS_UNIQUE),
+        *_on("READ", topics.REPLIES),
     ),
     "storm": (
         *_on("READ", topics.CONTROL, topics.ALERTS_RAW, topics.ALERTS_EVENTS, topics.ALERTS_NORMALIZED),

@@ -1,17 +1,20 @@
 """Correlation: related alerts become one incident, and its destinations are notified.
 
-Takes `alerts.unique` (key: correlation key). Gives incidents (their newest version), timeline events, one
-notification per transition and routed destination, and the history row of every alert that ends here.
+Takes `alerts.unique` (key: correlation key): alerts, and people's commands (streams.stages.commands), in one order.
+Gives incidents (their newest version), timeline events, one notification per transition and routed destination, and the
+history row of every alert that ends here.
 An alert joins the newest incident of its key while the incident's rolling window is open; without grouping
 the key is the fingerprint and the window never ends. An incident resolves when its last open member does.
 A destination that a later member adds first gets the incident's trigger, then the transitions that follow.
-A request that waits for one of the alerts gets its verdict here.
+A request that waits for one of the alerts gets its verdict here, and a command its answer.
 
 The table has one entry for an open incident, one for a member of a group, one for a group with its newest incident,
 and one for a resolved incident until its record is deleted from `incidents` (compacted).
 """
 
 from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from schemas.records import Output, Record, State
 from schemas.topics import INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS
@@ -21,10 +24,11 @@ from schemas.wire.incident import Incident, IncidentEvent, Status
 from schemas.wire.notification import Notification, Transition, notification_id
 from schemas.wire.rows import AlertOutcome
 from streams.policy import incidents
+from streams.stages.commands import is_command, obey
 from streams.stages.configuration import Configuration
 from streams.stages.correlate_table import Group, Open, Table
 from streams.stages.history_rows import History
-from streams.stages.replies import reply
+from streams.stages.replies import answer, reply
 
 TRANSITIONS = frozenset(Transition)
 #: Timeline lines for members that join, per incident; all are counted, all have their own history row.
@@ -93,20 +97,31 @@ class Correlate:
         batch = _Batch()
         table = Table(state)
         for record in records:
+            key, headers = record.key or b"", record.headers
+            # The partition's time may stand still while a stage before this one is behind; a record's does not.
+            at = max(now, record.timestamp)
+            if headers and is_command(headers):
+                found, event, incident_id, result = obey(table, key, record.value or b"", at, at + self._retention_ms)
+                if found is not None:
+                    batch.change(found, event, at)
+                batch.outputs += answer(headers, incident_id, result)
+                continue
             unique = decode_unique(record.value or b"")
             if unique.alert is not None and not _is_new(state, unique):
                 continue
-            key = record.key or b""
-            # The partition's time may stand still while a stage before this one is behind; a record's does not.
-            at = max(now, record.timestamp)
             if unique.alert is None:
-                ended = _count(table, key, unique, batch, at)
+                ended = self._count(table, key, unique, batch, at)
             elif unique.alert.action == Action.TRIGGER:
-                ended = self._trigger(table, key, unique, unique.alert, record.offset, batch, at)
+                alert = unique.alert
+                outcome, incident_id = self._admit(table, key, unique, alert, batch, at)
+                batch.history.add(
+                    record.offset, alert, outcome, severity=unique.severity, incident_id=incident_id, rule=unique.rule
+                )
+                ended = outcome is AlertOutcome.DEDUPLICATED, incident_id
             else:
                 ended = self._end(table, key, unique, unique.alert, record.offset, batch, at)
-            if record.headers:
-                batch.outputs += reply(record.headers, *ended)
+            if headers:
+                batch.outputs += reply(headers, *ended)
         yield from batch.close(records[0].partition if records else 0)
 
     def on_due(self, state: State, due: Sequence[tuple[bytes, int]], now: int) -> Iterator[Output]:
@@ -117,12 +132,16 @@ class Correlate:
             if incident_id is not None:
                 yield Output(INCIDENTS.name, incident_id, None)
 
-    def _trigger(
-        self, table: Table, key: bytes, unique: UniqueAlert, alert: Alert, offset: int, batch: _Batch, now: int
-    ) -> Ended:
+    def _admit(
+        self, table: Table, key: bytes, unique: UniqueAlert, alert: Alert, batch: _Batch, now: int
+    ) -> tuple[AlertOutcome, bytes]:
+        """Make a trigger part of an incident; the outcome and the incident's id."""
         correlation = self._control.service(alert.tenant, alert.service).correlation
         group = table.group(key) if key != alert.fingerprint else None
         member = table.member(key, alert.fingerprint)
+        known = 0
+        if member is None and unique.repeats and table.left(key, alert.fingerprint) is not None:
+            known = unique.repeats  # they were before, or in, the incident that a person resolved
         if member is not None:
             outcome = AlertOutcome.DEDUPLICATED
             found, repeats = member
@@ -133,7 +152,7 @@ class Correlate:
         elif group is not None and alert.received_at <= group.window_end and (joins := table.open(group.incident_id)):
             outcome, found = AlertOutcome.CORRELATED, joins
             found.open_members += 1
-            table.keep_member(key, alert.fingerprint, found, 0)
+            table.keep_member(key, alert.fingerprint, found, known)
             found.incident, joined = incidents.join(found.incident, alert, unique.severity)
             batch.change(found, joined, now, unique.routes)
         else:
@@ -143,17 +162,29 @@ class Correlate:
             if key != alert.fingerprint:
                 last_end = alert.received_at + (correlation.max_window * 1000 if correlation is not None else 0)
                 group = Group(incident.incident_id, 0, last_end)
-            table.keep_member(key, alert.fingerprint, found, 0)
+            table.keep_member(key, alert.fingerprint, found, known)
             batch.change(found, opened, now)
         table.keep(key, alert.fingerprint, found)
         if group is not None and correlation is not None and found.incident.incident_id == group.incident_id:
             rolled = min(alert.received_at + correlation.window * 1000, group.last_end)
             table.keep_group(key, group._replace(window_end=max(group.window_end, rolled)))
-        incident_id = found.incident.incident_id
-        batch.history.add(
-            offset, alert, outcome, severity=unique.severity, incident_id=incident_id, rule=unique.rule
-        )  # fmt: skip
-        return member is not None, incident_id
+        return outcome, found.incident.incident_id
+
+    def _count(self, table: Table, key: bytes, unique: UniqueAlert, batch: _Batch, now: int) -> Ended:
+        """Count folded repeats. Their number is a total, so repeats that are known already add nothing."""
+        member = table.member(key, unique.fingerprint)
+        if member is None:
+            left = table.left(key, unique.fingerprint)
+            if left is None or unique.last_seen <= left.incident.resolved_at:
+                return True, b""
+            alert = incidents.firing_on(left.incident, unique)
+            fires = msgspec.structs.replace(unique, alert=alert, routes=left.routes)
+            return True, self._admit(table, key, fires, alert, batch, now)[1]
+        found, repeats = member
+        if unique.repeats > repeats:
+            _add_repeats(table, key, unique, found, repeats, batch, now)
+            table.keep(key, unique.fingerprint, found)
+        return True, found.incident.incident_id
 
     def _end(
         self, table: Table, key: bytes, unique: UniqueAlert, alert: Alert, offset: int, batch: _Batch, now: int
@@ -162,6 +193,8 @@ class Correlate:
         fingerprint = alert.fingerprint
         member = table.member(key, fingerprint)
         if member is None:
+            if alert.action == Action.RESOLVE:
+                table.drop_left(key, fingerprint)
             batch.history.add(offset, alert, AlertOutcome.UNMATCHED)
             return False, b""
         found, repeats = member
@@ -194,18 +227,6 @@ def _is_new(state: State, unique: UniqueAlert) -> bool:
         return False
     state.marks[lane] = unique.via
     return True
-
-
-def _count(table: Table, key: bytes, unique: UniqueAlert, batch: _Batch, now: int) -> Ended:
-    """Count folded repeats. Their number is a total, so repeats that are known already add nothing."""
-    member = table.member(key, unique.fingerprint)
-    if member is None:
-        return True, b""
-    found, repeats = member
-    if unique.repeats > repeats:
-        _add_repeats(table, key, unique, found, repeats, batch, now)
-        table.keep(key, unique.fingerprint, found)
-    return True, found.incident.incident_id
 
 
 def _add_repeats(

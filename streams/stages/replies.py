@@ -1,4 +1,4 @@
-"""How stages answer a request that waits: they pass on its reply address, and the last stage sends a verdict to it."""
+"""How stages answer a request or command that waits: they pass on its reply address, and the last stage answers it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,6 +7,7 @@ import msgspec
 from schemas.records import Output
 from schemas.topics import REPLIES
 from schemas.wire.codec import decode_reply_to, encode
+from schemas.wire.command import CommandResult
 from schemas.wire.verdict import REPLY, ReplyTo, Verdict
 
 Headers = Sequence[tuple[str, bytes]]
@@ -24,6 +25,12 @@ def reply(headers: Headers, deduplicated: bool, incident_id: bytes = b"") -> Ite
     """The verdict for each request that waits for the alert that came with `headers`; nothing if none waits."""
     for reply_to in _addresses(headers):
         yield Output(REPLIES.name, reply_to.address, encode(Verdict(reply_to, deduplicated, incident_id)))
+
+
+def answer(headers: Headers, incident_id: bytes, result: CommandResult) -> Iterator[Output]:
+    """The answer to a command that came with `headers`; nothing if nobody waits for it."""
+    for reply_to in _addresses(headers):
+        yield Output(REPLIES.name, reply_to.address, encode(Verdict(reply_to, False, incident_id, result)))
 
 
 def _addresses(headers: Headers) -> Iterator[ReplyTo]:

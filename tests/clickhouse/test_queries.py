@@ -2,16 +2,30 @@
 
 from typing import Any
 
-from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS, REJECTIONS
+from msgspec import structs
+
+from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS_RESULTS, REJECTIONS
 from schemas.wire.alert import Action
 from schemas.wire.codec import encode
 from schemas.wire.incident import Status
+from schemas.wire.notification import Outcome
 from schemas.wire.rows import AlertOutcome, AlertRow, uuid_column
 from sinks.clickhouse.batches import form
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES
 from streams.history import queries
-from tests.clickhouse.samples import NOW, UUID, Record, alert_row, change, history, incident, incident_event, rejection
+from tests.clickhouse.samples import (
+    NOW,
+    UUID,
+    Record,
+    alert_row,
+    change,
+    delivery,
+    history,
+    incident,
+    incident_event,
+    rejection,
+)
 
 
 async def write(client: ClickHouse, topic: str, values: list[Any]) -> None:
@@ -96,12 +110,47 @@ async def test_open_incidents_are_the_newest_versions(clickhouse: ClickHouse) ->
 
 
 async def test_timeline_is_in_order_and_once(clickhouse: ClickHouse) -> None:
-    """Events come by version, and one that was written twice comes once."""
-    await write(
-        clickhouse, INCIDENTS_EVENTS.name, [incident_event(2, "b"), incident_event(1, "a"), incident_event(2, "b")]
+    """Events come by version, the deliveries among them by time, and what was written twice comes once. A delivery that
+    was not made has its reason.
+    """
+    late = structs.replace(incident_event(3, "late"), at=NOW - 60_000)
+    events = [late, incident_event(2, "b"), incident_event(1, "a"), incident_event(2, "b")]
+    await write(clickhouse, INCIDENTS_EVENTS.name, events)
+    skip = structs.replace(
+        delivery(1, "superseded"), notification_id=bytes(16), outcome=Outcome.SUPPRESSED, http_status=0
     )
+    elsewhere = structs.replace(delivery(7), incident_id=bytes(16))
+    await write(clickhouse, NOTIFICATIONS_RESULTS.name, [delivery(1, "unavailable"), delivery(2), skip, elsewhere])
     rows = await clickhouse.query(queries.TIMELINE, {"tenant": "default", "incident_id": str(UUID)})
-    assert [(row["version"], row["note"]) for row in rows] == [(1, "a"), (2, "b")]
+    assert [(row["version"], row["note"]) for row in rows[:3]] == [(1, "a"), (2, "b"), (3, "late")]
+    assert {row["actor"] for row in rows[:3]} == {"stream"}
+    told = sorted((row["outcome"], row["attempt"], row["http_status"], row["note"]) for row in rows[3:])
+    assert told == [("delivered", 2, 200, ""), ("retry", 1, 503, "unavailable"), ("suppressed", 1, 0, "superseded")]
+    assert {(row["kind"], row["destination"], row["version"]) for row in rows[3:]} == {("triggered", "ops", 0)}
+    assert await clickhouse.query(queries.TIMELINE, {"tenant": "another", "incident_id": str(UUID)}) == []
+
+
+async def test_incidents_are_found_by_the_beginning_of_their_id(clickhouse: ClickHouse) -> None:
+    """In any state, the newest version, of the tenant alone; what would be SQL or a pattern is text."""
+    sibling = UUID.bytes[:4] + bytes(12)
+    states = [incident(version=1), incident(version=2, status=Status.RESOLVED), incident(incident_id=sibling)]
+    await write(clickhouse, INCIDENTS.name, [*states, incident(incident_id=bytes(16), tenant="another")])
+
+    async def found(prefix: str, tenant: str = "default") -> list[tuple[object, object]]:
+        scope = {"tenant": tenant, "prefix": prefix, "limit": 10}
+        rows = await clickhouse.query(queries.INCIDENTS_BY_ID, scope)
+        return [(row["incident_id"].bytes, row["version"]) for row in rows]
+
+    assert await found(str(UUID)[:13]) == [(UUID.bytes, 2)]
+    assert sorted(await found(str(UUID)[:8])) == sorted([(UUID.bytes, 2), (sibling, 1)])
+    assert await found("0198", "another") == []
+    for hostile in ("%", "_", "' OR 1=1 --", "{tenant:String}", "\\"):
+        assert await found(hostile) == []
+    newest = await clickhouse.query(queries.NEWEST_INCIDENTS, {"tenant": "default", "limit": 10})
+    assert {(row["incident_id"].bytes, row["status"]) for row in newest} == {
+        (UUID.bytes, "resolved"),
+        (sibling, "open"),
+    }
 
 
 async def test_changes_before_an_incident_are_those_of_its_service(clickhouse: ClickHouse) -> None:

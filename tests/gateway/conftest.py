@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.control import ApiKey, FieldMapping, Integration, Service
 from schemas.settings import Settings
-from schemas.topics import ALERTS_RAW, CHANGES, CONTROL, REJECTED_BODIES, REJECTIONS, REPLIES
+from schemas.topics import ALERTS_RAW, ALERTS_UNIQUE, CHANGES, CONTROL, REJECTED_BODIES, REJECTIONS, REPLIES
 from schemas.wire.alert import RawEvent
 from schemas.wire.codec import decode_raw
 from streams.control.follow import publish
@@ -149,7 +149,10 @@ def prepared(broker: str) -> str:
 async def prepare(bootstrap: str) -> None:
     """Create the gateway's topics and publish RECORDS."""
     await create_topics(
-        Kafka(bootstrap), PARTITIONS, 1, [ALERTS_RAW, CHANGES, CONTROL, REJECTIONS, REJECTED_BODIES, REPLIES]
+        Kafka(bootstrap),
+        PARTITIONS,
+        1,
+        [ALERTS_RAW, ALERTS_UNIQUE, CHANGES, CONTROL, REJECTIONS, REJECTED_BODIES, REPLIES],
     )
     await publish(Kafka(bootstrap), RECORDS)
 

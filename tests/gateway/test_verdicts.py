@@ -1,12 +1,8 @@
 """A request waits for the stream's verdict: a duplicate hears so, across processes and restarts."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 import time
-import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
@@ -16,13 +12,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from schemas.control import ApiKey, Integration, Service
-from schemas.fingerprint import partition_for, uuid7
-from schemas.settings import Settings
-from schemas.topics import INCIDENTS, REPLIES
-from schemas.wire.codec import decode_incident, decode_reply_to, encode
+from schemas.fingerprint import partition_for, uuid7, uuid_text
+from schemas.topics import REPLIES
+from schemas.wire.codec import decode_reply_to, encode
 from schemas.wire.incident import Status
 from schemas.wire.verdict import REPLY, ReplyTo, Verdict
 from streams.control.follow import publish
@@ -33,6 +28,7 @@ from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
 from tests.conftest import FreePorts, free_base
 from tests.gateway.conftest import PARTITIONS, ends, running_gateway, wait_for
+from tests.gateway.worker import Worker, incidents_of
 
 TENANT = "verdicts"
 API_KEY = "the API key of the tenant verdicts"
@@ -77,44 +73,6 @@ def urls(kafka: str, free_ports: FreePorts, tmp_path_factory: pytest.TempPathFac
         for gateway in gateways:
             wait_for(gateway.ready, "a ready gateway")
         yield [gateway.url for gateway in gateways]
-
-
-class Worker:
-    """A worker process, which can be ended and started again where it was."""
-
-    def __init__(self, bootstrap: str, free_ports: FreePorts, directory: Path) -> None:
-        self._settings = Settings(kafka=bootstrap, port_base=free_base(free_ports), data_dir=directory / "data")
-        self._log = directory / "worker.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Return once it processes."""
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("STORMWEIR_")}
-        with self._log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "streams.cli", "worker"],
-                env={**environ, **self._settings.environ()},
-                stdout=output,
-                stderr=output,
-            )
-        wait_for(self._ready, "a ready worker")
-
-    def stop(self) -> None:
-        """End it with SIGTERM, so that its partitions are free at once."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(30)
-            self._process = None
-
-    def _ready(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self._log.read_text()
-        url = f"http://127.0.0.1:{self._settings.port('admin.worker')}/readyz"
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
 
 
 @pytest.fixture(scope="module")
@@ -177,22 +135,8 @@ def _group(*names: str, status: str = "firing") -> dict[str, Any]:
 
 async def _incidents(bootstrap: str, dedup_key: str) -> dict[str, tuple[Status, int]]:
     """Status and number of alerts of each incident of the key, by id, as the topic has them."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(INCIDENTS.name, partition) for partition in range(PARTITIONS)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
-        found: dict[str, tuple[Status, int]] = {}
-        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                for incident in (decode_incident(record.value) for record in records):
-                    if incident.dedup_key == dedup_key:
-                        found[str(uuid.UUID(bytes=incident.incident_id))] = incident.status, incident.alert_count
-        return found
-    finally:
-        await consumer.stop()
+    found = await incidents_of(bootstrap, dedup_key)
+    return {uuid_text(key): (incident.status, incident.alert_count) for key, incident in found.items()}
 
 
 async def test_without_a_worker_the_answer_is_202_when_the_budget_ends(clients: list[aiohttp.ClientSession]) -> None:

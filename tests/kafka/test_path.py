@@ -36,6 +36,7 @@ WAYS = {
     "worker": "SCRAM-SHA-512",
     "writer": "mTLS",
     "notifier": "OAUTHBEARER",
+    "incidents": "SCRAM-SHA-256",
     "storm": "PLAIN",
 }
 SMALL = ("--alerts", "200", "--keys", "20", "--services", "1")
@@ -125,7 +126,9 @@ def _send(url: str, body: object) -> int:
 
 @pytest.mark.timeout(300)
 def test_the_page_lists_enough(deployment: Deployment, tmp_path: Path) -> None:
-    """An alert goes from the gateway to ClickHouse and to its destination; a storm finds all its alerts there."""
+    """An alert goes from the gateway to ClickHouse and to its destination, and its incident is acknowledged; a storm
+    finds all its alerts there.
+    """
     text = (ROOT / "examples" / "stormweir.yaml").read_text()
     (tmp_path / "stormweir.yaml").write_text(text.replace("http://127.0.0.1:8404", deployment.url("receiver", "")))
     applied = deployment.run("control", "apply", "-f", str(tmp_path / "stormweir.yaml"))
@@ -150,6 +153,11 @@ def test_the_page_lists_enough(deployment: Deployment, tmp_path: Path) -> None:
                         ] == ["delivered"]
 
                     await until(written, 60, "the alert and its delivery in ClickHouse", every=0.2)
+                    [incident] = await clickhouse.query("SELECT incident_id FROM incidents FINAL", {})
+                command = ("incidents", "ack", str(incident["incident_id"]), "--as", "ada", "--json")
+                acknowledged = await asyncio.to_thread(deployment.run, "incidents", *command)
+                assert acknowledged.returncode == 0, acknowledged.stdout + acknowledged.stderr
+                assert json.loads(acknowledged.stdout)["end"] == "done"
                 storm = await asyncio.to_thread(deployment.run, "storm", "storm", "--via", "kafka", *SMALL)
                 assert storm.returncode == 0, storm.stdout + storm.stderr
 

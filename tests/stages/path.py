@@ -19,6 +19,7 @@ from schemas.wire.codec import (
     decode_verdict,
     encode,
 )
+from schemas.wire.command import COMMAND_HEADER, Command, CommandAction, CommandResult
 from schemas.wire.deadletter import DeadLetter
 from schemas.wire.incident import Incident, IncidentEvent
 from schemas.wire.notification import Notification
@@ -99,6 +100,35 @@ class Path:
         address = [(REPLY, encode(ReplyTo(b"gateway", request)))] if waits else []
         self.append(topics.ALERTS_RAW.name, encode(raw), headers=address)
         self.run()
+
+    def command(
+        self,
+        action: CommandAction,
+        incident: Incident,
+        *,
+        by: str = "cli:ada",
+        note: str = "",
+        command_id: bytes | None = None,
+    ) -> CommandResult:
+        """One command on an incident, as a sender puts it on `alerts.unique`, and the answer to it."""
+        command_id = command_id or uuid7(self.now)
+        command = Command(
+            command_id=command_id,
+            tenant=incident.tenant,
+            incident_id=incident.incident_id,
+            correlation_key=incident.correlation_key,
+            action=action,
+            actor=by,
+            at=self.now,
+            note=note,
+        )
+        headers = [(COMMAND_HEADER, b""), (REPLY, encode(ReplyTo(b"gateway", command_id)))]
+        self.append(topics.ALERTS_UNIQUE.name, encode(command), incident.correlation_key, headers)
+        self.run()
+        verdict = self.verdicts[-1]
+        assert (verdict.reply_to.request, verdict.incident_id) == (command_id, incident.incident_id)
+        assert verdict.command is not None
+        return verdict.command
 
     def run(self) -> None:
         """Let every stage take what is new."""

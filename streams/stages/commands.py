@@ -1,0 +1,76 @@
+"""What correlation does with a person's command (schemas.wire.command): it changes the incident, and says how it ended.
+
+A command is idempotent by its id: each incident remembers the newest ids that took effect on it.
+
+A resolve by a person ends the incident, not its alerts. If one of them fires after it, dedup still takes it for a
+repeat, so the new incident opens when correlation hears of the repeat: at once if it raises the severity, comes after a
+window without repeats or is of a request that waits, else when its window ends. An alert that does not fire again, or
+that its sender resolves, opens none.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from schemas.wire.codec import decode_command
+from schemas.wire.command import COMMAND_HEADER, Command, CommandAction, CommandEnd, CommandResult
+from schemas.wire.incident import Incident, IncidentEvent, Status
+from streams.policy import incidents
+from streams.stages.correlate_table import Open, Table
+
+#: The ids that an incident remembers: enough for every repetition of a sender, and at most 576 bytes.
+REMEMBERED = 32
+
+
+class Obeyed(NamedTuple):
+    """The effect of a command: the incident and its event, None and None if nothing changed; and the answer."""
+
+    found: Open | None
+    event: IncidentEvent | None
+    incident_id: bytes
+    result: CommandResult
+
+
+def is_command(headers: Sequence[tuple[str, bytes]]) -> bool:
+    """Whether the record with these headers is a command."""
+    return any(name == COMMAND_HEADER for name, _ in headers)
+
+
+def obey(table: Table, key: bytes, value: bytes, now: int, forget_at: int) -> Obeyed:
+    """Apply the command of a record to the table. Raises DecodeError.
+
+    `forget_at` is when the record of an incident that is resolved now gets deleted, in milliseconds.
+    """
+    command = decode_command(value)
+    place = table.find(key, command.incident_id)
+    if place is None or place[1].incident.tenant != command.tenant:
+        return Obeyed(None, None, command.incident_id, _without_open(table, command))
+    fingerprint, found = place
+    if command.command_id in found.commands:
+        return Obeyed(None, None, command.incident_id, _result(CommandEnd.DONE, found.incident))
+    changed = incidents.obey(found.incident, command, now)
+    if changed is None:
+        return Obeyed(None, None, command.incident_id, _result(CommandEnd.ALREADY, found.incident))
+    found.incident, event = changed
+    found.commands = (*found.commands, command.command_id)[-REMEMBERED:]
+    if found.incident.status == Status.RESOLVED:
+        table.resolve_by_person(key, fingerprint, found, forget_at)
+    else:
+        table.keep(key, fingerprint, found)
+    return Obeyed(found, event, command.incident_id, _result(CommandEnd.DONE, found.incident))
+
+
+def _without_open(table: Table, command: Command) -> CommandResult:
+    """The answer if no such incident is open: it may have been resolved, even by this command."""
+    end = CommandEnd.ALREADY if command.action == CommandAction.RESOLVE else CommandEnd.NOT_FOUND
+    resolved = table.resolved(command.incident_id)
+    if resolved is None and table.is_resolved(command.incident_id):
+        return CommandResult(end=end, status=incidents.WORDS[Status.RESOLVED])
+    if resolved is None or resolved.incident.tenant != command.tenant:
+        return CommandResult(end=CommandEnd.NOT_FOUND)
+    return _result(CommandEnd.DONE if command.command_id in resolved.commands else end, resolved.incident)
+
+
+def _result(end: CommandEnd, incident: Incident) -> CommandResult:
+    return CommandResult(
+        end=end, version=incident.version, status=incidents.WORDS[incident.status], title=incident.title
+    )
