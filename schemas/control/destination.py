@@ -15,17 +15,22 @@ from schemas.control.record import DEFAULT_TENANT, Name, Record
 class SecretMark:
     """Marks a field whose value is shown to nobody and is encrypted on the topic `control`.
 
-    `url` marks a URL of which the host may be shown: its path or query is the credential.
+    `url` marks a URL of which the host may be shown: its path or query is the credential. `hashed` marks the hash of a
+    random key, which is stored as it is because nobody can compute the key from it.
     """
 
-    def __init__(self, *, url: bool = False) -> None:
+    def __init__(self, *, url: bool = False, hashed: bool = False) -> None:
         self.url = url
+        self.hashed = hashed
 
 
 def _plain_headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
-        if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name) or not re.fullmatch(r"[\x20-\x7e]{0,1000}", value):
-            raise ValueError(f"header {name!r} is not a plain HTTP header")
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name):
+            # Not named: a name that is none may be a whole header with its secret.
+            raise ValueError("a header's name has up to 100 letters, digits and hyphens")
+        if not re.fullmatch(r"[\x20-\x7e]{0,1000}", value):
+            raise ValueError(f"the header {name} has up to 1000 printable ASCII characters")
     return headers
 
 

@@ -14,6 +14,7 @@ from aiokafka.errors import ConsumerStoppedError, TopicAuthorizationFailedError
 from prometheus_client import Counter
 
 from schemas.control import AnyRecord, masked_key
+from streams.control.secrets import NO_KEYS, SecretKeys
 from streams.control.state import Control
 from streams.control.write import Change, only_writer, partition_of, values_of
 from streams.process.kafka import Kafka
@@ -32,8 +33,8 @@ _PAUSE_S = 0.2
 class ControlReader:
     """Follows the topic; `control` is changed in place on the event loop that called `start`."""
 
-    def __init__(self, kafka: Kafka) -> None:
-        self.control = Control()
+    def __init__(self, kafka: Kafka, keys: SecretKeys = NO_KEYS) -> None:
+        self.control = Control(keys)
         self._kafka = kafka
         self._consumer: AIOKafkaConsumer | None = None
         self._follower: asyncio.Task[None] | None = None
@@ -59,6 +60,14 @@ class ControlReader:
         end = (await self._consumer.end_offsets([partition]))[partition]
         while await self._consumer.position(partition) < end:
             await self._poll(self._consumer)
+        if unopened := self.control.unopened():
+            missing = sorted(frozenset().union(*unopened.values()))
+            log.error(
+                "control: records are sealed with keys that are missing here, set STORMWEIR_SECRET_KEYS",
+                missing=missing,
+                records=len(unopened),
+                unknown=sum(key not in self.control.records for key in unopened),
+            )
         return self._consumer
 
     async def stop(self) -> None:
@@ -118,9 +127,9 @@ def masked(key: str) -> str:
     return f"{kind}/{masked_key(name)}" if kind == "integration" else key
 
 
-async def read(kafka: Kafka) -> Control:
+async def read(kafka: Kafka, keys: SecretKeys = NO_KEYS) -> Control:
     """The current configuration."""
-    reader = ControlReader(kafka)
+    reader = ControlReader(kafka, keys)
     try:
         await reader.catch_up()
         return reader.control
@@ -128,11 +137,13 @@ async def read(kafka: Kafka) -> Control:
         await reader.stop()
 
 
-async def publish(kafka: Kafka, records: Iterable[AnyRecord], deletes: Iterable[str] = ()) -> None:
+async def publish(
+    kafka: Kafka, records: Iterable[AnyRecord], deletes: Iterable[str] = (), keys: SecretKeys = NO_KEYS
+) -> None:
     """Write records and delete keys, whatever their current values are; returns once readers see the change.
 
     Raises ConflictError when another writer writes at the same moment, aiokafka's errors when Kafka fails.
     """
-    if values := values_of(Change(records, deletes)):
+    if values := values_of(Change(records, deletes), keys):
         async with only_writer(kafka) as write:
             await write(values)

@@ -14,16 +14,23 @@ from schemas.control import (
     Tenant,
     describe,
 )
-from streams.control.kinds import validate
+from streams.control.kinds import model_of, validate
+from streams.control.secrets import NO_KEYS, PLAIN, SealError, SecretKeys, seals_of
 
 #: Services that are not declared are remembered with their defaults, up to this many.
 MAX_DEFAULTS = 10_000
 
 
 class Control:
-    """The followed state. `apply` returns an error text instead of raising; `version` counts changes."""
+    """The followed state. `apply` returns an error text instead of raising; `version` counts changes.
 
-    def __init__(self) -> None:
+    `seals` has, for each record with secrets, the ids of the keys that seal them on the topic; also for a record that
+    was refused because such a key is missing.
+    """
+
+    def __init__(self, keys: SecretKeys = NO_KEYS) -> None:
+        self.keys = keys
+        self.seals: dict[str, frozenset[str]] = {}
         self.tenants: dict[str, Tenant] = {}
         self.services: dict[tuple[str, str], Service] = {}
         self.integrations: dict[str, Integration] = {}
@@ -40,9 +47,18 @@ class Control:
         if kind not in KINDS:
             return f"unknown kind {kind!r}"
         record: AnyRecord | None = None
+        seals: frozenset[str] = frozenset()
         if value is not None:
             try:
-                record = validate(kind, orjson.loads(value))
+                fields = orjson.loads(value)
+                if isinstance(fields, dict):
+                    model = model_of(kind, fields)
+                    seals = seals_of(model, fields)
+                    fields = self.keys.open(model, fields)
+                record = validate(kind, fields)
+            except SealError as error:
+                self.seals[key] = seals
+                return str(error)
             except ValidationError as error:
                 return describe(error)
             except orjson.JSONDecodeError as error:
@@ -50,11 +66,19 @@ class Control:
         old = self.records.pop(key, None)
         if old is not None:
             self._unindex(old)
+        self.seals.pop(key, None)
         if record is not None:
             self.records[key] = record
             self._index(record)
+            if seals:
+                self.seals[key] = seals
         self.version += 1
         return None
+
+    def unopened(self) -> dict[str, frozenset[str]]:
+        """The keys of records that cannot be read as they are on the topic, with the ids of the missing keys."""
+        known = {PLAIN, *self.keys.ids}
+        return {key: seals - known for key, seals in self.seals.items() if not seals <= known}
 
     def service(self, tenant: str, service_id: str) -> Service:
         """The service, or its defaults if it is not declared."""

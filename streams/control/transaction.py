@@ -7,7 +7,8 @@ from typing import Protocol, TypeVar
 from schemas.control import AnyRecord, control_key
 from streams.control.follow import masked
 from streams.control.state import Control
-from streams.control.write import Change, ConflictError, Write, values_of
+from streams.control.write import Change, ConflictError, Values, Write, values_of
+from streams.process.errors import OperatorError
 
 T = TypeVar("T")
 Plan = Callable[[Control], tuple[T, Change]]
@@ -30,7 +31,7 @@ async def change(reader: Reader, only_writer: Callable[[], AbstractAsyncContextM
     """
     before = dict(reader.control.records)
     result, wanted = plan(reader.control)
-    values = values_of(wanted)
+    values = _values(wanted, reader.control)
     if not values:
         return result
     async with only_writer() as write:
@@ -38,7 +39,7 @@ async def change(reader: Reader, only_writer: Callable[[], AbstractAsyncContextM
         if reader.control.records != before:
             _same(values, before, reader.control)
             result, wanted = plan(reader.control)
-            values = values_of(wanted)
+            values = _values(wanted, reader.control)
             _same(values, before, reader.control)
         if values:
             await write(values)
@@ -49,6 +50,29 @@ def require_unchanged(control: Control, record: AnyRecord) -> None:
     """Raise ConflictError if the record is not the one that the user saw and agreed to change."""
     key = control_key(record)
     _same([key], {key: record}, control)
+
+
+def require_opened(control: Control, deletes: Iterable[str] = ()) -> None:
+    """Raise OperatorError if the topic has records, but for those to delete, whose secrets cannot be opened here.
+
+    Who lacks a key would write what other processes cannot open, and take unopened records for missing ones.
+    """
+    unopened = control.unopened()
+    for key in deletes:
+        unopened.pop(key, None)
+    if unopened:
+        missing = ", ".join(sorted(frozenset().union(*unopened.values())))
+        raise OperatorError(
+            f"the secrets of {len(unopened)} records cannot be opened, because keys are missing here ({missing}); "
+            "nothing was written: set STORMWEIR_SECRET_KEYS (docs/secrets.md)"
+        )
+
+
+def _values(wanted: Change, control: Control) -> Values:
+    values = values_of(wanted, control.keys)
+    if values:
+        require_opened(control, wanted.deletes)
+    return values
 
 
 def _same(keys: Iterable[str], before: dict[str, AnyRecord], control: Control) -> None:

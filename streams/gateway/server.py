@@ -14,6 +14,7 @@ from schemas.settings import Settings
 from schemas.topics import ALERTS_RAW, CHANGES
 from streams.control.catalogue import catalogue_json
 from streams.control.follow import ControlReader
+from streams.control.secrets import SecretKeys
 from streams.gateway import body
 from streams.gateway.app import Gateway
 from streams.gateway.auth import unsigned
@@ -71,6 +72,7 @@ class _Process:
     def __init__(self, settings: Settings, client: Client) -> None:
         self._settings = settings
         self._kafka = kafka = Kafka.of(settings)
+        self._keys = SecretKeys.of(settings)
         self._reader: ControlReader | None = None
         self._lanes = Lanes(kafka, ALERTS_RAW.name)
         self._changes = Lanes(kafka, CHANGES.name)
@@ -93,7 +95,7 @@ class _Process:
 
     async def run(self) -> None:
         """Start, and serve until `stop_serving`."""
-        self._reader = await _follow(self._kafka)
+        self._reader = await _follow(self._kafka, self._keys)
         if names := unsigned(self._reader.control):
             log.warning("integrations without a signature secret", count=len(names), first=names[:_NAMES])
         await self._lanes.start()
@@ -163,9 +165,9 @@ class _Process:
             await self._reader.stop()
 
 
-async def _follow(kafka: Kafka) -> ControlReader:
+async def _follow(kafka: Kafka, keys: SecretKeys) -> ControlReader:
     while True:
-        reader = ControlReader(kafka)
+        reader = ControlReader(kafka, keys)
         try:
             await reader.start()
             return reader

@@ -18,6 +18,7 @@ from sinks.outbox.limits import Limits
 from sinks.outbox.outbox import Outbox
 from streams import pipeline
 from streams.control.follow import ControlReader
+from streams.control.secrets import SecretKeys
 from streams.engine import Engine
 from streams.process.acls import topics_of
 from streams.process.admin import AdminServer
@@ -30,7 +31,7 @@ def run_worker(settings: Settings) -> NoReturn:
     """`stormweir worker`: normalize, dedup, correlate."""
     kafka = Kafka.of(settings)
     engine = _engine(settings, kafka, "worker", topics.WORKER_GROUP, pipeline.WORKER_OUTPUTS)
-    reader = ControlReader(kafka)
+    reader = ControlReader(kafka, SecretKeys.of(settings))
     engine.on_lifecycle(reader.start, reader.stop)
     pipeline.build_worker(engine, reader.control, settings.max_keys, settings.incident_retention_days)
     sys.exit(engine.run())
@@ -49,7 +50,7 @@ def run_notifier(settings: Settings) -> NoReturn:
     """`stormweir notifier`: notifications to their destinations."""
     kafka = Kafka.of(settings)
     engine = _engine(settings, kafka, "notifier", topics.NOTIFIER_GROUP, pipeline.NOTIFIER_OUTPUTS)
-    reader = ControlReader(kafka)
+    reader = ControlReader(kafka, SecretKeys.of(settings))
     outbound = Outbound(settings.allowed_networks)
     engine.on_lifecycle(reader.start, reader.stop)
     engine.on_lifecycle(None, outbound.close)
