@@ -60,7 +60,7 @@ def parse(text: str) -> dict[str, Any]:
         place = f"line {mark.line + 1}: " if mark is not None else ""
         problem = getattr(error, "problem", None) or "is no YAML"
         raise ConfigurationError([place + _REPEATED.sub(r"\1: put such a text into quotes", problem)]) from None
-    except (ValueError, AttributeError):  # of PyYAML's constructors of numbers and dates
+    except (ValueError, LookupError, AttributeError):  # of PyYAML's constructors of numbers, dates and tagged values
         raise ConfigurationError(["a number or a date in the file is none: put such a text into quotes"]) from None
     except RecursionError:
         raise ConfigurationError(["the file is nested too deeply"]) from None
