@@ -90,11 +90,10 @@ def kafka_findings(settings: Settings, processes: Sequence[Process]) -> list[Fin
 
 def _sealed(control: Control) -> tuple[bool, str]:
     """Whether a secret on the topic cannot be opened, and how many are sealed and plain."""
-    from streams.control.secrets import PLAIN
+    from streams.control.secrets import PLAIN, MissingKeysError
 
     if unopened := control.unopened():
-        missing = ", ".join(sorted(frozenset().union(*unopened.values())))
-        return True, f"{len(unopened)} records are sealed with keys that are missing: {missing}"
+        return True, str(MissingKeysError(unopened))
     plain = sum(PLAIN in seals for seals in control.seals.values())
     advice = ": `stormweir secrets rotate` seals them" if plain and control.keys else ""
     return False, f"{len(control.seals) - plain} records are sealed, {plain} have secrets in plain text{advice}"

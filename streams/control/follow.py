@@ -14,7 +14,7 @@ from aiokafka.errors import ConsumerStoppedError, TopicAuthorizationFailedError
 from prometheus_client import Counter
 
 from schemas.control import AnyRecord, masked_key
-from streams.control.secrets import NO_KEYS, SecretKeys
+from streams.control.secrets import NO_KEYS, MissingKeysError, SecretKeys
 from streams.control.state import Control
 from streams.control.write import Change, only_writer, partition_of, values_of
 from streams.process.kafka import Kafka
@@ -42,8 +42,16 @@ class ControlReader:
         self._failed = 0
 
     async def start(self) -> None:
-        """Read to the end, then return and keep following. Raises aiokafka's errors when Kafka is away."""
-        self._follower = asyncio.create_task(self._follow(await self._connect()), name="control")
+        """Read to the end, then return and keep following. Raises aiokafka's errors when Kafka is away.
+
+        Raises MissingKeysError when records cannot be opened that are not known from before: without them a process
+        would refuse what they stand for, as if they had been deleted.
+        """
+        consumer = await self._connect()
+        unknown = {key: ids for key, ids in self.control.unopened().items() if key not in self.control.records}
+        if unknown:
+            raise MissingKeysError(unknown)
+        self._follower = asyncio.create_task(self._follow(consumer), name="control")
 
     async def catch_up(self) -> None:
         """Read to the end, without following. Raises aiokafka's errors when Kafka is away."""
@@ -61,13 +69,7 @@ class ControlReader:
         while await self._consumer.position(partition) < end:
             await self._poll(self._consumer)
         if unopened := self.control.unopened():
-            missing = sorted(frozenset().union(*unopened.values()))
-            log.error(
-                "control: records are sealed with keys that are missing here, set STORMWEIR_SECRET_KEYS",
-                missing=missing,
-                records=len(unopened),
-                unknown=sum(key not in self.control.records for key in unopened),
-            )
+            log.error("control: records stay as they were", reason=str(MissingKeysError(unopened)))
         return self._consumer
 
     async def stop(self) -> None:

@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from schemas.control import AnyRecord, Record, secrets_of
 from schemas.settings import Settings, SettingsError
+from streams.process.errors import OperatorError
 
 #: The name of the embedded installation's file of keys, in the data directory.
 KEY_FILE = "secret.keys"
@@ -27,6 +28,17 @@ _ID_LENGTH = 12
 
 class SealError(Exception):
     """Secrets of a record that cannot be opened; the message names the fields and shows nothing of their values."""
+
+
+class MissingKeysError(OperatorError):
+    """Records that cannot be opened with the keys here. `unopened` are their keys on the topic with the missing ids."""
+
+    def __init__(self, unopened: Mapping[str, frozenset[str]]) -> None:
+        missing = ", ".join(sorted(frozenset().union(*unopened.values())))
+        super().__init__(
+            f"the secrets of {len(unopened)} records cannot be opened, because keys are missing here ({missing}): set "
+            "STORMWEIR_SECRET_KEYS (docs/secrets.md)"
+        )
 
 
 class SecretKeys:

@@ -6,9 +6,9 @@ from typing import Protocol, TypeVar
 
 from schemas.control import AnyRecord, control_key
 from streams.control.follow import masked
+from streams.control.secrets import MissingKeysError
 from streams.control.state import Control
 from streams.control.write import Change, ConflictError, Values, Write, values_of
-from streams.process.errors import OperatorError
 
 T = TypeVar("T")
 Plan = Callable[[Control], tuple[T, Change]]
@@ -53,7 +53,7 @@ def require_unchanged(control: Control, record: AnyRecord) -> None:
 
 
 def require_opened(control: Control, deletes: Iterable[str] = ()) -> None:
-    """Raise OperatorError if the topic has records, but for those to delete, whose secrets cannot be opened here.
+    """Raise MissingKeysError if the topic has records, but for those to delete, whose secrets cannot be opened here.
 
     Who lacks a key would write what other processes cannot open, and take unopened records for missing ones.
     """
@@ -61,11 +61,7 @@ def require_opened(control: Control, deletes: Iterable[str] = ()) -> None:
     for key in deletes:
         unopened.pop(key, None)
     if unopened:
-        missing = ", ".join(sorted(frozenset().union(*unopened.values())))
-        raise OperatorError(
-            f"the secrets of {len(unopened)} records cannot be opened, because keys are missing here ({missing}); "
-            "nothing was written: set STORMWEIR_SECRET_KEYS (docs/secrets.md)"
-        )
+        raise MissingKeysError(unopened)
 
 
 def _values(wanted: Change, control: Control) -> Values:

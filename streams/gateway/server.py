@@ -25,6 +25,7 @@ from streams.gateway.sns import Client, Sns
 from streams.gateway.verdicts import Verdicts
 from streams.gateway.watchdog import Watchdog
 from streams.process.admin import AdminServer
+from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
 from streams.process.ports import require_free
 
@@ -43,8 +44,8 @@ _NAMES = 20
 async def serve(settings: Settings, client: Client) -> None:
     """Run until SIGTERM or SIGINT. While Kafka is away at the start, `/readyz` fails and the gateway does not listen.
 
-    `client` fetches the URLs that vendors ask for; the caller closes it. Raises PortInUseError, or RuntimeError when
-    the gateway ends for any other reason.
+    `client` fetches the URLs that vendors ask for; the caller closes it. Raises OperatorError when a port is in use
+    or a key for secrets is missing, RuntimeError when the gateway ends for any other reason.
     """
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,6 +64,8 @@ async def serve(settings: Settings, client: Client) -> None:
         stop.cancel()
     if not stopping.is_set():
         cause = ended[0]
+        if isinstance(cause, OperatorError):
+            raise cause
         raise RuntimeError("the gateway ended by itself") from cause if isinstance(cause, BaseException) else None
 
 

@@ -13,23 +13,26 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from prometheus_client import REGISTRY
 
-from schemas.control import Destination
+from schemas.control import Destination, Integration, Service
 from schemas.settings import Settings
 from schemas.topics import CONTROL
 from streams.cli import build
-from streams.control.follow import publish, read
+from streams.control.follow import ControlReader, publish, read
 from streams.control.kinds import validate
-from streams.control.secrets import SecretKeys, new_key
+from streams.control.secrets import MissingKeysError, SecretKeys, new_key
 from streams.control.write import partition_of
 from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
 from tests.control.test_shown import CANARY, SAMPLES
+from tests.engine.harness import until
 
 pytestmark = pytest.mark.broker
 
 OLD, NEW, OTHER = new_key(), new_key(), new_key()
 INTEGRATION = "5f" * 16
+INVALID = "stormweir_control_invalid_total"
 
 
 @pytest.fixture
@@ -178,12 +181,12 @@ def test_who_lacks_the_key_is_told_which_and_changes_nothing(settings: Settings,
         listed = stormweir(wrong, "integrations", "list")
         assert listed.returncode == 0
         assert "secret_key_unknown: signature_secret" in listed.stderr
-        assert f'"missing":["{missing}"]' in listed.stderr
+        assert f"keys are missing here ({missing})" in listed.stderr
         for command in (("apply", "-f", file), ("secrets", "rotate"), ("keys", "create", "other")):
             assert "STORMWEIR_SECRET_KEYS" in refused(wrong, *command)
         asked = stormweir(wrong, "doctor", "--kafka", "--process", "control")
         assert asked.returncode == 1
-        assert f"sealed with keys that are missing: {missing}" in asked.stdout
+        assert f"keys are missing here ({missing})" in asked.stdout
     assert asyncio.run(raw(settings)) == before
     assert "are sealed, 0 have secrets in plain text" in printed(settings, "doctor", "--kafka", "--process", "control")
 
@@ -214,6 +217,41 @@ def test_without_keys_secrets_are_plain_and_every_writer_is_warned(settings: Set
     assert "`stormweir secrets rotate` seals them" in printed(settings, "doctor", "--kafka", "--process", "control")
     printed(settings, "secrets", "rotate")
     assert "plain" not in statuses(settings)
+
+
+async def test_a_process_keeps_what_it_had_and_does_not_start_with_less(settings: Settings) -> None:
+    """A record of an unknown key is refused while running; a start is refused unless an older one can be read."""
+    kafka, mine, foreign = Kafka.of(settings), SecretKeys([OLD]), SecretKeys([OTHER])
+    first, second = (
+        Integration(id=INTEGRATION, name=name, type="webhook", service="shop", signature_secret=CANARY)
+        for name in ("first", "second")
+    )
+    last = Service(id="last")
+    await publish(kafka, [first], keys=mine)
+    counted = REGISTRY.get_sample_value(INVALID) or 0
+    reader = ControlReader(kafka, mine)
+    try:
+        await reader.start()
+        await publish(kafka, [second, last], keys=foreign)
+        await until(lambda: ("default", "last") in reader.control.services, 10, "the last record")
+        assert reader.control.integrations == {INTEGRATION: first}
+        assert REGISTRY.get_sample_value(INVALID) == counted + 1
+    finally:
+        await reader.stop()
+
+    again = ControlReader(kafka, mine)
+    try:
+        await again.start()
+        assert again.control.integrations == {INTEGRATION: first}
+    finally:
+        await again.stop()
+    await publish(kafka, [second.model_copy(update={"id": "6f" * 16})], keys=foreign)
+    refusing = ControlReader(kafka, mine)
+    try:
+        with pytest.raises(MissingKeysError, match=rf"of 1 records cannot be opened.*\({foreign.ids[0]}\)"):
+            await refusing.start()
+    finally:
+        await refusing.stop()
 
 
 def test_a_new_key_is_printed_and_usable() -> None:

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from schemas.settings import Settings
-from streams.control.secrets import KEY_FILE
+from streams.control.secrets import KEY_FILE, SecretKeys, new_key
 from streams.embedded.stack import Stack
 from tests.conftest import FreePorts, free_base
 
@@ -22,16 +22,13 @@ pytestmark = [pytest.mark.broker, pytest.mark.stack]
 BODY = b'{"summary": "High CPU", "severity": "critical", "dedup_key": "a", "action": "trigger"}'
 
 
-async def _stormweir(settings: Settings, *arguments: str) -> str:
-    """What a command prints, run in another process on the same settings, as a user runs it."""
-    done = await asyncio.to_thread(
+async def _run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in another process on the same settings, as a user runs it."""
+    return await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-m", "streams.cli", *arguments],
         env={**os.environ, **settings.environ()}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout
 
 
 async def _post(url: str, secret: str) -> int:
@@ -55,7 +52,9 @@ async def test_what_a_command_stores_is_sealed_on_disk_and_known_to_the_gateway(
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         key = file.read_text().strip()
         create = ("integrations", "create", "-t", "webhook", "-s", "shop", "-n", "of the test", "--create-service")
-        made = json.loads(await _stormweir(settings, *create, "--generate-secret", "--json"))
+        created = await _run(settings, *create, "--generate-secret", "--json")
+        assert (created.returncode, created.stderr) == (0, "")
+        made = json.loads(created.stdout)
         secret, url = made["signature_secret"], made["webhook_url"]
         async with asyncio.timeout(10):
             while True:
@@ -79,3 +78,16 @@ async def test_what_a_command_stores_is_sealed_on_disk_and_known_to_the_gateway(
         assert await _post(url, secret) == 202
     finally:
         await again.stop()
+
+    # With another key neither process starts: to them the integration would seem deleted.
+    file.write_text(new_key())
+    last = Stack(settings, lines.append, processes=())
+    await last.start()
+    try:
+        for name, status in (("gateway", 2), ("notifier", 1)):
+            ended = await _run(settings, name)
+            assert ended.returncode == status
+            assert f"keys are missing here ({SecretKeys([key]).ids[0]})" in ended.stderr
+            assert secret not in ended.stderr
+    finally:
+        await last.stop()
