@@ -30,6 +30,7 @@ class Control:
 
     def __init__(self, keys: SecretKeys = NO_KEYS) -> None:
         self.keys = keys
+        self._openable = frozenset((PLAIN, *keys.ids))
         self.seals: dict[str, frozenset[str]] = {}
         self.tenants: dict[str, Tenant] = {}
         self.services: dict[tuple[str, str], Service] = {}
@@ -57,7 +58,8 @@ class Control:
                     fields = self.keys.open(model, fields)
                 record = validate(kind, fields)
             except SealError as error:
-                self.seals[key] = seals
+                if not seals <= self._openable:
+                    self.seals[key] = seals
                 return str(error)
             except ValidationError as error:
                 return describe(error)
@@ -77,7 +79,7 @@ class Control:
 
     def unopened(self) -> dict[str, frozenset[str]]:
         """The keys of records that cannot be read as they are on the topic, with the ids of the missing keys."""
-        known = {PLAIN, *self.keys.ids}
+        known = self._openable
         return {key: seals - known for key, seals in self.seals.items() if not seals <= known}
 
     def service(self, tenant: str, service_id: str) -> Service:

@@ -124,6 +124,16 @@ def test_a_damaged_seal_is_refused_without_its_content(value: dict[str, Any]) ->
     assert control.integrations[SENDER.id] == SENDER
 
 
+def test_a_damaged_seal_holds_up_no_rotation() -> None:
+    """It is no record and no missing key: the others are rotated, and it is counted nowhere."""
+    control, old = Control(SecretKeys([NEW, OLD])), SecretKeys([OLD])
+    damaged = old.seal(SENDER)["signature_secret"] | {"sealed": "no token"}
+    assert control.apply(control_key(SENDER), dump(SENDER, {"signature_secret": damaged})) is not None
+    apply(control, HOOK, keys=old)
+    assert control.unopened() == {}
+    assert rotation.rotate(control) == ((1, 0, 0), ([HOOK], []))
+
+
 def test_only_secrets_are_opened() -> None:
     """A token that somebody copied to a field that people see is not opened there."""
     control = Control(SecretKeys([NEW]))
