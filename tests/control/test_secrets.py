@@ -1,12 +1,14 @@
 """Secrets are sealed on the topic and plain in memory; what cannot be opened replaces nothing."""
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
 from cryptography.fernet import Fernet
+from pydantic import BaseModel
 
 from schemas.control import KINDS, AnyRecord, ApiKey, Integration, Service, control_key, dump, secrets_of
 from schemas.settings import Settings, SettingsError
@@ -153,12 +155,18 @@ def test_headers_that_look_like_a_seal_stay_plain() -> None:
 @pytest.mark.parametrize("model", [*KINDS.values(), *(channel.settings for channel in CHANNELS.values())])
 def test_no_secret_hides_in_an_inner_model(model: Any) -> None:
     """Only the fields of the record itself are sealed, so a mark deeper inside would be without effect."""
-    inner = [
-        field.annotation
-        for field in model.model_fields.values()
-        if isinstance(getattr(field, "annotation", None), type)
-    ]
-    assert not any(secrets_of(kind) for kind in inner if hasattr(kind, "model_fields"))
+    inner = {found for field in model.model_fields.values() for found in _models(field.annotation)}
+    assert not [found for found in inner if secrets_of(found)]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in an annotation such as `tuple[Inner, ...] | None`, and those in their fields."""
+    for part in get_args(annotation):
+        yield from _models(part)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from _models(field.annotation)
 
 
 def test_keys_come_from_one_setting(tmp_path: Path) -> None:
