@@ -78,9 +78,9 @@ class Stack:
         self._claim()
         commands = [self._command(name) for name in self._names]
         try:
-            self._make_key()
             await end_orphans(self.settings.data_dir, self._progress)
             self._check_ports()
+            self._make_key()
             for command in commands:
                 command.prepare()
             await _together(self._start_kafka(), self._start_clickhouse())
