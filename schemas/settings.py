@@ -44,6 +44,10 @@ class Settings:
     #: This replica's fixed name in its consumer group, or empty. With a name, a restarted replica gets its partitions
     #: back at once instead of after the session timeout. Two replicas must never share a name.
     instance: str = ""
+    #: Fernet keys for the secrets on the topic `control`, separated by commas: the first encrypts, all decrypt.
+    secret_keys: str = field(default="", repr=False)
+    #: The path of a file with such keys, instead; empty with the embedded Kafka: `secret.keys` in the data directory.
+    secret_keys_file: str = ""
     store: Literal["memory", "rocksdict"] = "memory"
     max_keys: int = 2_000_000
     #: How long a resolved incident stays on the compacted topic `incidents`.

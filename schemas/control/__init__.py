@@ -79,6 +79,9 @@ def control_key(record: AnyRecord) -> str:
     return f"{kind}/{scope}{record.id}"
 
 
-def dump(record: AnyRecord) -> bytes:
-    """The record's value on the topic: JSON with sorted keys, so that equal records have equal bytes."""
-    return orjson.dumps(record.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+def dump(record: AnyRecord, sealed: Mapping[str, object] | None = None) -> bytes:
+    """The record's value on the topic: JSON with sorted keys, so that equal records have equal bytes.
+
+    `sealed` are fields to write in place of the record's own (streams.control.secrets).
+    """
+    return orjson.dumps(record.model_dump(mode="json") | dict(sealed or {}), option=orjson.OPT_SORT_KEYS)

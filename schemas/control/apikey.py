@@ -21,7 +21,7 @@ class ApiKey(Record):
     tenant: Name = DEFAULT_TENANT
     name: str = Field(default="", max_length=200)
     prefix: str = Field(default="", max_length=12)
-    sha256: Annotated[str, SecretMark()] = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Annotated[str, SecretMark(hashed=True)] = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
     scopes: tuple[Literal["events:write"], ...] = ("events:write",)
     rate_limit: RateLimit = DEFAULT_RATE_LIMIT
     webhook_secret: Annotated[str | None, SecretMark()] = Field(default=None, min_length=8, repr=False)

@@ -7,7 +7,7 @@ validated by the model of its type (streams.control.kinds). This base reads what
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl
 
 from schemas.control.record import DEFAULT_TENANT, Name, Record
 
@@ -15,23 +15,30 @@ from schemas.control.record import DEFAULT_TENANT, Name, Record
 class SecretMark:
     """Marks a field whose value is shown to nobody and is encrypted on the topic `control`.
 
-    `url` marks a URL of which the host may be shown: its path or query is the credential.
+    `url` marks a URL of which the host may be shown: its path or query is the credential. `hashed` marks the hash of a
+    random key, which is stored as it is because nobody can compute the key from it.
     """
 
-    def __init__(self, *, url: bool = False) -> None:
+    def __init__(self, *, url: bool = False, hashed: bool = False) -> None:
         self.url = url
+        self.hashed = hashed
 
 
-def _plain_headers(headers: dict[str, str]) -> dict[str, str]:
+def _plain_headers(headers: object) -> object:
+    """The headers as they are. Raises ValueError, which names no header whose name may hold a secret: `Bearer abc:`."""
+    if not isinstance(headers, dict):
+        raise ValueError("headers are a mapping of names to texts")
     for name, value in headers.items():
-        if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name) or not re.fullmatch(r"[\x20-\x7e]{0,1000}", value):
-            raise ValueError(f"header {name!r} is not a plain HTTP header")
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name):
+            raise ValueError("a header's name has 1 to 100 letters, digits and hyphens")
+        if not isinstance(value, str) or not re.fullmatch(r"[\x20-\x7e]{0,1000}", value):
+            raise ValueError("a header's value is a text of up to 1000 printable ASCII characters, a number in quotes")
     return headers
 
 
 Secret = Annotated[str, Field(min_length=1, max_length=4_096, repr=False), SecretMark()]
 SecretUrl = Annotated[HttpUrl, Field(repr=False), SecretMark(url=True)]
-SecretHeaders = Annotated[dict[str, str], Field(repr=False), AfterValidator(_plain_headers), SecretMark()]
+SecretHeaders = Annotated[dict[str, str], Field(repr=False), BeforeValidator(_plain_headers), SecretMark()]
 
 
 class Destination(Record):

@@ -56,7 +56,7 @@ class Integration(Record):
     are unique within one installation only; empty means `installation_of(id)`. A rotation of the key keeps it.
     """
 
-    id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    id: str = Field(pattern=r"^[0-9a-f]{32}$", repr=False)
     tenant: Name = DEFAULT_TENANT
     name: str = Field(min_length=1, max_length=200)
     type: Name

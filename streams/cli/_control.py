@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from typing import TypeVar
 
 from aiokafka.errors import KafkaError
@@ -9,6 +10,8 @@ from aiokafka.errors import KafkaError
 from schemas.settings import Settings
 from schemas.topics import CONTROL
 from streams.control import transaction
+from streams.control.secrets import SecretKeys, stored_secrets
+from streams.control.state import Control
 from streams.control.transaction import Plan
 from streams.control.write import Change
 from streams.process.errors import OperatorError
@@ -24,17 +27,34 @@ T = TypeVar("T")
 def transact(plan: Plan[T]) -> T:
     """Read the configuration, write what `plan` wants changed, and return its result once every process can read it.
 
-    Raises ConflictError when another writer changed the same records meanwhile, OperatorError when Kafka fails or
-    has no topic for the configuration; nothing is written then.
+    Warns on stderr when it writes secrets in plain text, because there are no keys. Raises ConflictError when another
+    writer changed the same records meanwhile, OperatorError when Kafka fails or has no topic for the configuration, or
+    when secrets on the topic cannot be opened; nothing is written then.
     """
-    kafka = Kafka.of(Settings.from_env(os.environ))
+    settings = Settings.from_env(os.environ)
+    kafka, keys = Kafka.of(settings), SecretKeys.of(settings)
     configure_logging("control", "warning")
+    plain = 0
+
+    def counted(control: Control) -> tuple[T, Change]:
+        nonlocal plain
+        result, wanted = plan(control)
+        records = [*wanted.records]
+        plain = 0 if keys else sum(bool(stored_secrets(type(each), each.model_dump(mode="json"))) for each in records)
+        return result, wanted._replace(records=records)
 
     async def run() -> T:
         await check_topics(kafka, [CONTROL])
         try:
-            return await transaction.transact(kafka, plan)
+            return await transaction.transact(kafka, counted, keys)
         except KafkaError as error:
             raise OperatorError(f"Kafka at {kafka.bootstrap} failed: {type(error).__name__}: {error}") from None
 
-    return asyncio.run(run())
+    result = asyncio.run(run())
+    if plain:
+        print(
+            f"stormweir: warning: the secrets of {plain} records are on Kafka in plain text, because "
+            "STORMWEIR_SECRET_KEYS is not set (docs/secrets.md)",
+            file=sys.stderr,
+        )
+    return result

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from schemas.settings import Settings
+    from streams.control.state import Control
     from streams.process.diagnose import Finding
 
 
@@ -50,12 +51,17 @@ def command(
     console = Console(highlight=False)
     settings = Settings.from_env(os.environ)
     failed = False
+
+    def show(mark: str, name: str, detail: str) -> None:
+        console.print(f"{mark} {name:<16}", end=" ")
+        console.print(detail, markup=False, soft_wrap=True)
+
     found = kafka_findings(settings, process or DEFAULT) if kafka else findings(settings)
     for name, problem, detail in found:
         failed |= problem
-        mark = "[red]fail[/]" if problem else "[green] ok [/]"
-        console.print(f"{mark} {name:<16}", end=" ")
-        console.print(detail, markup=False, soft_wrap=True)
+        show("[red]fail[/]" if problem else "[green] ok [/]", name, detail)
+    for name, detail in warnings(settings):
+        show("[yellow]warn[/]", name, detail)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -63,16 +69,34 @@ def kafka_findings(settings: Settings, processes: Sequence[Process]) -> list[Fin
     """The findings about Kafka, from asking it."""
     import asyncio
 
-    from streams.process.diagnose import diagnose
+    from streams.control.follow import read
+    from streams.control.secrets import SecretKeys
+    from streams.process.diagnose import Finding, diagnose
     from streams.process.kafka import Kafka
     from streams.process.logs import configure_logging
 
     configure_logging("doctor", "error")
+    keys = SecretKeys.of(settings)
 
     async def run() -> list[Finding]:
-        return [finding async for finding in diagnose(Kafka.of(settings), [each.value for each in processes])]
+        kafka = Kafka.of(settings)
+        found = [finding async for finding in diagnose(kafka, [each.value for each in processes])]
+        # Without access to Kafka and to `control` there is nothing to read.
+        readable = Process.CONTROL in processes and not any(finding.problem for finding in found)
+        return [*found, Finding("secrets", *_sealed(await read(kafka, keys)))] if readable else found
 
     return asyncio.run(run())
+
+
+def _sealed(control: Control) -> tuple[bool, str]:
+    """Whether a secret on the topic cannot be opened, and how many are sealed and plain."""
+    from streams.control.secrets import PLAIN, MissingKeysError
+
+    if unopened := control.unopened():
+        return True, str(MissingKeysError(unopened))
+    plain = sum(PLAIN in seals for seals in control.seals.values())
+    advice = ": `stormweir secrets rotate` seals them" if plain and control.keys else ""
+    return False, f"{len(control.seals) - plain} records are sealed, {plain} have secrets in plain text{advice}"
 
 
 def findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:
@@ -88,7 +112,16 @@ def findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:
         yield ("kafka", False, f"in {jars}") if jars.is_dir() else ("maven", *_attempt(maven))
     if not settings.clickhouse:
         yield ("chdb", *_chdb())
+    if (keys := _keys(settings)) is not None:
+        yield ("secret keys", *keys)
     yield from _ports(settings)
+
+
+def warnings(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What works and should not stay so, as (name, what to do)."""
+    if _keys(settings) is None:
+        plain = "secrets are stored on Kafka in plain text: set STORMWEIR_SECRET_KEYS"
+        yield "secret keys", f"{plain} to a key that `stormweir secrets new-key` makes (docs/secrets.md)"
 
 
 def _attempt(find: Callable[[], str]) -> tuple[bool, str]:
@@ -134,6 +167,22 @@ def _chdb() -> tuple[bool, str]:
         return False, version("chdb")
     except PackageNotFoundError:
         return True, "chdb is missing: install stormweir[embedded], or set STORMWEIR_CLICKHOUSE"
+
+
+def _keys(settings: Settings) -> tuple[bool, str] | None:
+    """The keys of this machine; None if there are none and nobody will make one."""
+    from schemas.settings import SettingsError
+    from streams.control.secrets import SecretKeys, key_file
+
+    try:
+        keys = SecretKeys.of(settings)
+    except SettingsError as error:
+        return True, str(error)
+    if keys:
+        first, *others = keys.ids
+        return False, f"{first} seals" + (f", {', '.join(others)} can only open" if others else "")
+    path = key_file(settings)
+    return None if path is None else (False, f"`stormweir up` makes one, {path}")
 
 
 def _ports(settings: Settings) -> Iterator[tuple[str, bool, str]]:

@@ -5,9 +5,9 @@ the records of schemas.control. Every problem is reported with its path (`integr
 """
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import ValidationError
@@ -17,18 +17,18 @@ from schemas.control import (
     Destination,
     Integration,
     Rule,
-    SecretMark,
     Service,
     control_key,
-    secrets_of,
 )
 from streams.control.follow import masked
 from streams.control.kinds import validate
+from streams.control.shown import masked_values
 from streams.process.errors import OperatorError
 
 #: The file's lists in the order they are written to the topic: records that others refer to come first.
 SECTIONS = ("tenants", "services", "destinations", "integrations", "rules", "apikeys")
-SECRET = "***"  # noqa: S105 - what is shown instead of one
+#: The parts of PyYAML's messages that repeat text of the file; that may be a secret without quotes: `secret: *Xq9...`.
+_REPEATED = re.compile(r"(alias|tag|tag handle) ['\"].*")
 
 
 class ConfigurationError(OperatorError):
@@ -58,7 +58,10 @@ def parse(text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}: " if mark is not None else ""
-        raise ConfigurationError([f"{place}{getattr(error, 'problem', None) or 'is no YAML'}"]) from None
+        problem = getattr(error, "problem", None) or "is no YAML"
+        raise ConfigurationError([place + _REPEATED.sub(r"\1: put such a text into quotes", problem)]) from None
+    except (ValueError, LookupError, AttributeError):  # of PyYAML's constructors of numbers, dates and tagged values
+        raise ConfigurationError(["a number or a date in the file is none: put such a text into quotes"]) from None
     except RecursionError:
         raise ConfigurationError(["the file is nested too deeply"]) from None
     if not isinstance(document, dict):
@@ -157,24 +160,17 @@ def _section(key: str) -> str:
 
 
 def _differences(old: AnyRecord | None, new: AnyRecord) -> Iterable[str]:
-    before = {} if old is None else old.model_dump(mode="json")
-    secrets = secrets_of(type(new))
-    defaults = {name: field.default for name, field in type(new).model_fields.items() if not field.is_required()}
-    for name, value in new.model_dump(mode="json").items():
-        if name == "id":
-            continue
-        if old is None:
-            if getattr(new, name) and getattr(new, name) != defaults.get(name):
-                yield f"{name}: {_shown(value, secrets.get(name))}"
-        elif before.get(name) != value:
-            yield f"{name}: {_shown(before.get(name), secrets.get(name))} -> {_shown(value, secrets.get(name))}"
-
-
-def _shown(value: object, secret: SecretMark | None) -> str:
-    """JSON, which also escapes control characters; the values of secrets are never shown."""
-    if secret is None or not value:
-        return json.dumps(value)
-    if not secret.url:
-        return SECRET
-    parts = urlsplit(str(value))
-    return json.dumps(f"{parts.scheme}://{parts.hostname}/{SECRET}")
+    """A line for each field that differs, or that a new record has. JSON also escapes control characters."""
+    shown = {name: json.dumps(value) for name, value in masked_values(new).items()}
+    if old is None:
+        defaults = {name: field.default for name, field in type(new).model_fields.items() if not field.is_required()}
+        for name, text in shown.items():
+            value = getattr(new, name)
+            if name != "id" and value and value != defaults.get(name):
+                yield f"{name}: {text}"
+        return
+    before = masked_values(old)
+    for name, text in shown.items():
+        # What is compared are the values themselves: two secrets look alike when they are masked.
+        if getattr(old, name, None) != getattr(new, name):
+            yield f"{name}: {json.dumps(before.get(name))} -> {text}"

@@ -14,6 +14,7 @@ from aiokafka.errors import ConsumerStoppedError, TopicAuthorizationFailedError
 from prometheus_client import Counter
 
 from schemas.control import AnyRecord, masked_key
+from streams.control.secrets import NO_KEYS, MissingKeysError, SecretKeys
 from streams.control.state import Control
 from streams.control.write import Change, only_writer, partition_of, values_of
 from streams.process.kafka import Kafka
@@ -35,8 +36,10 @@ class ControlReader:
     `environment` are the records that hold where the topic has none.
     """
 
-    def __init__(self, kafka: Kafka, *, environment: Mapping[str, AnyRecord] | None = None) -> None:
-        self.control = Control(environment=environment)
+    def __init__(
+        self, kafka: Kafka, keys: SecretKeys = NO_KEYS, *, environment: Mapping[str, AnyRecord] | None = None
+    ) -> None:
+        self.control = Control(keys, environment=environment)
         self._kafka = kafka
         self._consumer: AIOKafkaConsumer | None = None
         self._follower: asyncio.Task[None] | None = None
@@ -44,8 +47,16 @@ class ControlReader:
         self._failed = 0
 
     async def start(self) -> None:
-        """Read to the end, then return and keep following. Raises aiokafka's errors when Kafka is away."""
-        self._follower = asyncio.create_task(self._follow(await self._connect()), name="control")
+        """Read to the end, then return and keep following. Raises aiokafka's errors when Kafka is away.
+
+        Raises MissingKeysError when records cannot be opened that are not known from before: without them a process
+        would refuse what they stand for, as if they had been deleted.
+        """
+        consumer = await self._connect()
+        unknown = {key: ids for key, ids in self.control.unopened().items() if key not in self.control.records}
+        if unknown:
+            raise MissingKeysError(unknown)
+        self._follower = asyncio.create_task(self._follow(consumer), name="control")
 
     async def catch_up(self) -> None:
         """Read to the end, without following. Raises aiokafka's errors when Kafka is away."""
@@ -62,6 +73,8 @@ class ControlReader:
         end = (await self._consumer.end_offsets([partition]))[partition]
         while await self._consumer.position(partition) < end:
             await self._poll(self._consumer)
+        if unopened := self.control.unopened():
+            log.error("control: records stay as they were", reason=str(MissingKeysError(unopened)))
         return self._consumer
 
     async def stop(self) -> None:
@@ -121,9 +134,9 @@ def masked(key: str) -> str:
     return f"{kind}/{masked_key(name)}" if kind == "integration" else key
 
 
-async def read(kafka: Kafka) -> Control:
+async def read(kafka: Kafka, keys: SecretKeys = NO_KEYS) -> Control:
     """The current configuration."""
-    reader = ControlReader(kafka)
+    reader = ControlReader(kafka, keys)
     try:
         await reader.catch_up()
         return reader.control
@@ -131,11 +144,13 @@ async def read(kafka: Kafka) -> Control:
         await reader.stop()
 
 
-async def publish(kafka: Kafka, records: Iterable[AnyRecord], deletes: Iterable[str] = ()) -> None:
+async def publish(
+    kafka: Kafka, records: Iterable[AnyRecord], deletes: Iterable[str] = (), keys: SecretKeys = NO_KEYS
+) -> None:
     """Write records and delete keys, whatever their current values are; returns once readers see the change.
 
     Raises ConflictError when another writer writes at the same moment, aiokafka's errors when Kafka fails.
     """
-    if values := values_of(Change(records, deletes)):
+    if values := values_of(Change(records, deletes), keys):
         async with only_writer(kafka) as write:
             await write(values)

@@ -6,18 +6,21 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from schemas.control import KINDS, AnyRecord, Destination
+from schemas.control import KINDS, AnyRecord, Destination, Record
 from sinks.channels import CHANNELS
 
 
 def validate(kind: str, value: Mapping[str, Any]) -> AnyRecord:
     """The record. Raises ValidationError, and KeyError for an unknown kind."""
-    model = KINDS[kind]
-    if model is Destination:
-        model = _channel(value)
-    record = model.model_validate(value)
+    record = model_of(kind, value).model_validate(value)
     assert isinstance(record, AnyRecord)
     return record
+
+
+def model_of(kind: str, value: Mapping[str, Any]) -> type[Record]:
+    """The model that validates this record. Raises ValidationError for an unknown channel, KeyError for a kind."""
+    model = KINDS[kind]
+    return _channel(value) if model is Destination else model
 
 
 def _channel(value: Mapping[str, Any]) -> type[Destination]:

@@ -16,7 +16,8 @@ from schemas.control import (
     Tenant,
     describe,
 )
-from streams.control.kinds import validate
+from streams.control.kinds import model_of, validate
+from streams.control.secrets import NO_KEYS, PLAIN, SealError, SecretKeys, seals_of
 
 #: Services that are not declared are remembered with their defaults, up to this many.
 MAX_DEFAULTS = 10_000
@@ -26,9 +27,14 @@ class Control:
     """The followed state. `apply` returns an error text instead of raising; `version` counts changes.
 
     `records` are those of the topic. `environment` are records by control key that hold where the topic has none.
+    `seals` has, for each record with secrets, the ids of the keys that seal them on the topic; also for a record that
+    was refused because such a key is missing.
     """
 
-    def __init__(self, *, environment: Mapping[str, AnyRecord] | None = None) -> None:
+    def __init__(self, keys: SecretKeys = NO_KEYS, *, environment: Mapping[str, AnyRecord] | None = None) -> None:
+        self.keys = keys
+        self._openable = frozenset((PLAIN, *keys.ids))
+        self.seals: dict[str, frozenset[str]] = {}
         self.tenants: dict[str, Tenant] = {}
         self.services: dict[tuple[str, str], Service] = {}
         self.integrations: dict[str, Integration] = {}
@@ -48,9 +54,19 @@ class Control:
         if kind not in KINDS:
             return f"unknown kind {kind!r}"
         record: AnyRecord | None = None
+        seals: frozenset[str] = frozenset()
         if value is not None:
             try:
-                record = validate(kind, orjson.loads(value))
+                fields = orjson.loads(value)
+                if isinstance(fields, dict):
+                    model = model_of(kind, fields)
+                    seals = seals_of(model, fields)
+                    fields = self.keys.open(model, fields)
+                record = validate(kind, fields)
+            except SealError as error:
+                if not seals <= self._openable:
+                    self.seals[key] = seals
+                return str(error)
             except ValidationError as error:
                 return describe(error)
             except orjson.JSONDecodeError as error:
@@ -59,13 +75,21 @@ class Control:
         old = self.records.pop(key, underlying)
         if old is not None:
             self._unindex(old)
+        self.seals.pop(key, None)
         if record is not None:
             self.records[key] = record
+            if seals:
+                self.seals[key] = seals
         current = record or underlying
         if current is not None:
             self._index(current)
         self.version += 1
         return None
+
+    def unopened(self) -> dict[str, frozenset[str]]:
+        """The keys of records that cannot be read as they are on the topic, with the ids of the missing keys."""
+        known = self._openable
+        return {key: seals - known for key, seals in self.seals.items() if not seals <= known}
 
     def service(self, tenant: str, service_id: str) -> Service:
         """The service, or its defaults if it is not declared."""

@@ -9,8 +9,9 @@ from typing import Protocol, TypeVar
 from schemas.control import AnyRecord, control_key
 from streams.control import environment
 from streams.control.follow import ControlReader, masked
+from streams.control.secrets import MissingKeysError, SecretKeys
 from streams.control.state import Control
-from streams.control.write import Change, ConflictError, Write, only_writer, values_of
+from streams.control.write import Change, ConflictError, Values, Write, only_writer, values_of
 from streams.process.kafka import Kafka
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ async def change(reader: Reader, only_writer: Callable[[], AbstractAsyncContextM
     """
     before = dict(reader.control.records)
     result, wanted = plan(reader.control)
-    values = values_of(wanted)
+    values = _values(wanted, reader.control)
     if not values:
         return result
     async with only_writer() as write:
@@ -42,19 +43,19 @@ async def change(reader: Reader, only_writer: Callable[[], AbstractAsyncContextM
         if reader.control.records != before:
             _same(values, before, reader.control)
             result, wanted = plan(reader.control)
-            values = values_of(wanted)
+            values = _values(wanted, reader.control)
             _same(values, before, reader.control)
         if values:
             await write(values)
     return result
 
 
-async def transact(kafka: Kafka, plan: Plan[T]) -> T:
+async def transact(kafka: Kafka, plan: Plan[T], keys: SecretKeys) -> T:
     """Read the configuration, write what `plan` wants changed, and return its result once every process can read it.
 
     Raises ConflictError as `change` does, aiokafka's errors when Kafka fails; nothing is written then.
     """
-    reader = ControlReader(kafka, environment=environment.destinations(os.environ))
+    reader = ControlReader(kafka, keys, environment=environment.destinations(os.environ))
     try:
         await reader.catch_up()
         return await change(reader, partial(only_writer, kafka), plan)
@@ -66,6 +67,25 @@ def require_unchanged(control: Control, record: AnyRecord) -> None:
     """Raise ConflictError if the record is not the one that the user saw and agreed to change."""
     key = control_key(record)
     _same([key], {key: record}, control)
+
+
+def require_opened(control: Control, deletes: Iterable[str] = ()) -> None:
+    """Raise MissingKeysError if the topic has records, but for those to delete, whose secrets cannot be opened here.
+
+    Who lacks a key would write what other processes cannot open, and take unopened records for missing ones.
+    """
+    unopened = control.unopened()
+    for key in deletes:
+        unopened.pop(key, None)
+    if unopened:
+        raise MissingKeysError(unopened)
+
+
+def _values(wanted: Change, control: Control) -> Values:
+    values = values_of(wanted, control.keys)
+    if values:
+        require_opened(control, wanted.deletes)
+    return values
 
 
 def _same(keys: Iterable[str], before: dict[str, AnyRecord], control: Control) -> None:

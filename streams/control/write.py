@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 
 from schemas.control import AnyRecord, control_key, dump
 from schemas.topics import CONTROL, CONTROL_WRITER
+from streams.control.secrets import SecretKeys
 from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
 
@@ -44,9 +45,10 @@ def partition_of(kafka: Kafka) -> TopicPartition:
     return TopicPartition(kafka.name(CONTROL.name), 0)
 
 
-def values_of(change: Change) -> Values:
-    """The topic's values by key, in the order in which they are written; None deletes."""
-    return {**{control_key(record): dump(record) for record in change.records}, **dict.fromkeys(change.deletes)}
+def values_of(change: Change, keys: SecretKeys) -> Values:
+    """The topic's values by key, in the order in which they are written, with secrets sealed; None deletes."""
+    written = {control_key(record): dump(record, keys.seal(record)) for record in change.records}
+    return {**written, **dict.fromkeys(change.deletes)}
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from typing import IO, TypeVar
 from schemas.settings import PORTS, PREFIX, Settings
 from sinks.clickhouse.client import ClickHouseError
 from sinks.clickhouse.migrate import MigrationError, migrate
+from streams.control.secrets import KEY_FILE, make_key_file
 from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.kafka_jars import Progress, silent
 from streams.embedded.processes import Broker, Command, end_orphans
@@ -39,7 +40,7 @@ _STOP = (
 )
 _READY_S = 180.0
 #: The names of files and folders that a stack and its commands keep in a data directory.
-_OURS = {"kafka", "clickhouse", "logs", "pids", "receiver.jsonl", LOCK}
+_OURS = {"kafka", "clickhouse", "logs", "pids", "receiver.jsonl", KEY_FILE, LOCK}
 
 
 class Stack:
@@ -79,6 +80,7 @@ class Stack:
         try:
             await end_orphans(self.settings.data_dir, self._progress)
             self._check_ports()
+            self._make_key()
             for command in commands:
                 command.prepare()
             await _together(self._start_kafka(), self._start_clickhouse())
@@ -145,6 +147,15 @@ class Stack:
         self._lock.truncate(0)
         self._lock.write(f"{os.getpid()}\n")
         self._lock.flush()
+
+    def _make_key(self) -> None:
+        """Give a new installation its key for secrets; processes and commands find it in the data directory."""
+        try:
+            path = make_key_file(self.settings)
+        except OSError as error:
+            raise OperatorError(f"{self.settings.data_dir}: no file for the key of secrets: {error.strerror}") from None
+        if path is not None:
+            self._progress(f"made the key for stored secrets, {path}: keep a copy")
 
     def _check_ports(self) -> None:
         settings = self.settings

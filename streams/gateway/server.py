@@ -16,6 +16,7 @@ from schemas.settings import Settings
 from schemas.topics import ALERTS_RAW, CHANGES
 from streams.control.catalogue import catalogue_json
 from streams.control.follow import ControlReader
+from streams.control.secrets import SecretKeys
 from streams.control.transaction import transact
 from streams.gateway import body
 from streams.gateway.app import Gateway
@@ -30,6 +31,7 @@ from streams.gateway.sns import Sns
 from streams.gateway.verdicts import Verdicts
 from streams.gateway.watchdog import Watchdog
 from streams.process.admin import AdminServer
+from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
 from streams.process.ports import require_free
 from streams.slack.socket import SocketClient
@@ -53,8 +55,8 @@ class Client(Fetching, SocketClient, Protocol):
 async def serve(settings: Settings, client: Client) -> None:
     """Run until SIGTERM or SIGINT. While Kafka is away at the start, `/readyz` fails and the gateway does not listen.
 
-    `client` makes the requests that vendors ask for; the caller closes it. Raises PortInUseError, or RuntimeError when
-    the gateway ends for any other reason.
+    `client` makes the requests that vendors ask for; the caller closes it. Raises OperatorError when a port is in use
+    or a key for secrets is missing, RuntimeError when the gateway ends for any other reason.
     """
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -73,6 +75,8 @@ async def serve(settings: Settings, client: Client) -> None:
         stop.cancel()
     if not stopping.is_set():
         cause = ended[0]
+        if isinstance(cause, OperatorError):
+            raise cause
         raise RuntimeError("the gateway ended by itself") from cause if isinstance(cause, BaseException) else None
 
 
@@ -82,6 +86,7 @@ class _Process:
     def __init__(self, settings: Settings, client: Client) -> None:
         self._settings = settings
         self._kafka = kafka = Kafka.of(settings)
+        self._keys = SecretKeys.of(settings)
         self._reader: ControlReader | None = None
         self._lanes = Lanes(kafka, ALERTS_RAW.name)
         self._changes = Lanes(kafka, CHANGES.name)
@@ -91,8 +96,7 @@ class _Process:
         self._bodies = body.Reader(settings.max_body)
         self._rejections = Rejections(kafka)
         self._metrics = GatewayMetrics()
-        # The one who takes commands goes in the place of None; without one, clicks go nowhere.
-        self._slack = Slack(settings, client, None, partial(transact, kafka))
+        self._slack = Slack(settings, client, self._commands, partial(transact, kafka, keys=self._keys))
         self._watchdog = Watchdog(self._pending_since)
         self._gateway: Gateway | None = None
         self._server: Server | None = None
@@ -107,7 +111,7 @@ class _Process:
 
     async def run(self) -> None:
         """Start, and serve until `stop_serving`."""
-        self._reader = await _follow(self._kafka)
+        self._reader = await _follow(self._kafka, self._keys)
         if names := unsigned(self._reader.control):
             log.warning("integrations without a signature secret", count=len(names), first=names[:_NAMES])
         await self._lanes.start()
@@ -183,9 +187,9 @@ class _Process:
             await self._reader.stop()
 
 
-async def _follow(kafka: Kafka) -> ControlReader:
+async def _follow(kafka: Kafka, keys: SecretKeys) -> ControlReader:
     while True:
-        reader = ControlReader(kafka)
+        reader = ControlReader(kafka, keys)
         try:
             await reader.start()
             return reader

@@ -14,7 +14,7 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 #: Fields with such names are replaced, whatever they hold.
 _HIDDEN = re.compile(
-    r"(?:^|_)(?:body|payload|secret|password|token|authorization|headers?|cookie|signature|(?:api|routing)_?key)s?$"
+    r"(?:^|_)(?:body|payload|secret|password|token|authorization|headers?|cookie|signature|(?:api|routing|secret)_?key)s?$"
 )
 REDACTED = "***"
 

@@ -21,6 +21,7 @@ from sinks.outbox.outbox import Outbox
 from streams import pipeline
 from streams.control import environment
 from streams.control.follow import ControlReader
+from streams.control.secrets import SecretKeys
 from streams.engine import Engine
 from streams.process.acls import topics_of
 from streams.process.admin import AdminServer
@@ -33,7 +34,7 @@ def run_worker(settings: Settings) -> NoReturn:
     """`stormweir worker`: normalize, dedup, correlate."""
     kafka = Kafka.of(settings)
     engine = _engine(settings, kafka, "worker", topics.WORKER_GROUP, pipeline.WORKER_OUTPUTS)
-    reader = ControlReader(kafka, environment=environment.destinations(os.environ))
+    reader = ControlReader(kafka, SecretKeys.of(settings), environment=environment.destinations(os.environ))
     engine.on_lifecycle(reader.start, reader.stop)
     pipeline.build_worker(engine, reader.control, settings.max_keys, settings.incident_retention_days)
     sys.exit(engine.run())
@@ -52,7 +53,7 @@ def run_notifier(settings: Settings) -> NoReturn:
     """`stormweir notifier`: notifications to their destinations."""
     kafka = Kafka.of(settings)
     engine = _engine(settings, kafka, "notifier", topics.NOTIFIER_GROUP, pipeline.NOTIFIER_OUTPUTS)
-    reader = ControlReader(kafka, environment=environment.destinations(os.environ))
+    reader = ControlReader(kafka, SecretKeys.of(settings), environment=environment.destinations(os.environ))
     outbound = Outbound(settings.allowed_networks)
     mailer = Mailer(outbound, settings.allowed_networks)
     engine.on_lifecycle(reader.start, reader.stop)

@@ -14,6 +14,7 @@ from schemas.settings import Settings
 from schemas.topics import ALERTS_EVENTS, ALERTS_RAW
 from schemas.wire.events import encode_avro, encode_json
 from streams.control.follow import publish, read
+from streams.control.secrets import SecretKeys
 from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
 from streams.storm.bodies import Request, alertmanager, event_records, events_v2, integration_id, post
@@ -59,9 +60,10 @@ async def prepare(settings: Settings, services: int, *, gateway: bool) -> None:
     """
     wanted = sample_records(services, f"http://{settings.host}:{settings.port('receiver')}/storm")
     kafka = Kafka.of(settings)
-    known = (await read(kafka)).records
+    keys = SecretKeys.of(settings)
+    known = (await read(kafka, keys)).records
     if changes := [record for record in wanted if known.get(control_key(record)) != record]:
-        await publish(kafka, changes)
+        await publish(kafka, changes, keys=keys)
     if gateway:
         await _known_to_gateway(settings, integration_id("prometheus", services - 1))
 

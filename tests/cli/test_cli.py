@@ -10,6 +10,7 @@ import pytest
 
 from schemas.settings import Settings
 from streams.cli import doctor
+from streams.control.secrets import KEY_FILE, SecretKeys, new_key
 from streams.process import installation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,3 +93,28 @@ def test_doctor_refuses_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
     problem, detail = found["data directory"]
     assert problem
     assert "STORMWEIR_DATA_DIR" in detail
+
+
+def test_doctor_tells_what_becomes_of_secrets(tmp_path: Path) -> None:
+    """The keys by their ids, the file that `up` makes, a warning where secrets stay plain, a problem where keys are
+    wrong; never a key."""
+
+    def told(settings: Settings) -> tuple[list[tuple[bool, str]], list[str]]:
+        found = [(problem, text) for name, problem, text in doctor.findings(settings) if name == "secret keys"]
+        return found, [text for _, text in doctor.warnings(settings)]
+
+    first, second = new_key(), new_key()
+    ids = SecretKeys([first, second]).ids
+    assert told(Settings(data_dir=tmp_path)) == ([(False, f"`stormweir up` makes one, {tmp_path / KEY_FILE}")], [])
+    assert told(Settings(kafka="k:9092", secret_keys=f"{first},{second}")) == (
+        [(False, f"{ids[0]} seals, {ids[1]} can only open")],
+        [],
+    )
+    found, warned = told(Settings(kafka="k:9092"))
+    assert found == []
+    assert len(warned) == 1
+    assert "plain text: set STORMWEIR_SECRET_KEYS" in warned[0]
+    ((problem, text),), warned = told(Settings(kafka="k:9092", secret_keys=first[:-2]))
+    assert (problem, warned) == (True, [])
+    assert text.startswith("STORMWEIR_SECRET_KEYS: key 1 is not")
+    assert first[:-2] not in text

@@ -117,7 +117,7 @@ def problems(text: str, known: Control | None = None) -> list[str]:
         ("integrations: [{id: x, name: n, type: webhook, service: a}]", "integrations.0.id: "),
         (YAML.replace("service: shop", "service: none"), "integrations.0.service: no service 'none'"),
         (YAML.replace("type: webhook", "type: fax"), "integrations.0.type: 'fax' is none of"),
-        (YAML.replace("id: hook,", "id: hook, type: fax,"), "destinations.0.type: 'fax' is none of"),
+        (YAML.replace("id: hook,", "id: hook, type: fax,"), "destinations.0.type: is none of"),
         (YAML.replace("[hook]", "[hook, none]"), "rules.0.route.1: no destination 'none'"),
         (YAML.replace('severity="critical"', "severity?"), "rules.0.match.0: "),
         (YAML.replace("secret: S3CRET-S3CRET", "secret: S3CRE"), "integrations.0.signature_secret: "),

@@ -45,7 +45,7 @@ def test_one_line_per_event_whatever_is_inside() -> None:
 
 @pytest.mark.parametrize(
     "name", ["body", "request_body", "secret", "signature_secret", "token", "password", "authorization",
-             "headers", "routing_key", "api_keys", "Cookie"],
+             "headers", "routing_key", "api_keys", "secret_keys", "Cookie"],
 )  # fmt: skip
 def test_secrets_and_bodies_are_hidden(name: str) -> None:
     """A field named like a secret or a body never shows its value, from structlog or as bound context."""
