@@ -38,14 +38,14 @@ Store = Callable[[Plan[SlackDestination]], Awaitable[SlackDestination]]
 class Slack:
     """What there is for Slack by the settings: `pages` by path, and a socket while started."""
 
-    def __init__(self, settings: Settings, client: SocketClient, commands: Commands | None, store: Store) -> None:
+    def __init__(self, settings: Settings, client: SocketClient, commands: Commands, store: Store) -> None:
         self.pages: dict[str, Page] = {}
-        self._handler = ClickHandler(commands, client) if commands is not None else None
+        self._handler = ClickHandler(commands, client)
         self._socket: Socket | None = None
         self._listening: asyncio.Task[None] | None = None
-        if self._handler is not None and settings.slack_signing_secret:
+        if settings.slack_signing_secret:
             self.pages[installation.INTERACTIONS] = Interactions(settings.slack_signing_secret, self._handler)
-        if self._handler is not None and settings.slack_app_token:
+        if settings.slack_app_token:
             api_url = installation.api_url(settings)
             self._socket = Socket(settings.slack_app_token, api_url, client, self._handler)
         if settings.slack_client_id and settings.slack_client_secret:
@@ -62,8 +62,7 @@ class Slack:
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
-        if self._handler is not None:
-            await self._handler.close()
+        await self._handler.close()
 
 
 class Interactions:
