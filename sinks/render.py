@@ -19,11 +19,12 @@ _LAST_MS = 253_402_300_799_000
 
 
 def body(template: str, message: Message) -> bytes:
-    """The body of `template` for this message. Raises KeyError for an unknown template."""
-    return orjson.dumps(TEMPLATES[template](message))
+    """The body of `template` for this message, with `"test": true` for a test. Raises KeyError for an unknown one."""
+    document = TEMPLATES[template](message)
+    return orjson.dumps({**document, "test": True} if message.test else document)
 
 
-def _stormweir(message: Message) -> object:
+def _stormweir(message: Message) -> dict[str, object]:
     notification, incident = message.notification, message.incident
     return {
         "id": str(UUID(bytes=notification.notification_id)),
@@ -54,7 +55,7 @@ def _stormweir(message: Message) -> object:
     }
 
 
-def _cortif(message: Message) -> object:
+def _cortif(message: Message) -> dict[str, object]:
     # Cortif's trigger is a threshold: an incident is open because its alert count is greater than zero. Cortif's run
     # is the time from the opening of the incident to its latest alert, as of this version.
     notification, incident = message.notification, message.incident
@@ -86,7 +87,7 @@ def _cortif(message: Message) -> object:
     }
 
 
-def _opsknight(message: Message) -> object:
+def _opsknight(message: Message) -> dict[str, object]:
     notification, incident = message.notification, message.incident
     return {
         "event": f"incident.{notification.transition}",
@@ -103,7 +104,7 @@ def _opsknight(message: Message) -> object:
     }
 
 
-TEMPLATES: Mapping[str, Callable[[Message], object]] = {
+TEMPLATES: Mapping[str, Callable[[Message], dict[str, object]]] = {
     "stormweir-v1": _stormweir,
     "cortif-v1": _cortif,
     "opsknight-v1": _opsknight,

@@ -58,7 +58,7 @@ class Room:
         headers = (("redeliver", b"1"),) if redeliver else ()
         records = []
         for notification in notifications:
-            records.append(In(encode(notification), self._offset, headers))
+            records.append(In(encode(notification), self._offset, headers, timestamp=self.time.now))
             self._offset += 1
         self._run(lambda state: Intake()(state, records, self.time.now))
 

@@ -1,0 +1,26 @@
+"""A record's settings as people may see them."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from schemas.control import AnyRecord, secrets_of
+
+MASK = "***"
+
+
+def masked_values(record: AnyRecord) -> dict[str, Any]:
+    """The fields with every secret masked; of a secret URL the host stays, of secret headers the names.
+
+    A secret that is not set stays empty.
+    """
+    values: dict[str, Any] = record.model_dump(mode="json")
+    for name, mark in secrets_of(type(record)).items():
+        value = values[name]
+        if not value:
+            continue
+        if mark.url:
+            parts = urlsplit(value)
+            values[name] = f"{parts.scheme}://{parts.hostname}/{MASK}"
+        else:
+            values[name] = dict.fromkeys(value, MASK) if isinstance(value, dict) else MASK
+    return values
