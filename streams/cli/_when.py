@@ -14,7 +14,7 @@ def moment(option: str, text: str) -> int:
 
     A time without a zone is UTC. Raises OperatorError that names the option.
     """
-    if (ago := re.fullmatch(r"(\d{1,9})([smhd])", text.strip())) is not None:
+    if (ago := re.fullmatch(r"([0-9]{1,9})([smhd])", text.strip())) is not None:
         return max(0, time.time_ns() // 1_000_000 - int(ago[1]) * _UNITS[ago[2]] * 1000)
     try:
         at = datetime.fromisoformat(text.strip())

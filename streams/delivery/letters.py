@@ -4,6 +4,7 @@ A letter that was put back is remembered on the same topic: a mark, which is a l
 names the letter's own partition and offset.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -53,10 +54,10 @@ Wanted = Callable[[Found], bool]
 
 def place_of(text: str) -> Place:
     """The place that `Place.__str__` wrote. Raises OperatorError for another text."""
-    partition, _, offset = text.partition("/")
-    if not (partition.isdecimal() and offset.isdecimal() and len(text) < 30):
+    if re.fullmatch(r"[0-9]{1,9}/[0-9]{1,18}", text) is None:
         raise OperatorError(f"{text!r} is no dead letter's id: it is as `stormweir deadletters list` shows it, 3/1204")
-    return Place(int(partition), int(offset))
+    partition, offset = map(int, text.split("/"))
+    return Place(partition, offset)
 
 
 def found_in(record: ConsumerRecord) -> Found:

@@ -129,6 +129,16 @@ async def test_a_copy_of_what_waits_or_was_told_changes_nothing_and_redelivery_d
         assert len(server.requests) == 2
 
 
+async def test_what_is_sent_again_has_its_whole_time_again() -> None:
+    """A notification that is older than its deadline is retried as a new one when an operator sends it again."""
+    async with recording(*failing(1)) as server, room(control(destination(server.url))) as desk:
+        desk.time.advance(2 * 86_400)
+        desk.take(notification(), redeliver=True)
+        await desk.ended(1, step=0.01)
+        assert [row.outcome for row in desk.deliveries] == ["retry", "delivered"]
+        assert {row.queued_at for row in desk.deliveries} == {QUEUED_AT}
+
+
 async def test_a_dead_destination_holds_up_no_other() -> None:
     """300 wait for one that never answers, 100 more go to another at once."""
     async with recording() as dead, recording() as alive:
