@@ -93,8 +93,9 @@ class Courier:
         self._enabled_at = 0
         #: Requests a second that the vendor takes, as far as is known.
         self._pace = 0.0
-        self._last_used = 0
-        self._trouble = ""
+        known = self._table.status(key)
+        self._last_used = known.last_used if known is not None else 0
+        self._trouble = known.reason if known is not None else ""
 
     def status(self) -> DestinationStatus:
         """How the destination does."""

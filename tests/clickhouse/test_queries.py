@@ -2,16 +2,30 @@
 
 from typing import Any
 
-from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS, REJECTIONS
+import msgspec
+
+from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS_RESULTS, REJECTIONS
 from schemas.wire.alert import Action
 from schemas.wire.codec import encode
 from schemas.wire.incident import Status
+from schemas.wire.notification import Outcome
 from schemas.wire.rows import AlertOutcome, AlertRow, uuid_column
 from sinks.clickhouse.batches import form
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES
 from streams.history import queries
-from tests.clickhouse.samples import NOW, UUID, Record, alert_row, change, history, incident, incident_event, rejection
+from tests.clickhouse.samples import (
+    NOW,
+    UUID,
+    Record,
+    alert_row,
+    change,
+    delivery,
+    history,
+    incident,
+    incident_event,
+    rejection,
+)
 
 
 async def write(client: ClickHouse, topic: str, values: list[Any]) -> None:
@@ -150,3 +164,31 @@ async def test_traffic_of_integrations(clickhouse: ClickHouse) -> None:
     await write(clickhouse, REJECTIONS.name, [limited, rejection(), rejection(tenant="another")])
     rows = await clickhouse.query(queries.INTEGRATION_TRAFFIC, {"tenant": "default", "since": 0})
     assert [tuple(row.values()) for row in rows] == [("aaaaaa...", 2, 7, 3), ("apikey/deploys", 1, 0, 0)]
+
+
+async def test_attempts_are_chosen_and_the_latest_come_first(clickhouse: ClickHouse) -> None:
+    """By tenant, destination, failure and time, each of which may be left open."""
+    ends = [
+        {"outcome": Outcome.RETRY, "error": "timeout", "finished_at": NOW + 1},
+        {"outcome": Outcome.FAILED, "error": "timeout", "finished_at": NOW + 3},
+        {"destination": "other", "outcome": Outcome.DELIVERED, "finished_at": NOW + 2},
+        {"destination": "other", "outcome": Outcome.SUPPRESSED, "error": "digest", "finished_at": NOW + 4},
+        {"tenant": "another", "outcome": Outcome.FAILED, "error": "gone", "finished_at": NOW + 5},
+    ]
+    rows = [
+        msgspec.structs.replace(delivery(number), **{"destination": "ops", "tenant": "default", **end})
+        for number, end in enumerate(ends, 1)
+    ]
+    await write(clickhouse, NOTIFICATIONS_RESULTS.name, rows)
+    everything = {"tenant": "", "destination": "", "failed": False, "since": NOW, "limit": 10}
+
+    async def attempts(**choice: Any) -> list[int]:
+        return [row["attempt"] for row in await clickhouse.query(queries.ATTEMPTS, {**everything, **choice})]
+
+    assert await attempts() == [5, 4, 2, 3, 1]
+    assert await attempts(tenant="default") == [4, 2, 3, 1]
+    assert await attempts(destination="ops") == [5, 2, 1]
+    assert await attempts(failed=True) == [5, 2, 1]
+    assert await attempts(since=NOW + 4) == [5, 4]
+    assert await attempts(limit=1) == [5]
+    assert await attempts(destination="' OR 1 = 1 --") == []

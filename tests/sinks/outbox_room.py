@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
+import msgspec
 
 from schemas import topics
 from schemas.records import Output
 from schemas.wire.codec import decode_delivery, decode_notification, encode
 from schemas.wire.deadletter import DeadLetter
-from schemas.wire.notification import Delivery, Notification
+from schemas.wire.notification import Delivery, DestinationStatus, Notification
 from sinks.outbound import TIMEOUT, Outbound
 from sinks.outbox import table
 from sinks.outbox.attempt import Sending
@@ -99,6 +100,14 @@ class Room:
     @property
     def waiting(self) -> int:
         return sum(1 for _ in Table(self.state).everything_waiting())
+
+    @property
+    def statuses(self) -> list[DestinationStatus]:
+        """What was reported of destinations, in order."""
+        return [
+            msgspec.json.decode(o.value or b"", type=DestinationStatus)
+            for o in self._on(topics.DESTINATIONS_STATUS.name)
+        ]
 
     def _on(self, topic: str) -> Iterable[Output]:
         return [output for output in self.outputs if output.topic == topic]

@@ -153,6 +153,29 @@ async def test_a_dead_destination_holds_up_no_other() -> None:
             assert desk.waiting == 300
 
 
+async def test_a_status_outlives_the_notifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A39: after a restart a destination was still last used when it was, and is in error until it takes something."""
+    monkeypatch.setattr("sinks.outbox.outbox.REPORT_S", 0.01)
+    async with recording(web.Response(), web.Response(status=400)) as server:
+        state = control(destination(server.url))
+        async with room(state) as desk:
+            desk.take(notification())
+            await desk.ended(1)
+            used = desk.time.now
+            desk.take(notification(1))
+            await desk.ended(2)
+            await until(lambda: [s.reason for s in desk.statuses][-1:] == ["rejected"])
+            table = desk.state
+        server.gate = asyncio.Event()
+        async with room(state, state=table) as desk:
+            desk.take(notification(2))
+            await until(lambda: desk.statuses)
+            (status, *_) = desk.statuses
+            assert (status.state, status.reason, status.last_used, status.waiting) == ("error", "rejected", used, 1)
+            server.gate.set()
+            await until(lambda: desk.statuses[-1].state == "active")
+
+
 async def test_no_more_under_way_than_are_not_durable() -> None:
     """A slot is free only once its result is durable: a kill repeats at most eight."""
     async with recording() as server, room(control(destination(server.url))) as desk:
