@@ -17,9 +17,14 @@ from streams.process.kafka import Kafka
 from streams.process.logs import configure_logging
 from streams.process.topics import check_topics
 
-__all__ = ["Change", "transact"]
+__all__ = ["Change", "kafka", "transact"]
 
 T = TypeVar("T")
+
+
+def kafka() -> Kafka:
+    """The Kafka of the environment's settings. Raises SettingsError."""
+    return Kafka.of(Settings.from_env(os.environ))
 
 
 def transact(plan: Plan[T]) -> T:
@@ -28,17 +33,17 @@ def transact(plan: Plan[T]) -> T:
     Raises ConflictError when another writer changed the same records meanwhile, OperatorError when Kafka fails or
     has no topic for the configuration; nothing is written then.
     """
-    kafka = Kafka.of(Settings.from_env(os.environ))
+    configured = kafka()
     configure_logging("control", "warning")
 
     async def run() -> T:
-        await check_topics(kafka, [CONTROL])
-        reader = ControlReader(kafka)
+        await check_topics(configured, [CONTROL])
+        reader = ControlReader(configured)
         try:
             await reader.catch_up()
-            return await change(reader, partial(only_writer, kafka), plan)
+            return await change(reader, partial(only_writer, configured), plan)
         except KafkaError as error:
-            raise OperatorError(f"Kafka at {kafka.bootstrap} failed: {type(error).__name__}: {error}") from None
+            raise OperatorError(f"Kafka at {configured.bootstrap} failed: {type(error).__name__}: {error}") from None
         finally:
             await reader.stop()
 

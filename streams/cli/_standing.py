@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from streams.control.state import Control
     from streams.delivery.standing import Standing
-    from streams.process.kafka import Kafka
 
 
 def read_standings(tenant: str | None, name: str | None = None) -> tuple[Control, list[Standing]]:
@@ -17,7 +16,7 @@ def read_standings(tenant: str | None, name: str | None = None) -> tuple[Control
     """
     import asyncio
 
-    from streams.cli._control import Change, transact
+    from streams.cli._control import Change, kafka, transact
     from streams.control.edits import FieldError
     from streams.delivery.standing import read_statuses, standings
 
@@ -30,16 +29,6 @@ def read_standings(tenant: str | None, name: str | None = None) -> tuple[Control
     if name is not None and not found:
         raise FieldError("destination", f"there is no {name!r}; `stormweir destinations list` shows all")
     return control, found
-
-
-def kafka() -> Kafka:
-    """The Kafka of the environment's settings."""
-    import os
-
-    from schemas.settings import Settings
-    from streams.process.kafka import Kafka
-
-    return Kafka.of(Settings.from_env(os.environ))
 
 
 def row(standing: Standing) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -48,14 +48,14 @@ def list_(
 def show(which: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")], json: AsJson = False) -> None:
     """One dead letter: where its record came from, why it could not be used, and its body without credentials."""
     from streams.cli._console import print_json, printable
-    from streams.cli._control import Change, transact
+    from streams.cli._control import Change, kafka, transact
     from streams.delivery.letters import target
     from streams.gateway.kept import Mask
 
     (found,) = _these([which])
-    letter, kafka = found.letter, _kafka()
+    letter = found.letter
     keys = transact(lambda control: (set(control.integrations), Change()))
-    to = target(letter, kafka.ours)
+    to = target(letter, kafka().ours)
     value = _row(found) | {
         "partition": letter.partition,
         "offset": letter.offset,
@@ -105,28 +105,22 @@ def put_back(found: list[Found], *, again: bool, yes: bool, json: bool) -> None:
     import asyncio
 
     from streams.cli._console import print_json, printable
+    from streams.cli._control import kafka
     from streams.delivery.replay import plan, replay
     from streams.process.errors import OperatorError
 
-    kafka = _kafka()
-    planned = plan(kafka, found, again=again)
+    planned = plan(kafka(), found, again=again)
     count = len(planned.letters)
     going = [f"{number} to {topic}" for topic, number in planned.by_topic.items()]
     if count > 1 and not yes:
         raise OperatorError(f"{count} records would be put back ({', '.join(going)}): --yes does it; nothing was sent")
-    asyncio.run(replay(kafka, planned))
+    asyncio.run(replay(kafka(), planned))
     if json:
         print_json({"replayed": count, "topics": planned.by_topic, "stayed": planned.stay})
         return
     print(f"{count} put back" + (f": {', '.join(going)}" if going else ""))
     for why, number in planned.stay.items():
         print(printable(f"{number} not put back: {why}"))
-
-
-def _kafka() -> Any:
-    from streams.cli._standing import kafka
-
-    return kafka()
 
 
 def _wanted(stage: str, reason: str, since: str | None, destination: str | None, tenant: str) -> Wanted:
@@ -140,11 +134,12 @@ def _wanted(stage: str, reason: str, since: str | None, destination: str | None,
 def _collect(wanted: Wanted, most: int | None = None) -> list[Found]:
     import asyncio
 
+    from streams.cli._control import kafka
     from streams.delivery.letters import collect
     from streams.process.logs import configure_logging
 
     configure_logging("deadletters", "warning")
-    return asyncio.run(collect(_kafka(), wanted, most=most))
+    return asyncio.run(collect(kafka(), wanted, most=most))
 
 
 def _these(ids: list[str]) -> list[Found]:

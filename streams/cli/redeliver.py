@@ -26,8 +26,7 @@ def command(
     import asyncio
 
     from streams.cli._console import print_json
-    from streams.cli._control import Change, transact
-    from streams.cli._standing import kafka
+    from streams.cli._control import Change, kafka, transact
     from streams.cli._when import moment
     from streams.cli.deadletters import put_back
     from streams.control.destinations import find_destination
