@@ -9,10 +9,7 @@ MASK = "***"
 
 
 def masked_values(record: AnyRecord) -> dict[str, Any]:
-    """The fields with every secret masked; of a secret URL the host stays, of secret headers the names.
-
-    A secret that is not set stays empty.
-    """
+    """The record's JSON values by field. A secret is `***`, of a URL the host is shown too; no secret is None or empty."""
     values: dict[str, Any] = record.model_dump(mode="json")
     for name, mark in secrets_of(type(record)).items():
         value = values[name]
@@ -22,5 +19,5 @@ def masked_values(record: AnyRecord) -> dict[str, Any]:
             parts = urlsplit(value)
             values[name] = f"{parts.scheme}://{parts.hostname}/{MASK}"
         else:
-            values[name] = dict.fromkeys(value, MASK) if isinstance(value, dict) else MASK
+            values[name] = MASK
     return values

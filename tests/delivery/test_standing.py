@@ -87,10 +87,9 @@ def test_a_reason_by_the_channel_itself_is_shown_as_it_is() -> None:
 
 
 def test_settings_are_shown_without_secrets() -> None:
-    """The host of a secret URL and the names of headers stay; what is not set stays empty."""
+    """The host of a secret URL stays; what is not set stays empty."""
     shown = masked_values(destination(URL, secret="whsec_abcdefgh", headers={"Authorization": "Bearer Abc"}))
-    assert (shown["url"], shown["secret"]) == ("https://hooks.example.com/***", "***")
-    assert shown["headers"] == {"Authorization": "***"}
+    assert (shown["url"], shown["secret"], shown["headers"]) == ("https://hooks.example.com/***", "***", "***")
     assert not {"secret-path", "token", "whsec_abcdefgh", "Bearer"} & set(str(shown).replace("/", " ").split())
     plain = masked_values(destination(URL))
     assert (plain["secret"], plain["headers"]) == (None, {})
