@@ -9,7 +9,7 @@ MASK = "***"
 
 
 def masked_values(record: AnyRecord) -> dict[str, Any]:
-    """The record's JSON values by field. A secret is `***`, of a URL the host is shown too; no secret is None or empty."""
+    """The record's JSON values by field. A secret is `***`, of a URL the host is shown too; no secret stays empty."""
     values: dict[str, Any] = record.model_dump(mode="json")
     for name, mark in secrets_of(type(record)).items():
         value = values[name]
