@@ -27,7 +27,9 @@ async def records(
         await consumer.start()
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
+        # Not `seek_to_beginning`: a fresh consumer is on its way to the topic's end, and may stay there (aiokafka 0.14).
+        for tp, start in (await consumer.beginning_offsets(partitions)).items():
+            consumer.seek(tp, start)
         if since:
             for tp, found in (await consumer.offsets_for_times(dict.fromkeys(partitions, since))).items():
                 consumer.seek(tp, ends[tp] if found is None else found.offset)
