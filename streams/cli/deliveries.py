@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from schemas.settings import Settings
 
 #: How far back attempts are shown unless `--since` says otherwise.
 _SINCE = "24h"
@@ -27,7 +30,9 @@ def command(
     With --destination, --failed or --since also the latest delivery attempts, from ClickHouse.
     """
     import asyncio
+    import os
 
+    from schemas.settings import Settings
     from streams.cli._console import print_json, print_table
     from streams.cli._standing import print_errors, read_standings, row
     from streams.cli._when import moment
@@ -35,30 +40,31 @@ def command(
     wanted = destination is not None or failed or since is not None
     at = moment("--since", since or _SINCE)
     rows = [row(each) for each in read_standings(tenant, destination)[1]]
-    params = {"tenant": tenant or "", "destination": destination or "", "failed": failed, "since": at, "limit": limit}
+
+    def attempts() -> list[dict[str, Any]]:
+        named = {"tenant": tenant or "", "destination": destination or ""}
+        params = {**named, "failed": int(failed), "since": at, "limit": limit}
+        return asyncio.run(read_attempts(Settings.from_env(os.environ), params))
+
     if json:
-        attempts = asyncio.run(_attempts(params)) if wanted else None
-        print_json({"destinations": rows, "attempts": attempts})
+        print_json({"destinations": rows, "attempts": attempts() if wanted else None})
         return
     print_table(("tenant", "id", "type", "status", "waiting", "since", "last_used"), rows)
     print_errors(rows)
     if wanted:
         print()
-        attempts = asyncio.run(_attempts(params))
-        print_table(("finished_at", "tenant", "destination", "transition", "outcome", "attempt", "http_status", "error",
-                     "incident_id"), attempts)  # fmt: skip
+        columns = ("finished_at", "tenant", "destination", "transition", "outcome", "attempt", "http_status", "error")
+        print_table((*columns, "incident_id"), attempts())
 
 
-async def _attempts(params: dict[str, Any]) -> list[dict[str, Any]]:
-    import os
+async def read_attempts(settings: Settings, params: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of queries.ATTEMPTS with times and ids as text. Raises OperatorError when ClickHouse does not answer."""
     from datetime import UTC, datetime
 
-    from schemas.settings import Settings
     from sinks.clickhouse.client import ClickHouse, ClickHouseError
     from streams.history.queries import ATTEMPTS
     from streams.process.errors import OperatorError
 
-    settings = Settings.from_env(os.environ)
     url = settings.clickhouse_url
     try:
         async with ClickHouse(url, settings.clickhouse_token, settings.clickhouse_database) as clickhouse:

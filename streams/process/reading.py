@@ -27,7 +27,7 @@ async def records(
         await consumer.start()
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        # Not `seek_to_beginning`: a fresh consumer is on its way to the topic's end, and may stay there (aiokafka 0.14).
+        # Not `seek_to_beginning`: a new consumer is on its way to the topic's end, and may stay there (aiokafka 0.14).
         for tp, start in (await consumer.beginning_offsets(partitions)).items():
             consumer.seek(tp, start)
         if since:
