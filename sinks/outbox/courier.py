@@ -93,7 +93,7 @@ class Courier:
         self._timer: Timer | None = None
         self._closed = False
         self._ending_many = False
-        self._health = Health(services.limits)
+        self._health = Health(services.limits, self._table.status(key))
 
     def status(self) -> DestinationStatus:
         """How the destination does."""

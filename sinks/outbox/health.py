@@ -11,19 +11,19 @@ from sinks.outbox.retry import MAX_RETRY_AFTER_S
 
 
 class Health:
-    """One destination's state in the memory of its courier. Times are milliseconds."""
+    """One destination's state in the memory of its courier; `known` is its last status. Times are milliseconds."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, known: DestinationStatus | None = None) -> None:
         self._limits = limits
         self._breaker = Breaker()
         self._destination: Destination | None = None
         self._held_until = 0
-        self._last_used = 0
+        self._last_used = known.last_used if known is not None else 0
         #: Deadlines count from here if the destination was disabled until then.
         self.enabled_at = 0
         #: Requests a second that the vendor takes, 0 if that is not known.
         self.pace = 0.0
-        self.trouble = ""
+        self.trouble = known.reason if known is not None else ""
 
     def status(self, waiting: int, oldest: int) -> DestinationStatus:
         """How the destination does, with how many incidents wait since when."""

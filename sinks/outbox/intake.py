@@ -48,7 +48,8 @@ def _join(table: Table, notification: Notification, record: Record, again: bool)
         fresh = Waiting(
             newest=notification,
             earlier=(),
-            since=notification.queued_at,
+            # What is sent again has its whole time again, however old it is.
+            since=record.timestamp if again else notification.queued_at,
             attempts=0,
             next_at=0,
             partition=record.partition,

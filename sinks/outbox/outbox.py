@@ -1,7 +1,8 @@
 """The attendant of the intake: one courier for each destination of a partition, and what they tell of themselves."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import msgspec
 
@@ -9,7 +10,7 @@ from schemas import topics
 from schemas.records import Output, State
 from schemas.wire.notification import DestinationStatus
 from sinks.outbox.courier import Courier, Services, Transact
-from sinks.outbox.table import Place, Table, front, waiting_place
+from sinks.outbox.table import Place, Table, destination_key, front, waiting_place
 
 #: Seconds between two reports of what waits for whom.
 REPORT_S = 1.0
@@ -84,11 +85,18 @@ class Outbox:
             news = {name: status for name, status in now.items() if self._reported.get(name) != status}
             if news:
                 self._reported |= news
-                await self._transact(lambda state: [_record(*each) for each in news.items()])  # noqa: B023
+                await self._transact(partial(_reports, news))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failing(error)
+
+
+def _reports(news: Mapping[tuple[str, str], DestinationStatus], state: State) -> Iterator[Output]:
+    table = Table(state)
+    for name, status in news.items():
+        table.report(destination_key(*name), status)
+        yield _record(name, status)
 
 
 def _record(name: tuple[str, str], status: DestinationStatus) -> Output:

@@ -1,7 +1,8 @@
-"""The notifier's table: per destination and incident, what waits to be told, and what was told last.
+"""The notifier's table: per destination and incident, what waits to be told, and what was told last; per destination,
+its latest status.
 
-Both kinds of keys end with the 16 bytes of the destination and the 16 bytes of the incident. The value of a waiting
-message has in front what couriers need to line it up, so that they decode nothing else before its turn.
+Keys have the 16 bytes of the destination after the kind, those about an incident then its 16 bytes. The value of a
+waiting message has in front what couriers need to line it up, so that they decode nothing else before its turn.
 """
 
 from collections.abc import Iterator
@@ -11,9 +12,9 @@ import msgspec
 
 from schemas.fingerprint import digest
 from schemas.records import State
-from schemas.wire.notification import Notification
+from schemas.wire.notification import DestinationStatus, Notification
 
-_WAITING, _HEARD = b"w", b"h"
+_WAITING, _HEARD, _STATUS = b"w", b"h", b"s"
 #: The length of what is in front of an encoded value: its kind, then a time; for a waiting message more.
 _TIMED = 9
 _FRONT = 18
@@ -72,6 +73,7 @@ class Front(NamedTuple):
 _encode = msgspec.msgpack.Encoder().encode
 _decode_waiting = msgspec.msgpack.Decoder(Waiting).decode
 _decode_heard = msgspec.msgpack.Decoder(Heard).decode
+_decode_status = msgspec.msgpack.Decoder(DestinationStatus).decode
 
 
 def destination_key(tenant: str, destination: str) -> bytes:
@@ -86,7 +88,7 @@ def place_of(notification: Notification) -> Place:
 
 
 def due(value: bytes) -> int:
-    """When an entry is to be forgotten, milliseconds; 0 for a waiting message."""
+    """When an entry is to be forgotten, milliseconds; 0 for one that stays."""
     return int.from_bytes(value[1:_TIMED], "big") if value[:1] == _HEARD else 0
 
 
@@ -136,6 +138,15 @@ class Table:
         """Remember what the destination was told."""
         value = _HEARD + heard.until.to_bytes(8, "big") + _encode(heard)
         self._state.put(_HEARD + place.destination + place.incident, value, heard.until)
+
+    def status(self, destination: bytes) -> DestinationStatus | None:
+        """The status that was reported last of this destination."""
+        value = self._state.get(_STATUS + destination)
+        return _decode_status(value[1:]) if value is not None else None
+
+    def report(self, destination: bytes, status: DestinationStatus) -> None:
+        """Remember the status, for the courier after a restart."""
+        self._state.put(_STATUS + destination, _STATUS + _encode(status))
 
     def forget(self, key: bytes) -> None:
         """Forget the entry with this key."""

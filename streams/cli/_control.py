@@ -19,9 +19,14 @@ from streams.process.kafka import Kafka
 from streams.process.logs import configure_logging
 from streams.process.topics import check_topics
 
-__all__ = ["Change", "transact"]
+__all__ = ["Change", "kafka", "transact"]
 
 T = TypeVar("T")
+
+
+def kafka() -> Kafka:
+    """The Kafka of the environment's settings. Raises SettingsError."""
+    return Kafka.of(Settings.from_env(os.environ))
 
 
 def transact(plan: Plan[T]) -> T:
@@ -31,8 +36,7 @@ def transact(plan: Plan[T]) -> T:
     writer changed the same records meanwhile, OperatorError when Kafka fails or has no topic for the configuration, or
     when secrets on the topic cannot be opened; nothing is written then.
     """
-    settings = Settings.from_env(os.environ)
-    kafka, keys = Kafka.of(settings), SecretKeys.of(settings)
+    configured, keys = kafka(), SecretKeys.of(Settings.from_env(os.environ))
     configure_logging("control", "warning")
     plain = 0
 
@@ -44,11 +48,11 @@ def transact(plan: Plan[T]) -> T:
         return result, wanted._replace(records=records)
 
     async def run() -> T:
-        await check_topics(kafka, [CONTROL])
+        await check_topics(configured, [CONTROL])
         try:
-            return await transaction.transact(kafka, counted, keys)
+            return await transaction.transact(configured, counted, keys)
         except KafkaError as error:
-            raise OperatorError(f"Kafka at {kafka.bootstrap} failed: {type(error).__name__}: {error}") from None
+            raise OperatorError(f"Kafka at {configured.bootstrap} failed: {type(error).__name__}: {error}") from None
 
     result = asyncio.run(run())
     if plain:

@@ -22,6 +22,10 @@ class Process(StrEnum):
     WRITER = "writer"
     NOTIFIER = "notifier"
     CONTROL = "control"
+    REJECTIONS = "rejections"
+    DELIVERIES = "deliveries"
+    DESTINATIONS = "destinations"
+    DEADLETTERS = "deadletters"
     STORM = "storm"
     TOPICS = "topics"
 

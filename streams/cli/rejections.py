@@ -8,7 +8,6 @@ import typer
 
 if TYPE_CHECKING:
     from schemas.wire.rejection import RejectedBody
-    from streams.process.kafka import Kafka
 
 commands = typer.Typer(no_args_is_help=True, help="Look at bodies that were refused, and take them after a fix.")
 
@@ -63,7 +62,7 @@ def replay(
     import asyncio
 
     from streams.cli._console import print_json, print_table
-    from streams.cli._control import Change, transact
+    from streams.cli._control import Change, kafka, transact
     from streams.gateway.kept_replay import replay
     from streams.process.errors import OperatorError
 
@@ -71,7 +70,7 @@ def replay(
         raise OperatorError("name the bodies, or an --integration for all of its own")
     bodies = _chosen(_read(integration), which) if which else _read(integration)
     control = transact(lambda control: (control, Change()))
-    outcomes = asyncio.run(replay(_kafka(), control, bodies))
+    outcomes = asyncio.run(replay(kafka(), control, bodies))
     rows: list[dict[str, Any]] = [outcome._asdict() for outcome in outcomes]
     if json:
         print_json(rows)
@@ -80,23 +79,15 @@ def replay(
     raise typer.Exit(1 if any(outcome.result == "refused" for outcome in outcomes) else 0)
 
 
-def _kafka() -> Kafka:
-    import os
-
-    from schemas.settings import Settings
-    from streams.process.kafka import Kafka
-
-    return Kafka.of(Settings.from_env(os.environ))
-
-
 def _read(integration: str | None) -> list[RejectedBody]:
     import asyncio
 
+    from streams.cli._control import kafka
     from streams.gateway.kept_replay import kept
     from streams.process.logs import configure_logging
 
     configure_logging("rejections", "warning")
-    bodies = asyncio.run(kept(_kafka()))
+    bodies = asyncio.run(kept(kafka()))
     # Lists show six characters of a key; a longer beginning means the same key.
     return [b for b in bodies if integration is None or integration.startswith(b.integration.removesuffix("..."))]
 

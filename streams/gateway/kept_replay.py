@@ -8,9 +8,6 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
-
 from schemas.fingerprint import digest, uuid_text
 from schemas.topics import ALERTS_RAW, CHANGES, REJECTED_BODIES
 from schemas.wire.codec import DecodeError, decode_rejected_body, encode
@@ -24,7 +21,7 @@ from streams.gateway.routes import Request, Route, Routes
 from streams.gateway.senders import ApiSender, Sender
 from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
-from streams.process.topics import check_topics
+from streams.process.reading import records
 from streams.providers import BadBody, NoAlert
 
 
@@ -48,23 +45,8 @@ class _Scope:
 
 async def kept(kafka: Kafka) -> list[RejectedBody]:
     """Every body on the topic, the oldest first. Raises OperatorError when Kafka fails or the topic is missing."""
-    count = (await check_topics(kafka, [REJECTED_BODIES]))[REJECTED_BODIES.name]
-    consumer = kafka.consumer(enable_auto_commit=False)
-    found: list[RejectedBody] = []
-    try:
-        await consumer.start()
-        partitions = [TopicPartition(kafka.name(REJECTED_BODIES.name), number) for number in range(count)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
-        while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-            for records in (await consumer.getmany(timeout_ms=1000)).values():
-                found += [body for record in records if (body := _decoded(record.value)) is not None]
-    except (KafkaError, OSError) as error:
-        raise OperatorError(f"Kafka at {kafka.bootstrap} failed: {type(error).__name__}") from None
-    finally:
-        await consumer.stop()
-    return sorted(found, key=lambda body: body.event_id)
+    found = [_decoded(record.value) async for record in records(kafka, REJECTED_BODIES)]
+    return sorted((body for body in found if body is not None), key=lambda body: body.event_id)
 
 
 async def replay(kafka: Kafka, control: Control, bodies: list[RejectedBody]) -> list[Outcome]:

@@ -115,6 +115,20 @@ GROUP BY reason, status, route, field
 ORDER BY last DESC, count DESC, reason
 """
 
+#: tenant and destination ("" for any), failed (1: only attempts that failed), since, limit -> delivery attempts, the
+#: latest first
+ATTEMPTS = """
+SELECT finished_at, tenant, destination, channel, transition, outcome, attempt, http_status, error, queued_at, sent_at,
+    incident_id, notification_id
+FROM deliveries FINAL
+WHERE finished_at >= fromUnixTimestamp64Milli({since:Int64})
+    AND ({tenant:String} = '' OR tenant = {tenant:String})
+    AND ({destination:String} = '' OR destination = {destination:String})
+    AND ({failed:UInt8} = 0 OR outcome IN ('retry', 'failed'))
+ORDER BY finished_at DESC, notification_id, attempt DESC
+LIMIT {limit:UInt32}
+"""
+
 #: tenant, since -> per integration: alerts that were stored, requests over the limit, and requests refused otherwise
 INTEGRATION_TRAFFIC = """
 SELECT integration, sum(alerts) AS alerts, sum(limited) AS limited, sum(rejected) AS rejected

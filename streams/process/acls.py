@@ -40,10 +40,15 @@ _NOTIFIER_OUTPUTS = (
     topics.DEADLETTERS,
     topics.OUTBOX.changelog,
 )
+#: Where records of dead letters go back to (streams.delivery.letters).
+_PUT_BACK = (
+    *(topics.ALERTS_RAW, topics.ALERTS_EVENTS, topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE),
+    *(topics.NOTIFICATIONS, topics.DEADLETTERS),
+)
 _WORKER_CHANGELOGS = (topics.DEDUP.changelog, topics.CORRELATION.changelog)
 
-#: ACLs by process. `control` is for the commands apply, integrations and keys; `rejections` and `incidents` for
-#: the commands of these names.
+#: ACLs by process. `control` is for the commands apply, integrations, keys, secrets and slack; `deadletters` also for
+#: redeliver; `rejections`, `incidents`, `deliveries` and `destinations` for the commands of these names.
 ACLS: Mapping[str, tuple[Acl, ...]] = {
     "gateway": (
         *_on("WRITE", topics.ALERTS_RAW, topics.ALERTS_UNIQUE, topics.CHANGES),
@@ -80,6 +85,12 @@ ACLS: Mapping[str, tuple[Acl, ...]] = {
         *_on("WRITE", topics.ALERTS_UNIQUE),
         *_on("DESCRIBE_CONFIGS", topics.ALERTS_UNIQUE),
         *_on("READ", topics.REPLIES),
+    ),
+    "deliveries": tuple(_on("READ", topics.CONTROL, topics.DESTINATIONS_STATUS)),
+    "destinations": (*_on("READ", topics.CONTROL, topics.DESTINATIONS_STATUS), *_WRITE_CONTROL),
+    "deadletters": (
+        *_on("READ", topics.DEADLETTERS, topics.NOTIFICATIONS, topics.CONTROL),
+        *_on("WRITE", *_PUT_BACK),
     ),
     "storm": (
         *_on("READ", topics.CONTROL, topics.ALERTS_RAW, topics.ALERTS_EVENTS, topics.ALERTS_NORMALIZED),

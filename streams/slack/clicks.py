@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from schemas.fingerprint import digest
-from schemas.wire.command import Command, CommandAction, CommandEnd, CommandResult
+from schemas.wire.command import MAX_ACTOR, Command, CommandAction, CommandEnd, CommandResult
 from schemas.wire.subject import Subject
 from sinks.slack_text import escaped
 
@@ -87,7 +87,7 @@ def of_payload(content: bytes, at: int) -> Click | None:
         incident_id=subject.incident_id,
         correlation_key=subject.correlation_key,
         action=CommandAction(action.action_id),
-        actor=f"slack:{user} ({name})" if name else f"slack:{user}",
+        actor=(f"slack:{user} ({name})" if name else f"slack:{user}")[:MAX_ACTOR],
         at=at,
     )
     return Click(command, payload.response_url)

@@ -1,7 +1,11 @@
 """The named queries answer what their names say, on rows that came through the writer's way."""
 
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from msgspec import structs
 
 from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS_RESULTS, REJECTIONS
@@ -13,7 +17,10 @@ from schemas.wire.rows import AlertOutcome, AlertRow, uuid_column
 from sinks.clickhouse.batches import form
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES
+from streams.cli.deliveries import read_attempts
 from streams.history import queries
+from streams.process.errors import OperatorError
+from tests.clickhouse.conftest import Server
 from tests.clickhouse.samples import (
     NOW,
     UUID,
@@ -199,3 +206,45 @@ async def test_traffic_of_integrations(clickhouse: ClickHouse) -> None:
     await write(clickhouse, REJECTIONS.name, [limited, rejection(), rejection(tenant="another")])
     rows = await clickhouse.query(queries.INTEGRATION_TRAFFIC, {"tenant": "default", "since": 0})
     assert [tuple(row.values()) for row in rows] == [("aaaaaa...", 2, 7, 3), ("apikey/deploys", 1, 0, 0)]
+
+
+async def test_attempts_are_chosen_and_the_latest_come_first(clickhouse: ClickHouse) -> None:
+    """By tenant, destination, failure and time, each of which may be left open."""
+    ends = [
+        {"outcome": Outcome.RETRY, "error": "timeout", "finished_at": NOW + 1},
+        {"outcome": Outcome.FAILED, "error": "timeout", "finished_at": NOW + 3},
+        {"destination": "other", "outcome": Outcome.DELIVERED, "finished_at": NOW + 2},
+        {"destination": "other", "outcome": Outcome.SUPPRESSED, "error": "digest", "finished_at": NOW + 4},
+        {"tenant": "another", "outcome": Outcome.FAILED, "error": "gone", "finished_at": NOW + 5},
+    ]
+    rows = [
+        structs.replace(delivery(number), **{"destination": "ops", "tenant": "default", **end})
+        for number, end in enumerate(ends, 1)
+    ]
+    await write(clickhouse, NOTIFICATIONS_RESULTS.name, rows)
+    everything = {"tenant": "", "destination": "", "failed": 0, "since": NOW, "limit": 10}
+
+    async def attempts(**choice: Any) -> list[int]:
+        return [row["attempt"] for row in await clickhouse.query(queries.ATTEMPTS, {**everything, **choice})]
+
+    assert await attempts() == [5, 4, 2, 3, 1]
+    assert await attempts(tenant="default") == [4, 2, 3, 1]
+    assert await attempts(destination="ops") == [5, 2, 1]
+    assert await attempts(failed=1) == [5, 2, 1]
+    assert await attempts(since=NOW + 4) == [5, 4]
+    assert await attempts(limit=1) == [5]
+    assert await attempts(destination="' OR 1 = 1 --") == []
+
+
+async def test_attempts_are_shown_as_text(server: Server, clickhouse: ClickHouse) -> None:
+    """What `stormweir deliveries` prints: times with their zone, ids as text, and no time for what was never sent."""
+    sent, never = delivery(1), structs.replace(delivery(2), sent_at=0, finished_at=NOW + 1)
+    await write(clickhouse, NOTIFICATIONS_RESULTS.name, [structs.replace(sent, finished_at=NOW), never])
+    settings = replace(server.settings, clickhouse_database=clickhouse._database)
+    params = {"tenant": "", "destination": "", "failed": 0, "since": 0, "limit": 10}
+    last, first = await read_attempts(settings, params)
+    assert (last["attempt"], last["sent_at"]) == (2, None)
+    assert first["finished_at"] == datetime.fromtimestamp(NOW / 1000, UTC).isoformat(timespec="milliseconds")
+    assert first["notification_id"] == str(uuid.UUID(bytes=sent.notification_id))
+    with pytest.raises(OperatorError, match="does not tell the attempts"):
+        await read_attempts(replace(settings, clickhouse_database="gone"), params)

@@ -1,11 +1,13 @@
 """docs/operations.md: settings, ports, commands and metrics are those of the code."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
 
 import pytest
+import yaml
 
 from schemas.settings import CHOICES, PORTS, PREFIX, RANGES, Settings
 from tests.docs.conftest import Reader
@@ -74,6 +76,16 @@ def test_every_metric_is_listed() -> None:
     done = subprocess.run([sys.executable, "-c", _METRICS], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert sorted(_columns(section(PAGE, "Metrics"))) == sorted(done.stdout.split())
+
+
+def test_the_alerts_to_set_are_about_metrics_that_exist() -> None:
+    """Each expression of the page's rules names metrics of the table."""
+    (text,) = blocks(PAGE, "yaml")
+    rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    known = set(_columns(section(PAGE, "Metrics")))
+    named = {rule["alert"]: set(re.findall(r"stormweir_\w+", rule["expr"])) for rule in rules}
+    assert len(named) == len(rules) == 4
+    assert all(names and names <= known for names in named.values())
 
 
 @pytest.mark.stack

@@ -31,7 +31,10 @@ from tests.kafka.certificates import Authority
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 #: How a client may show who it is: the mechanisms of SASL, and a certificate.
 WAYS = (*MECHANISMS, "mTLS")
-USERS = ("anybody", "topics", "control", "gateway", "worker", "writer", "notifier", "incidents", "storm")
+USERS = (
+    *("anybody", "topics", "control", "gateway", "worker", "writer", "notifier", "incidents", "storm"),
+    *("deliveries", "destinations", "deadletters"),
+)
 PASSWORD = "open, sesame"
 #: Where `clear` says that its broker is: nobody listens there.
 NOWHERE = "127.0.0.1:1"

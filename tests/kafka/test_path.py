@@ -12,10 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from schemas.settings import Settings
-from schemas.topics import CONTROL
+from schemas.topics import ALERTS_EVENTS, CONTROL, DEADLETTERS
+from schemas.wire.deadletter import DeadLetter
 from sinks.clickhouse.client import ClickHouse
 from streams.embedded.processes import Command
 from streams.process.acls import topics_of
@@ -38,6 +40,9 @@ WAYS = {
     "notifier": "OAUTHBEARER",
     "incidents": "SCRAM-SHA-256",
     "storm": "PLAIN",
+    "deliveries": "PLAIN",
+    "destinations": "SCRAM-SHA-256",
+    "deadletters": "SCRAM-SHA-512",
 }
 SMALL = ("--alerts", "200", "--keys", "20", "--services", "1")
 KEY = "5f0c2a9d7e4b41c8a3d6f1b20e987c65"
@@ -181,6 +186,40 @@ def test_the_page_lists_no_more(deployment: Deployment) -> None:
             await producer.stop()
 
     asyncio.run(run())
+
+
+def test_operators_may_do_their_work(deployment: Deployment, tmp_path: Path) -> None:
+    """With the page's ACLs each command about deliveries works to its end, as its own user."""
+    text = (ROOT / "examples" / "stormweir.yaml").read_text()
+    (tmp_path / "stormweir.yaml").write_text(text)
+    (name, *_) = [entry["id"] for entry in yaml.safe_load(text)["destinations"]]
+    event = b"no event"
+
+    async def put() -> None:
+        letter = DeadLetter("normalize", "bad_event", "no JSON", PREFIX + ALERTS_EVENTS.name, 0, 0, 1, b"k", event)
+        producer = Kafka(deployment.secured.bootstrap, PREFIX).producer()
+        await producer.start()
+        try:
+            topic = PREFIX + DEADLETTERS.name
+            await producer.send_and_wait(topic, letter.body, key=letter.key, headers=letter.headers())
+        finally:
+            await producer.stop()
+
+    asyncio.run(put())
+    for process, command in (
+        ("control", ("apply", "-f", str(tmp_path / "stormweir.yaml"))),
+        ("deliveries", ("deliveries",)),
+        ("destinations", ("destinations", "show", name)),
+        ("destinations", ("destinations", "disable", name)),
+        ("destinations", ("destinations", "enable", name)),
+        ("deadletters", ("deadletters", "list", "--reason", "bad_event")),
+        ("deadletters", ("deadletters", "replay", "--reason", "bad_event", "--yes")),
+        ("deadletters", ("redeliver", "--destination", name, "--since", "1s")),
+        ("deadletters", ("redeliver", "--destination", name, "--failed-only")),
+    ):
+        done = deployment.run(process, *command)
+        assert done.returncode == 0, (command, done.stderr)
+        assert "replay" not in command or "1 put back: 1 to alerts.events" in done.stdout
 
 
 @pytest.mark.parametrize("process", WAYS)

@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
+import msgspec
 
 from schemas import topics
 from schemas.records import Output
 from schemas.wire.codec import decode_delivery, decode_notification, encode
 from schemas.wire.deadletter import DeadLetter
-from schemas.wire.notification import Delivery, Notification
+from schemas.wire.notification import Delivery, DestinationStatus, Notification
 from sinks.mail import Mailer
 from sinks.outbound import TIMEOUT, Outbound
 from sinks.outbox import table
@@ -60,7 +61,7 @@ class Room:
         headers = (("redeliver", b"1"),) if redeliver else ()
         records = []
         for notification in notifications:
-            records.append(In(encode(notification), self._offset, headers))
+            records.append(In(encode(notification), self._offset, headers, timestamp=self.time.now))
             self._offset += 1
         self._run(lambda state: Intake()(state, records, self.time.now))
 
@@ -101,6 +102,14 @@ class Room:
     @property
     def waiting(self) -> int:
         return sum(1 for _ in Table(self.state).everything_waiting())
+
+    @property
+    def statuses(self) -> list[DestinationStatus]:
+        """What was reported of destinations, in order."""
+        return [
+            msgspec.json.decode(o.value or b"", type=DestinationStatus)
+            for o in self._on(topics.DESTINATIONS_STATUS.name)
+        ]
 
     def _on(self, topic: str) -> Iterable[Output]:
         return [output for output in self.outputs if output.topic == topic]

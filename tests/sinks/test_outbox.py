@@ -129,6 +129,16 @@ async def test_a_copy_of_what_waits_or_was_told_changes_nothing_and_redelivery_d
         assert len(server.requests) == 2
 
 
+async def test_what_is_sent_again_has_its_whole_time_again() -> None:
+    """A notification that is older than its deadline is retried as a new one when an operator sends it again."""
+    async with recording(*failing(1)) as server, room(control(destination(server.url))) as desk:
+        desk.time.advance(2 * 86_400)
+        desk.take(notification(), redeliver=True)
+        await desk.ended(1, step=0.01)
+        assert [row.outcome for row in desk.deliveries] == ["retry", "delivered"]
+        assert {row.queued_at for row in desk.deliveries} == {QUEUED_AT}
+
+
 async def test_a_dead_destination_holds_up_no_other() -> None:
     """300 wait for one that never answers, 100 more go to another at once."""
     async with recording() as dead, recording() as alive:
@@ -141,6 +151,29 @@ async def test_a_dead_destination_holds_up_no_other() -> None:
             assert len(alive.requests) == 100
             assert dead.busy == 8
             assert desk.waiting == 300
+
+
+async def test_a_status_outlives_the_notifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A39: after a restart a destination was still last used when it was, and is in error until it takes something."""
+    monkeypatch.setattr("sinks.outbox.outbox.REPORT_S", 0.01)
+    async with recording(web.Response(), web.Response(status=400)) as server:
+        state = control(destination(server.url))
+        async with room(state) as desk:
+            desk.take(notification())
+            await desk.ended(1)
+            used = desk.time.now
+            desk.take(notification(1))
+            await desk.ended(2)
+            await until(lambda: [s.reason for s in desk.statuses][-1:] == ["rejected"])
+            table = desk.state
+        server.gate = asyncio.Event()
+        async with room(state, state=table) as desk:
+            desk.take(notification(2))
+            await until(lambda: desk.statuses)
+            (status, *_) = desk.statuses
+            assert (status.state, status.reason, status.last_used, status.waiting) == ("error", "rejected", used, 1)
+            server.gate.set()
+            await until(lambda: desk.statuses[-1].state == "active")
 
 
 async def test_no_more_under_way_than_are_not_durable() -> None:
