@@ -70,6 +70,9 @@ class _Pool:
                 await client.rset()
             except (SMTPException, OSError):
                 client.close()
+            except BaseException:
+                client.close()
+                raise
             else:
                 return client
         return None

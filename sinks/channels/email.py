@@ -306,7 +306,7 @@ CHANNEL = Channel(
         "https://myaccount.google.com/apppasswords, type a name, click Create, and copy the 16 letters. Fill in "
         "`host: smtp.gmail.com`, `port: 587`, the address as `username` and the letters as `password`. Google takes "
         "2,000 mails a day of a Workspace account, 500 of another.",
-        "Exchange Online (Microsoft 365) takes no passwords any more, so register an application: in "
+        "Exchange Online (Microsoft 365) takes no passwords by default from January 2027: register an application. In "
         "https://entra.microsoft.com click App registrations, New registration, then API permissions, Add a "
         "permission, APIs my organization uses, Office 365 Exchange Online, Application permissions, SMTP.SendAsApp, "
         "and Grant admin consent; under Certificates & secrets make a client secret. Let the application use the "

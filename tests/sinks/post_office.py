@@ -70,7 +70,7 @@ class PostOffice:
     logins: int = 0
     #: Commands seen in the clear, upper case.
     in_the_clear: list[str] = field(default_factory=list)
-    #: Mails wait here, when it is set, before they are answered.
+    #: Mails, and the next use of a connection, wait here for their answer, when it is set.
     gate: asyncio.Event | None = None
     _clients: set[asyncio.BaseTransport] = field(default_factory=set)
 
@@ -105,6 +105,11 @@ class PostOffice:
             return replies.pop(0)
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
+
+    async def handle_RSET(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        if self.gate is not None:
+            await self.gate.wait()
+        return "250 2.0.0 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self.gate is not None:

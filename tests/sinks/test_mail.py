@@ -312,6 +312,15 @@ async def test_a_silent_server_is_left_in_time() -> None:
         office.gate.set()
 
 
+async def test_a_connection_that_hangs_when_it_is_used_again_is_closed() -> None:
+    """An idle connection whose server says nothing any more is a time-out, and is given up."""
+    async with post_office() as office, mailing(total_s=0.5) as mailer:
+        assert (await mailer.send(mail(office, "none"))).status == 250
+        office.gate = asyncio.Event()
+        assert await mailer.send(mail(office, "none")) == Answer(0, error_code=ErrorCode.TIMEOUT)
+        await until(lambda: office.open == 0)
+
+
 async def test_a_slow_server_is_left_in_time() -> None:
     """A server that answers every command, but slowly, cannot hold a mail longer than all of it may take."""
 
