@@ -1,6 +1,7 @@
 """Secrets are sealed on the topic and plain in memory; what cannot be opened replaces nothing."""
 
 import stat
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -15,14 +16,15 @@ from schemas.settings import Settings, SettingsError
 from sinks.channels import CHANNELS
 from streams.control import document, rotation
 from streams.control.kinds import validate
-from streams.control.secrets import KEY_FILE, PLAIN, SecretKeys, make_key_file, new_key, stored_secrets
+from streams.control.secrets import KEY_FILE, PLAIN, SecretKeys, make_key_file, stored_secrets
 from streams.control.state import Control
 from streams.control.transaction import change
 from streams.control.write import Change, values_of
 from streams.process.errors import OperatorError
 from tests.control.test_transaction import Snapshot, Topic
 
-OLD, NEW, OTHER = new_key(), new_key(), new_key()
+#: Fixed, since they are in names of tests, which must be the same in every process.
+OLD, NEW, OTHER = (urlsafe_b64encode(bytes([number] * 32)).decode() for number in (1, 2, 3))
 CANARY = "S3CRET-canary"
 HOOK = validate(
     "destination",
