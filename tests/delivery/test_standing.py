@@ -9,6 +9,7 @@ from sinks.contract import COMMON_HELP
 from sinks.reasons import explain
 from streams.control.destinations import find_destination, uses, without
 from streams.control.edits import FieldError
+from streams.control.secrets import NO_KEYS
 from streams.control.shown import masked_values
 from streams.control.state import Control
 from streams.control.write import Change, values_of
@@ -22,7 +23,7 @@ URL = "https://hooks.example.com/T0/secret-path?token=abc"
 def configured(*destinations: Destination, rules: tuple[Rule, ...] = ()) -> Control:
     """A configuration with these destinations and rules."""
     state = known(*destinations)
-    for key, value in values_of(Change(rules)).items():
+    for key, value in values_of(Change(rules), NO_KEYS).items():
         assert state.apply(key, value) is None
     return state
 
