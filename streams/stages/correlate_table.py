@@ -19,12 +19,18 @@ _ID_BYTES = 16
 
 
 class Open(msgspec.Struct, array_like=True, gc=False):
-    """An incident that is not resolved. `repeats` counts its only member's repeats if it is not of a group."""
+    """An incident that is not resolved. `repeats` counts its only member's repeats if it is not of a group.
+
+    `routes` are its destinations; `unheard` are those among them that quiet hours kept it from so far. `rules` are the
+    ids, comma-separated, of the rules that matched its alerts.
+    """
 
     incident: Incident
     open_members: int
     repeats: int
     routes: list[str]
+    unheard: list[str] = []
+    rules: str = ""
 
 
 class Group(NamedTuple):
