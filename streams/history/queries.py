@@ -51,6 +51,14 @@ WHERE tenant = {tenant:String} AND incident_id = {incident_id:UUID}
 ORDER BY version
 """
 
+#: tenant, incident_id -> who was told of its changes, who was not, and why, in order; attempts that were repeated too
+TOLD = """
+SELECT finished_at AS at, transition, destination, channel, outcome, attempt, error
+FROM deliveries FINAL
+WHERE tenant = {tenant:String} AND incident_id = {incident_id:UUID}
+ORDER BY finished_at, destination, transition, attempt
+"""
+
 #: tenant, since -> per service: triggers, incidents opened, and the share of triggers that opened none (0 to 1)
 NOISE_REDUCTION = """
 SELECT service, count() AS alerts, countIf(outcome = 'opened') AS opened, 1 - opened / alerts AS reduction

@@ -2,16 +2,30 @@
 
 from typing import Any
 
-from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS, REJECTIONS
+import msgspec
+
+from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS_RESULTS, REJECTIONS
 from schemas.wire.alert import Action
 from schemas.wire.codec import encode
 from schemas.wire.incident import Status
+from schemas.wire.notification import Outcome
 from schemas.wire.rows import AlertOutcome, AlertRow, uuid_column
 from sinks.clickhouse.batches import form
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES
 from streams.history import queries
-from tests.clickhouse.samples import NOW, UUID, Record, alert_row, change, history, incident, incident_event, rejection
+from tests.clickhouse.samples import (
+    NOW,
+    UUID,
+    Record,
+    alert_row,
+    change,
+    delivery,
+    history,
+    incident,
+    incident_event,
+    rejection,
+)
 
 
 async def write(client: ClickHouse, topic: str, values: list[Any]) -> None:
@@ -102,6 +116,27 @@ async def test_timeline_is_in_order_and_once(clickhouse: ClickHouse) -> None:
     )
     rows = await clickhouse.query(queries.TIMELINE, {"tenant": "default", "incident_id": str(UUID)})
     assert [(row["version"], row["note"]) for row in rows] == [(1, "a"), (2, "b")]
+
+
+async def test_who_was_told_and_who_was_not(clickhouse: ClickHouse) -> None:
+    """Contract C123: every attempt and every skip of an incident with its reason, in order; not those of another."""
+    skip = msgspec.structs.replace(
+        delivery(0, "quiet_hours"),
+        notification_id=UUID.bytes[::-1],
+        destination="chat",
+        channel="",
+        outcome=Outcome.SUPPRESSED,
+        finished_at=NOW + 1,
+    )
+    other = msgspec.structs.replace(skip, notification_id=bytes(16), incident_id=bytes(16))
+    rows = [delivery(2), delivery(1, "http_503"), skip, skip, other]
+    await write(clickhouse, NOTIFICATIONS_RESULTS.name, rows)
+    found = await clickhouse.query(queries.TOLD, {"tenant": "default", "incident_id": str(UUID)})
+    assert [(row["destination"], row["outcome"], row["attempt"], row["error"]) for row in found] == [
+        ("chat", "suppressed", 0, "quiet_hours"),
+        ("ops", "retry", 1, "http_503"),
+        ("ops", "delivered", 2, ""),
+    ]
 
 
 async def test_changes_before_an_incident_are_those_of_its_service(clickhouse: ClickHouse) -> None:

@@ -20,6 +20,7 @@ rules:
     quiet_hours:
       - {zone: UTC, hours: 22:00-07:00}
       - {zone: UTC, hours: 12:00-13:00, days: [sun], destinations: [gone-5]}
+  - {id: there, tenant: other, route: [elsewhere, chat]}
 """
 
 
@@ -34,6 +35,7 @@ def test_every_destination_that_is_named_must_exist() -> None:
         "  destinations.0.fallback: no destination 'gone-4'",
         "  rules.0.route.1: no destination 'elsewhere'",
         "  rules.0.quiet_hours.1.destinations.0: no destination 'gone-5'",
+        "  rules.1.route.1: no destination 'chat'",
     ]
 
 
