@@ -27,6 +27,7 @@ WORKER_OUTPUTS = (
     topics.INCIDENTS,
     topics.INCIDENTS_EVENTS,
     topics.NOTIFICATIONS,
+    topics.NOTIFICATIONS_RESULTS,
     topics.REPLIES,
     topics.DEADLETTERS,
 )

@@ -15,6 +15,8 @@ from schemas.control.integration import (
     masked_key,
     shown_sender,
 )
+from schemas.control.notify import Notify
+from schemas.control.quiet import QuietHours
 from schemas.control.record import (
     DEFAULT_RATE_LIMIT,
     DEFAULT_TENANT,
@@ -40,6 +42,8 @@ __all__ = [
     "FieldMapping",
     "Integration",
     "Name",
+    "Notify",
+    "QuietHours",
     "RateLimit",
     "Record",
     "Rule",

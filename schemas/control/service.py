@@ -1,9 +1,11 @@
-"""Services, which alerts are about, and which alerts form one incident."""
+"""Services, which alerts are about: which alerts form one incident, and who is told of it."""
 
 import re
 
 from pydantic import Field, field_validator
 
+from schemas.control.notify import Notify
+from schemas.control.quiet import QuietHours
 from schemas.control.record import DEFAULT_TENANT, Name, Record
 
 DEFAULT_WINDOW_S = 60
@@ -35,6 +37,7 @@ class Service(Record):
 
     `dedup_window` and `straggler_hold` are seconds. For `straggler_hold` after a resolve, a trigger that repeats the
     start of the resolved alert is held: a second resolve ends it as stale, else it opens when the time is over.
+    `destinations` are told of its incidents beside those that rules route to.
     """
 
     id: Name
@@ -43,3 +46,6 @@ class Service(Record):
     dedup_window: int = Field(default=DEFAULT_WINDOW_S, ge=0, le=86_400)
     straggler_hold: int = Field(default=60, ge=0, le=3600)
     correlation: Correlation | None = None
+    destinations: tuple[Name, ...] = Field(default=(), max_length=50)
+    notify: Notify = Notify()
+    quiet_hours: tuple[QuietHours, ...] = Field(default=(), max_length=20)

@@ -19,7 +19,10 @@ class Transition(StrEnum):
 
 
 class Notification(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
-    """One message to one destination, on `notifications`. The id is stable over retries and replays."""
+    """One message to one destination, on `notifications`. The id is stable over retries and replays.
+
+    `mentions` are those of the rules that route to the destination (schemas.control.rule.Mention).
+    """
 
     notification_id: bytes
     tenant: str
@@ -27,6 +30,7 @@ class Notification(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_on
     transition: Transition
     queued_at: int
     incident: Incident
+    mentions: tuple[str, ...] = ()
 
 
 def notification_id(incident_id: bytes, version: int, transition: Transition, destination: str) -> bytes:
@@ -44,7 +48,10 @@ class Outcome(StrEnum):
 
 
 class Delivery(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
-    """One attempt, on `notifications.results`. `error` is a short reason by Stormweir, never the answer's body."""
+    """One attempt, on `notifications.results`. `error` is a short reason by Stormweir, never the answer's body.
+
+    Attempt 0 is none: the notification was not sent, and `error` says why. `destination` is "" if there was none.
+    """
 
     tenant: str
     notification_id: bytes

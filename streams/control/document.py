@@ -6,7 +6,7 @@ the records of schemas.control. Every problem is reported with its path (`integr
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import yaml
@@ -18,6 +18,7 @@ from schemas.control import (
     Integration,
     Rule,
     Service,
+    Tenant,
     control_key,
 )
 from streams.control.follow import masked
@@ -112,19 +113,18 @@ def check(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord]) -> 
         section = _section(key)
         path = f"{section}.{positions[section]}"
         positions[section] += 1
+        problems += [
+            f"{path}.{place}: no destination {name!r}"
+            for place, name in _destinations_of(record)
+            if (record.id if isinstance(record, Tenant) else record.tenant, name) not in destinations
+        ]
         match record:
             case Integration():
                 if record.type not in PROVIDERS:
                     problems.append(f"{path}.type: {record.type!r} is none of {', '.join(PROVIDERS)}")
                 if (record.tenant, record.service) not in services:
                     problems.append(f"{path}.service: no service {record.service!r}")
-            case Destination() if record.fallback is not None:
-                if (record.tenant, record.fallback) not in destinations:
-                    problems.append(f"{path}.fallback: no destination {record.fallback!r}")
             case Rule():
-                for index, name in enumerate(record.route):
-                    if (record.tenant, name) not in destinations:
-                        problems.append(f"{path}.route.{index}: no destination {name!r}")
                 for index, matcher in enumerate(record.match):
                     try:
                         rules.check([matcher])
@@ -153,6 +153,26 @@ def plan(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord], prun
     # The reverse of the order of writing: records that refer to others are deleted first.
     deletes.sort(key=lambda key: SECTIONS.index(_section(key)), reverse=True)
     return Changes(records, deletes, [*lines, *(f"- {masked(key)}" for key in deletes)])
+
+
+def _destinations_of(record: AnyRecord) -> Iterator[tuple[str, str]]:
+    """The destinations that a record names, each with its path inside of the record."""
+    lists: dict[str, Iterable[str]] = {}
+    match record:
+        case Tenant():
+            lists = {f"severity_routes.{severity}": names for severity, names in record.severity_routes.items()}
+        case Service():
+            lists = {"destinations": record.destinations}
+        case Rule():
+            lists = {"route": record.route}
+        case Destination() if record.fallback is not None:
+            yield "fallback", record.fallback
+    if isinstance(record, Service | Rule):
+        for index, hours in enumerate(record.quiet_hours):
+            lists[f"quiet_hours.{index}.destinations"] = hours.destinations
+    for path, names in lists.items():
+        for index, name in enumerate(names):
+            yield f"{path}.{index}", name
 
 
 def _section(key: str) -> str:

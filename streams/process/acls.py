@@ -31,7 +31,7 @@ _WRITE_CONTROL = (*_on("WRITE", topics.CONTROL), Acl("WRITE", "transactional_id"
 _WRITER_CHANGELOGS = tuple(table.changelog for table in topics.WRITER_TABLES)
 _WORKER_OUTPUTS = (
     *(topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE, topics.ALERTS_HISTORY, topics.INCIDENTS, topics.INCIDENTS_EVENTS),
-    *(topics.NOTIFICATIONS, topics.REPLIES, topics.DEADLETTERS),
+    *(topics.NOTIFICATIONS, topics.NOTIFICATIONS_RESULTS, topics.REPLIES, topics.DEADLETTERS),
 )
 _NOTIFIER_OUTPUTS = (
     topics.NOTIFICATIONS_RESULTS,

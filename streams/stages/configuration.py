@@ -3,14 +3,20 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from schemas.control import Rule, Service
+from schemas.control import Rule, Service, Tenant
 
 
 class Configuration(Protocol):
-    """`version` changes with every change. Rules are by tenant and id."""
+    """`version` changes with every change. Services and rules are by tenant and id."""
 
     @property
     def version(self) -> int: ...
+
+    @property
+    def tenants(self) -> Mapping[str, Tenant]: ...
+
+    @property
+    def services(self) -> Mapping[tuple[str, str], Service]: ...
 
     @property
     def rules(self) -> Mapping[tuple[str, str], Rule]: ...

@@ -6,7 +6,8 @@ history row of every alert that ends here.
 An alert joins the newest incident of its key while the incident's rolling window is open; without grouping
 the key is the fingerprint and the window never ends. An incident resolves when its last open member does.
 A destination that a later member adds first gets the incident's trigger, then the transitions that follow.
-A request that waits for one of the alerts gets its verdict here, and a command its answer.
+A destination that is not told of a transition (streams.policy.audience) gets a row on `notifications.results` that
+says why. A request that waits for one of the alerts gets its verdict here, and a command its answer.
 
 The table has one entry for an open incident, one for a member of a group, one for a group with its newest incident,
 and one for a resolved incident until its record is deleted from `incidents` (compacted).
@@ -17,13 +18,14 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from schemas.records import Output, Record, State
-from schemas.topics import INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS
+from schemas.topics import INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS, NOTIFICATIONS_RESULTS
 from schemas.wire.alert import Action, Alert, UniqueAlert
 from schemas.wire.codec import decode_unique, encode
 from schemas.wire.incident import Incident, IncidentEvent, Status
-from schemas.wire.notification import Notification, Transition, notification_id
+from schemas.wire.notification import Delivery, Notification, Outcome, Transition, notification_id
 from schemas.wire.rows import AlertOutcome
 from streams.policy import incidents
+from streams.policy.audience import Audience, Skip
 from streams.stages.commands import is_command, obey
 from streams.stages.configuration import Configuration
 from streams.stages.correlate_table import Group, Open, Table
@@ -41,7 +43,8 @@ Ended = tuple[bool, bytes]
 class _Batch:
     """The changes of one batch: the newest version of each incident, and their events and notifications."""
 
-    def __init__(self) -> None:
+    def __init__(self, audience: Audience) -> None:
+        self.audience = audience
         self.history = History("correlate")
         self.incidents: dict[bytes, Incident] = {}
         self.outputs: list[Output] = []
@@ -55,13 +58,23 @@ class _Batch:
                 self.outputs.append(Output(INCIDENTS_EVENTS.name, incident.incident_id, encode(event)))
             if event.kind in TRANSITIONS:
                 for destination in found.routes:
-                    self._notify(incident, Transition(event.kind), destination, now)
+                    self._notify(found, Transition(event.kind), destination, now)
         for destination in routes:
             if destination not in found.routes:
                 found.routes.append(destination)
-                self._notify(incident, Transition.TRIGGERED, destination, now)
+                self._notify(found, Transition.TRIGGERED, destination, now)
 
-    def _notify(self, incident: Incident, transition: Transition, destination: str, now: int) -> None:
+    def _notify(self, found: Open, transition: Transition, destination: str, now: int) -> None:
+        incident = found.incident
+        heard = destination not in found.unheard
+        skip, mentions = self.audience.call(incident, transition, destination, found.rules, heard, now)
+        if skip is not None:
+            if skip is Skip.QUIET_HOURS and transition == Transition.TRIGGERED:
+                found.unheard.append(destination)
+            self.skip(incident, transition, destination, skip, now)
+            return
+        if not heard:
+            found.unheard.remove(destination)
         key = incident.incident_id
         notification = Notification(
             notification_id=notification_id(key, incident.version, transition, destination),
@@ -70,10 +83,29 @@ class _Batch:
             transition=transition,
             queued_at=now,
             incident=incident,
+            mentions=mentions,
         )
         # All of a destination are on one partition, so that one notifier has them all.
         place = f"{incident.tenant}/{destination}".encode()
         self.outputs.append(Output(NOTIFICATIONS.name, place, encode(notification)))
+
+    def skip(self, incident: Incident, transition: Transition, destination: str, reason: Skip, now: int) -> None:
+        """Note that a destination is not told, or ("") that there is none."""
+        row = Delivery(
+            tenant=incident.tenant,
+            notification_id=notification_id(incident.incident_id, incident.version, transition, destination),
+            incident_id=incident.incident_id,
+            channel="",
+            destination=destination,
+            transition=transition,
+            attempt=0,
+            queued_at=now,
+            sent_at=0,
+            finished_at=now,
+            outcome=Outcome.SUPPRESSED,
+            error=reason,
+        )
+        self.outputs.append(Output(NOTIFICATIONS_RESULTS.name, row.notification_id, encode(row)))
 
     def close(self, partition: int) -> Iterator[Output]:
         for key, incident in self.incidents.items():
@@ -83,7 +115,7 @@ class _Batch:
 
 
 class Correlate:
-    """The stage. `control`, which is kept up to date elsewhere, has the settings for grouping.
+    """The stage. `control`, which is kept up to date elsewhere, has the settings for grouping and for who is told.
 
     `retention_ms` after its resolve an incident's record is deleted from the compacted topic.
     """
@@ -91,10 +123,17 @@ class Correlate:
     def __init__(self, control: Configuration, retention_ms: int) -> None:
         self._control = control
         self._retention_ms = retention_ms
+        self._version = -1
+        self._audience = Audience()
 
     def __call__(self, state: State, records: Sequence[Record], now: int) -> Iterator[Output]:
         """Process a batch; see the module."""
-        batch = _Batch()
+        if self._version != self._control.version:
+            self._version = self._control.version
+            self._audience = Audience(
+                self._control.tenants.values(), self._control.services.values(), self._control.rules.values()
+            )
+        batch = _Batch(self._audience)
         table = Table(state)
         for record in records:
             key, headers = record.key or b"", record.headers
@@ -139,6 +178,7 @@ class Correlate:
         correlation = self._control.service(alert.tenant, alert.service).correlation
         group = table.group(key) if key != alert.fingerprint else None
         member = table.member(key, alert.fingerprint)
+        routes = batch.audience.destinations(alert.tenant, alert.service, unique.severity, unique.routes)
         known = 0
         if member is None and unique.repeats and table.left(key, alert.fingerprint) is not None:
             known = unique.repeats  # they were before, or in, the incident that a person resolved
@@ -148,22 +188,26 @@ class Correlate:
             new = max(0, unique.repeats - repeats)
             table.keep_member(key, alert.fingerprint, found, max(repeats, unique.repeats))
             found.incident, event = incidents.repeat(found.incident, new, unique.last_seen, unique.severity)
-            batch.change(found, event, now, unique.routes)
+            _add_rules(found, unique.rule)
+            batch.change(found, event, now, routes)
         elif group is not None and alert.received_at <= group.window_end and (joins := table.open(group.incident_id)):
             outcome, found = AlertOutcome.CORRELATED, joins
             found.open_members += 1
             table.keep_member(key, alert.fingerprint, found, known)
             found.incident, joined = incidents.join(found.incident, alert, unique.severity)
-            batch.change(found, joined, now, unique.routes)
+            _add_rules(found, unique.rule)
+            batch.change(found, joined, now, routes)
         else:
             outcome = AlertOutcome.OPENED
             incident, opened = incidents.open_incident(alert, key, unique.severity, unique.labels)
-            found = Open(incident, 1, 0, list(unique.routes))
+            found = Open(incident, 1, 0, list(routes), rules=unique.rule)
             if key != alert.fingerprint:
                 last_end = alert.received_at + (correlation.max_window * 1000 if correlation is not None else 0)
                 group = Group(incident.incident_id, 0, last_end)
             table.keep_member(key, alert.fingerprint, found, known)
             batch.change(found, opened, now)
+            if not routes and (reason := batch.audience.nobody(alert.tenant, unique.severity)) is not None:
+                batch.skip(incident, Transition.TRIGGERED, "", reason, now)
         table.keep(key, alert.fingerprint, found)
         if group is not None and correlation is not None and found.incident.incident_id == group.incident_id:
             rolled = min(alert.received_at + correlation.window * 1000, group.last_end)
@@ -218,6 +262,12 @@ class Correlate:
             table.resolve(key, fingerprint, found, now + self._retention_ms)
         batch.history.add(offset, alert, AlertOutcome.RESOLVED, incident_id=incident_id)
         return False, incident_id
+
+
+def _add_rules(found: Open, rules: str) -> None:
+    """Remember the rules that matched one more alert of the incident."""
+    if rules and rules != found.rules:
+        found.rules = ",".join(dict.fromkeys(filter(None, [*found.rules.split(","), *rules.split(",")])))
 
 
 def _is_new(state: State, unique: UniqueAlert) -> bool:

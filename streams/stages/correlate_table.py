@@ -27,7 +27,9 @@ _RESOLVED_BYTES = 9
 class Open(msgspec.Struct, array_like=True, gc=False):
     """An incident that is not resolved. `repeats` counts its only member's repeats if it is not of a group.
 
-    `commands` are the ids of the newest commands that took effect on it.
+    `commands` are the ids of the newest commands that took effect on it. `routes` are its destinations; `unheard` are
+    those among them that quiet hours kept it from so far. `rules` are the ids, comma-separated, of the rules that
+    matched its alerts.
     """
 
     incident: Incident
@@ -35,6 +37,8 @@ class Open(msgspec.Struct, array_like=True, gc=False):
     repeats: int
     routes: list[str]
     commands: tuple[bytes, ...] = ()
+    unheard: list[str] = []
+    rules: str = ""
 
 
 class Group(NamedTuple):

@@ -160,6 +160,27 @@ async def test_incidents_are_found_by_the_beginning_of_their_id(clickhouse: Clic
     }
 
 
+async def test_who_was_told_and_who_was_not(clickhouse: ClickHouse) -> None:
+    """Contract C123: every attempt and every skip of an incident with its reason, in order; not those of another."""
+    skip = structs.replace(
+        delivery(0, "quiet_hours"),
+        notification_id=UUID.bytes[::-1],
+        destination="chat",
+        channel="",
+        outcome=Outcome.SUPPRESSED,
+        finished_at=NOW + 1,
+    )
+    other = structs.replace(skip, notification_id=bytes(16), incident_id=bytes(16))
+    rows = [delivery(2), delivery(1, "http_503"), skip, skip, other]
+    await write(clickhouse, NOTIFICATIONS_RESULTS.name, rows)
+    found = await clickhouse.query(queries.TIMELINE, {"tenant": "default", "incident_id": str(UUID)})
+    assert [(row["destination"], row["outcome"], row["attempt"], row["note"]) for row in found] == [
+        ("chat", "suppressed", 0, "quiet_hours"),
+        ("ops", "retry", 1, "http_503"),
+        ("ops", "delivered", 2, ""),
+    ]
+
+
 async def test_changes_before_an_incident_are_those_of_its_service(clickhouse: ClickHouse) -> None:
     """Newest first, within the hours asked for; not those after it, of another service or of another tenant."""
     changes = [

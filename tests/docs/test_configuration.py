@@ -7,12 +7,23 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from schemas.control import ApiKey, Destination, FieldMapping, Integration, Rule, Service, Tenant
+from schemas.control import (
+    ApiKey,
+    Destination,
+    FieldMapping,
+    Integration,
+    Notify,
+    QuietHours,
+    Rule,
+    Service,
+    Tenant,
+)
 from schemas.wire.severity import _SEVERITY_OF, SEVERITY_NAMES, severity_of
 from streams.control import document
 from streams.control.state import Control
 from streams.gateway.auth import Directory
 from streams.gateway.routes import Routes
+from streams.policy.audience import Skip
 from streams.policy.rules import _FIELDS, compile_matcher
 from streams.providers import PROVIDERS
 from tests.docs.conftest import Reader
@@ -22,6 +33,8 @@ PAGE = read("docs/configuration.md")
 MODELS: dict[str, type[BaseModel]] = {
     "tenants": Tenant,
     "services": Service,
+    "Flags": Notify,
+    "Quiet hours": QuietHours,
     "integrations": Integration,
     "Field mapping": FieldMapping,
     "destinations": Destination,
@@ -77,7 +90,7 @@ def test_the_tables_are_the_models(heading: str) -> None:
 def _default(field: Any) -> str:
     if field.is_required():
         return "required"
-    if isinstance(value := field.get_default(call_default_factory=True), FieldMapping):
+    if isinstance(value := field.get_default(call_default_factory=True), FieldMapping | Notify):
         return "see below"
     match value:
         case None | () | {}:
@@ -89,6 +102,12 @@ def _default(field: Any) -> str:
         case tuple():
             return ", ".join(f"`{each}`" for each in value)
     return f"`{value}`"
+
+
+def test_every_reason_is_listed() -> None:
+    """The table has the reasons that the stream gives, and no others."""
+    rows = table(section(PAGE, "Why nobody was told"))
+    assert [codes(row[0])[0] for row in rows] == list(Skip)
 
 
 def test_every_severity_word_means_what_the_page_says() -> None:

@@ -73,7 +73,8 @@ def test_user_headers_are_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*sorted(RESERVED), "Host", "webhook-id", "Webhook-Signature", "webhook-timestamp", "webhook-x", "Content-Type"]
+    "name",
+    [*sorted(RESERVED), "Host", "webhook-id", "Webhook-Signature", "webhook-timestamp", "webhook-x", "Content-Type"],
 )
 def test_headers_cannot_replace_ours(name: str) -> None:
     """A header that is Stormweir's, or frames the request, is refused by its name, without its value."""

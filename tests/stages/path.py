@@ -13,6 +13,7 @@ from schemas.records import Output
 from schemas.wire.alert import RawEvent, Severity
 from schemas.wire.codec import (
     decode_block,
+    decode_delivery,
     decode_incident,
     decode_incident_event,
     decode_notification,
@@ -22,7 +23,7 @@ from schemas.wire.codec import (
 from schemas.wire.command import COMMAND_HEADER, Command, CommandAction, CommandResult
 from schemas.wire.deadletter import DeadLetter
 from schemas.wire.incident import Incident, IncidentEvent
-from schemas.wire.notification import Notification
+from schemas.wire.notification import Delivery, Notification
 from schemas.wire.rows import ALERT_VALUES, AlertOutcome, AlertRow
 from schemas.wire.verdict import REPLY, ReplyTo, Verdict
 from streams.control.state import Control
@@ -208,6 +209,11 @@ class Path:
     def notifications(self) -> list[Notification]:
         """What people would hear."""
         return [decode_notification(record.value or b"") for record in self.logs[topics.NOTIFICATIONS.name]]
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """What people do not hear, and why."""
+        return [decode_delivery(record.value or b"") for record in self.logs[topics.NOTIFICATIONS_RESULTS.name]]
 
     @property
     def verdicts(self) -> list[Verdict]:
