@@ -1,18 +1,9 @@
 """Changes to destinations: the records that a change would write. Pure, as streams.control.edits."""
 
-from typing import NamedTuple
-
-from schemas.control import AnyRecord, Destination, Rule, control_key
+from schemas.control import AnyRecord, Destination, Rule, Service, Tenant, control_key
 from streams.control.edits import FieldError
 from streams.control.state import Control
 from streams.control.write import Change
-
-
-class Uses(NamedTuple):
-    """What names a destination: rules in their `route`, and destinations as their `fallback`."""
-
-    rules: list[Rule]
-    fallbacks: list[Destination]
 
 
 def find_destination(control: Control, tenant: str, name: str) -> Destination:
@@ -23,20 +14,48 @@ def find_destination(control: Control, tenant: str, name: str) -> Destination:
     return found
 
 
-def uses(control: Control, destination: Destination) -> Uses:
-    """What names this destination, by order and id."""
-    tenant, name = destination.tenant, destination.id
-    rules = [rule for rule in control.rules.values() if rule.tenant == tenant and name in rule.route]
-    fallbacks = [each for each in control.destinations.values() if each.tenant == tenant and each.fallback == name]
-    return Uses(sorted(rules, key=lambda rule: (rule.order, rule.id)), sorted(fallbacks, key=lambda other: other.id))
+def rules_of(control: Control, destination: Destination) -> list[Rule]:
+    """The rules that route to this destination, by order and id."""
+    rules = [rule for rule in control.rules.values() if rule.tenant == destination.tenant]
+    return sorted((rule for rule in rules if destination.id in rule.route), key=lambda rule: (rule.order, rule.id))
 
 
 def without(control: Control, destination: Destination) -> Change:
     """The destination is deleted, and nothing names it any more."""
-    found = uses(control, destination)
-    records: list[AnyRecord] = [
-        rule.model_copy(update={"route": tuple(name for name in rule.route if name != destination.id)})
-        for rule in found.rules
+    records = [
+        changed
+        for record in control.records.values()
+        if record != destination and _tenant(record) == destination.tenant
+        if (changed := _without(record, destination.id)) != record
     ]
-    records += [other.model_copy(update={"fallback": None}) for other in found.fallbacks if other != destination]
     return Change(records, [control_key(destination)])
+
+
+def _tenant(record: AnyRecord) -> str:
+    return record.id if isinstance(record, Tenant) else record.tenant
+
+
+def _without(record: AnyRecord, name: str) -> AnyRecord:
+    """The record, which no longer names this destination."""
+    changes: dict[str, object] = {}
+    match record:
+        case Tenant():
+            routes = {severity: _others(names, name) for severity, names in record.severity_routes.items()}
+            changes = {"severity_routes": routes}
+        case Service():
+            changes = {"destinations": _others(record.destinations, name)}
+        case Rule():
+            changes = {"route": _others(record.route, name)}
+        case Destination() if record.fallback == name:
+            changes = {"fallback": None}
+    if isinstance(record, Service | Rule):
+        # Hours for this destination alone end with it: hours without destinations would be for all.
+        kept = [hours for hours in record.quiet_hours if hours.destinations != (name,)]
+        changes["quiet_hours"] = tuple(
+            hours.model_copy(update={"destinations": _others(hours.destinations, name)}) for hours in kept
+        )
+    return record.model_copy(update=changes) if changes else record
+
+
+def _others(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return tuple(each for each in names if each != name)

@@ -10,7 +10,7 @@ from schemas.topics import DESTINATIONS_STATUS
 from schemas.wire.notification import DestinationStatus
 from sinks.contract import Help
 from sinks.reasons import explain
-from streams.control.destinations import uses
+from streams.control.destinations import rules_of
 from streams.control.state import Control
 from streams.process.kafka import Kafka
 from streams.process.reading import records
@@ -67,5 +67,5 @@ def standing(control: Control, destination: Destination, statuses: Statuses) -> 
         waiting=status.waiting,
         oldest=status.oldest,
         last_used=status.last_used,
-        rules=tuple(rule.id for rule in uses(control, destination).rules),
+        rules=tuple(rule.id for rule in rules_of(control, destination)),
     )

@@ -2,12 +2,12 @@
 
 import pytest
 
-from schemas.control import Destination, Rule
+from schemas.control import AnyRecord, Destination, QuietHours, Rule, Service, Tenant
 from schemas.wire.notification import DestinationStatus
 from sinks.channels import CHANNELS
 from sinks.contract import COMMON_HELP
 from sinks.reasons import explain
-from streams.control.destinations import find_destination, uses, without
+from streams.control.destinations import find_destination, rules_of, without
 from streams.control.edits import FieldError
 from streams.control.secrets import NO_KEYS
 from streams.control.shown import masked_values
@@ -109,7 +109,7 @@ def test_deleting_takes_it_out_of_everything_that_names_it() -> None:
     state = configured(destination(URL), other, destination(URL, id="ops", tenant="acme"), rules=rules)
     found = find_destination(state, "default", "ops")
     change = without(state, found)
-    values = values_of(change)
+    values = values_of(change, NO_KEYS)
     assert set(values) == {"rule/default/a", "rule/default/b", "rule/default/c", "destination/default/other",
                            "destination/default/ops"}  # fmt: skip
     for key, value in values.items():
@@ -119,7 +119,30 @@ def test_deleting_takes_it_out_of_everything_that_names_it() -> None:
     assert state.destination("default", "other") == other.model_copy(update={"fallback": None})
     assert state.rules["acme", "e"].route == ("ops",)
     acme = find_destination(state, "acme", "ops")
-    assert [rule.id for rule in uses(state, acme).rules] == ["e"]
+    assert [rule.id for rule in rules_of(state, acme)] == ["e"]
+
+
+def test_deleting_takes_it_out_of_services_tenants_and_quiet_hours() -> None:
+    """Hours that were for it alone are gone: without destinations they would be for everybody."""
+    mine = QuietHours(zone="UTC", hours="22:00-06:00", destinations=("ops",))
+    shared = QuietHours(zone="UTC", hours="12:00-13:00", destinations=("ops", "other"))
+    everybody = QuietHours(zone="UTC", hours="00:00-01:00")
+    state = configured(destination(URL), destination(URL, id="other"))
+    records: list[AnyRecord] = [
+        Service(id="web", destinations=("ops", "other"), quiet_hours=(mine, shared, everybody)),
+        Service(id="db", destinations=("other",)),
+        Tenant(id="default", severity_routes={"critical": ("ops", "other"), "warning": ("ops",)}),
+    ]
+    for key, value in values_of(Change(records), NO_KEYS).items():
+        assert state.apply(key, value) is None
+    values = values_of(without(state, find_destination(state, "default", "ops")), NO_KEYS)
+    assert set(values) == {"service/default/web", "tenant/default", "destination/default/ops"}
+    for key, value in values.items():
+        assert state.apply(key, value) is None
+    web = state.services["default", "web"]
+    assert web.destinations == ("other",)
+    assert web.quiet_hours == (shared.model_copy(update={"destinations": ("other",)}), everybody)
+    assert state.tenants["default"].severity_routes == {"critical": ("other",), "warning": ()}
 
 
 def test_one_that_does_not_exist_is_named() -> None:
