@@ -12,12 +12,14 @@ import orjson
 
 from schemas.control import Integration, masked_key
 from schemas.settings import Settings
+from schemas.wire.alert import Severity
 from schemas.wire.notification import Outcome, Transition
 from sinks.clickhouse.client import ClickHouse, ClickHouseError
 from streams.control import catalogue
 from streams.control.catalogue import Request
 from streams.control.state import Control
 from streams.control.trial import Probe
+from streams.policy.audience import Audience
 from streams.providers import PROVIDERS, Example
 
 Rows = Sequence[Mapping[str, Any]]
@@ -204,7 +206,7 @@ class Trial:
             raise TrialError("its incident is not in ClickHouse: look at `stormweir writer`")
         self._say(f"incident {report.incident_id}")
         if report.outcome == "opened":
-            await self._told()
+            await self._told(Severity[alert["severity"].upper()])
 
     def _missing(self, judged: bool) -> str:
         if self._report.dead_letters:
@@ -215,13 +217,16 @@ class Trial:
             return f"{late}. The worker knows what became of it: look at `stormweir writer`"
         return f"{late}, and the worker has not judged it: look at `stormweir worker`, then at `stormweir writer`"
 
-    async def _told(self) -> None:
-        """Wait until each destination of the matched rules was notified, or is known not to be."""
-        report, tenant = self._report, self._integration.tenant
-        rules = [self._control.rules.get((tenant, rule)) for rule in report.rules]
-        wanted = {destination for rule in rules if rule is not None for destination in rule.route}
+    async def _told(self, severity: Severity) -> None:
+        """Wait until each destination of the alert was notified, or is known not to be."""
+        report, tenant, control = self._report, self._integration.tenant, self._control
+        rules = [control.rules.get((tenant, rule)) for rule in report.rules]
+        routes = [destination for rule in rules if rule is not None for destination in rule.route]
+        audience = Audience(control.tenants.values(), control.services.values(), control.rules.values())
+        wanted = set(audience.destinations(tenant, self._integration.service, severity, routes))
         if not wanted:
-            self._say("no rule routes it, so nobody is told")
+            reason = audience.nobody(tenant, severity)
+            self._say(f"nothing routes it, so nobody is told{f': {reason}' if reason else ''}")
             return
 
         def done(rows: Rows) -> bool:

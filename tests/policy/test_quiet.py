@@ -1,5 +1,8 @@
 """Quiet hours: zones, both changes of the clocks, midnight, weekdays. The instants are worked out by hand, in UTC."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 from typing import get_args
 from zoneinfo import ZoneInfo
@@ -136,6 +139,15 @@ def test_critical_is_told_unless_it_is_named() -> None:
     assert is_quiet([some], Severity.INFO, "chat", 0)
     assert not is_quiet([some], Severity.INFO, "mail", 0)
     assert not is_quiet([], Severity.INFO, "chat", 0)
+
+
+def test_zones_are_known_on_a_system_without_them() -> None:
+    """Minimal images have no time zones of their own; the package tzdata has them."""
+    code = "from schemas.control import QuietHours as Q; print(Q(zone='Australia/Lord_Howe', hours='22:00-07:00').zone)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONTZPATH": ""}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "Australia/Lord_Howe\n"
 
 
 @pytest.mark.parametrize(
