@@ -441,7 +441,7 @@ class StageLane(Lane):
                 if not done.done():
                     done.set_result(None)
             if not self._settled and self._going_on is None and not self.closed:
-                self._go_on()
+                self._going_on = asyncio.get_running_loop().call_soon(self._go_on)
         if self._gathered:
             self._acknowledge_marks()
 

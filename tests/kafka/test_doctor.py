@@ -10,7 +10,7 @@ import pytest
 
 from schemas.kafka import kafka_properties
 from schemas.settings import Settings
-from schemas.topics import ALERTS_EVENTS, ALERTS_RAW, CHANGES, CONTROL, REJECTED_BODIES, REJECTIONS, REPLIES
+from schemas.topics import ALERTS_EVENTS, ALERTS_RAW, ALERTS_UNIQUE, CHANGES, CONTROL, REJECTED_BODIES, REJECTIONS, REPLIES
 from streams.process.kafka import Kafka
 from tests.conftest import FreePorts
 from tests.kafka.certificates import Authority
@@ -108,9 +108,9 @@ def test_brokers_that_cannot_be_reached(secured: SecuredKafka) -> None:
 @pytest.fixture
 def granted(secured: SecuredKafka) -> Iterator[SecuredKafka]:
     """The gateway may do all it must."""
-    acls = [("WRITE", topic) for topic in (ALERTS_RAW, CHANGES, REJECTIONS, REJECTED_BODIES)]
+    acls = [("WRITE", topic) for topic in (ALERTS_RAW, ALERTS_UNIQUE, CHANGES, REJECTIONS, REJECTED_BODIES)]
     acls += [("READ", topic) for topic in (CONTROL, REPLIES)]
-    acls += [("DESCRIBE_CONFIGS", topic) for topic in (ALERTS_RAW, CHANGES)]
+    acls += [("DESCRIBE_CONFIGS", topic) for topic in (ALERTS_RAW, ALERTS_UNIQUE, CHANGES)]
     for operation, topic in acls:
         secured.allow("anybody", operation, "topic", topic.name)
     yield secured
