@@ -10,7 +10,16 @@ import pytest
 
 from schemas.kafka import kafka_properties
 from schemas.settings import Settings
-from schemas.topics import ALERTS_EVENTS, ALERTS_RAW, ALERTS_UNIQUE, CHANGES, CONTROL, REJECTED_BODIES, REJECTIONS, REPLIES
+from schemas.topics import (
+    ALERTS_EVENTS,
+    ALERTS_RAW,
+    ALERTS_UNIQUE,
+    CHANGES,
+    CONTROL,
+    REJECTED_BODIES,
+    REJECTIONS,
+    REPLIES,
+)
 from streams.process.kafka import Kafka
 from tests.conftest import FreePorts
 from tests.kafka.certificates import Authority
