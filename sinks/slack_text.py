@@ -3,7 +3,10 @@
 https://docs.slack.dev/messaging/formatting-message-text
 """
 
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated
 
 from pydantic import Field
@@ -28,7 +31,9 @@ _CHANGES = {
 }
 
 #: A member (U or W), a user group (S), or everybody: `channel` is all members of the channel, `here` the active ones.
-MentionId = Annotated[str, Field(pattern=r"^(channel|here|[UWS][A-Z0-9]{2,20})$")]
+_MENTION_ID = r"(channel|here|[UWS][A-Z0-9]{2,20})"
+MentionId = Annotated[str, Field(pattern=f"^{_MENTION_ID}$")]
+MAX_MENTIONS = 20
 
 
 def escaped(text: str, most: int) -> str:
@@ -37,11 +42,13 @@ def escaped(text: str, most: int) -> str:
     Vendors do not say whether they count characters or code units; code units are never fewer. A longer text is cut
     at a whole character and ends in an ellipsis.
     """
-    line = " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in text).split())
+    # The time that this takes must not grow with what somebody sends: more than this cannot be shown.
+    head = text[: 4 * most]
+    line = " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in head).split())
     pieces = [_ENTITIES.get(character, character) for character in line]
     sizes = [units(piece) for piece in pieces]
     size = sum(sizes)
-    if size <= most:
+    if size <= most and len(head) == len(text):
         return "".join(pieces)
     while size > most - len(ELLIPSIS):
         size -= sizes.pop()
@@ -70,8 +77,17 @@ def moment(at_ms: int) -> str:
     return f"<!date^{seconds}^{{date_short_pretty}} {{time_secs}}|{text}>"
 
 
-def mention(name: str) -> str:
-    """The markup that notifies somebody."""
+def mentions(own: Iterable[str], rules: Iterable[str]) -> str:
+    """The markup that notifies those whom a destination's settings name, and those whom rules do, each once.
+
+    Rules may name people in the words of other channels: what is no id of Slack's is left out.
+    """
+    named = (name.removeprefix("@") for name in rules)
+    ids = dict.fromkeys((*own, *(name for name in named if re.fullmatch(_MENTION_ID, name))))
+    return " ".join(_mention(name) for name in islice(ids, MAX_MENTIONS))
+
+
+def _mention(name: str) -> str:
     if name in ("channel", "here"):
         return f"<!{name}>"
     return f"<!subteam^{name}>" if name.startswith("S") else f"<@{name}>"

@@ -15,7 +15,7 @@ from schemas.fingerprint import digest as fingerprint
 from sinks.channels._slack_card import card, summary, title
 from sinks.contract import DONE, Channel, Digest, End, Help, Message, Rate, Request, Verdict, by_status
 from sinks.outbound import Answer
-from sinks.slack_text import MentionId, change, mention
+from sinks.slack_text import MAX_MENTIONS, MentionId, change, mentions
 
 #: What a test says; the seeds give this sentence.
 CONNECTED = "Slack is connected!"
@@ -33,8 +33,8 @@ TransitionName = Literal["triggered", "escalated", "acknowledged", "resolved"]
 class SlackDestination(Destination):
     """A channel of a Slack workspace.
 
-    `mentions` are notified at the changes and severities chosen. Without `buttons`, cards have only a link: buttons
-    need a gateway that Slack can reach. `workspace` is its id or name, for people.
+    `mentions` are notified at the changes and severities chosen, those of rules at the changes. Without `buttons`,
+    cards have only a link: buttons need a gateway that Slack can reach. `workspace` is its id or name, for people.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -49,8 +49,8 @@ class SlackDestination(Destination):
     workspace: str = Field(default="", max_length=100, description="The workspace's name or id, for people.")
     mentions: tuple[MentionId, ...] = Field(
         default=(),
-        max_length=20,
-        description="Who is mentioned: ids of people (U...) or user groups (S...), or `channel`, `here`, `everyone`.",
+        max_length=MAX_MENTIONS,
+        description="Who is mentioned: ids of people (U...) or user groups (S...), or `channel`, `here`.",
     )
     mention_on: tuple[TransitionName, ...] = Field(
         default=("triggered", "escalated"), description="The changes that mention them."
@@ -69,9 +69,9 @@ def render(message: Message, settings: SlackDestination, handle: str) -> Sequenc
     """A new card, or the former card changed (`handle` is its time stamp) and the change in its thread."""
     if message.test:
         return [_post(settings, {"text": CONNECTED})]
-    mentions = _mentions(message, settings)
-    text = f"{mentions} {change(message)}: {title(message.incident, MAX_TEXT)}".lstrip()
-    blocks = card(message, buttons=settings.buttons, mentions=mentions)
+    named = _mentions(message, settings)
+    text = f"{named} {change(message)}: {title(message.incident, MAX_TEXT)}".lstrip()
+    blocks = card(message, buttons=settings.buttons, mentions=named)
     fresh = _post(settings, {"text": text, "blocks": blocks}, instead=_post(settings, {"text": text}))
     if not handle:
         return [fresh]
@@ -117,10 +117,10 @@ def keep(answer: Answer) -> str:
 
 
 def _mentions(message: Message, settings: SlackDestination) -> str:
-    wanted = not set(settings.mention_on).isdisjoint(message.told)
-    if not wanted or message.incident.severity.name.lower() not in settings.mention_severities:
+    if set(settings.mention_on).isdisjoint(message.told):
         return ""
-    return " ".join(mention(name) for name in settings.mentions)
+    severe = message.incident.severity.name.lower() in settings.mention_severities
+    return mentions(settings.mentions if severe else (), message.notification.mentions)
 
 
 def _post(settings: SlackDestination, content: Mapping[str, object], instead: Request | None = None) -> Request:

@@ -18,7 +18,7 @@ from schemas.wire.incident import Status
 from sinks.contract import DONE, Channel, Digest, End, Help, Message, Rate, Request, Verdict, by_status, no_answer
 from sinks.outbound import Answer
 from sinks.render import incident_url
-from sinks.slack_text import MentionId, change, escaped, mark, mention
+from sinks.slack_text import MAX_MENTIONS, MentionId, change, escaped, mark, mentions
 
 CONNECTED = "Slack is connected!"
 MAX_TITLE = 300
@@ -33,7 +33,10 @@ _RESOLVED = "#2eb886"
 
 
 class SlackWebhookDestination(Destination):
-    """An incoming webhook: its URL is the credential. `mentions` are notified when a critical incident opens."""
+    """An incoming webhook: its URL is the credential.
+
+    `mentions` are notified when a critical incident opens, those of rules when any incident opens or gets worse.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,7 +44,7 @@ class SlackWebhookDestination(Destination):
     url: SecretUrl = Field(description="The incoming webhook's address; nothing of it but its host is shown.")
     mentions: tuple[MentionId, ...] = Field(
         default=(),
-        max_length=20,
+        max_length=MAX_MENTIONS,
         description="Who is mentioned when a critical incident opens: ids, or `channel`, `here`.",
     )
 
@@ -51,8 +54,9 @@ def render(message: Message, settings: SlackWebhookDestination, handle: str) -> 
     if message.test:
         return [_request(settings, {"text": CONNECTED})]
     incident = message.incident
-    opens = not {"triggered", "escalated"}.isdisjoint(message.told) and incident.severity == Severity.CRITICAL
-    mentions = " ".join(mention(name) for name in settings.mentions) if opens else ""
+    own = settings.mentions if incident.severity == Severity.CRITICAL else ()
+    opens = not {"triggered", "escalated"}.isdisjoint(message.told)
+    named = mentions(own, message.notification.mentions) if opens else ""
     name = _inert(f"{mark(incident)} {incident.title}", MAX_TITLE)
     fields = {
         "Severity": incident.severity.name.lower(),
@@ -70,7 +74,7 @@ def render(message: Message, settings: SlackWebhookDestination, handle: str) -> 
         "mrkdwn_in": [],
         "fields": [{"title": key, "value": _inert(value, MAX_FIELD), "short": True} for key, value in fields.items()],
     }
-    text = f"{mentions} {change(message)}: {name}".lstrip()
+    text = f"{named} {change(message)}: {name}".lstrip()
     return [_request(settings, {"text": text, "attachments": [attachment]})]
 
 

@@ -2,10 +2,12 @@
 
 import json
 import random
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 from pydantic import ValidationError
@@ -16,11 +18,13 @@ from schemas.wire.incident import Incident, Status
 from schemas.wire.notification import Transition
 from schemas.wire.subject import Subject
 from sinks import slack_text
-from sinks.channels import _slack_card, slack
+from sinks.channels import _slack_card, slack, slack_webhook
+from sinks.channels.slack_webhook import SlackWebhookDestination
 from sinks.contract import COMMON_HELP, Digest, End, Request
 from sinks.fakes import _slack_rules
 from sinks.fakes.slack import TOKEN
 from sinks.outbound import Answer, ErrorCode
+from sinks.slack_text import escaped
 from tests.sinks.samples import INCIDENT, QUEUED_AT, message, notification, of_incident, until
 from tests.sinks.slack_room import SlackRoom, bot, slack_room
 
@@ -227,6 +231,34 @@ async def test_mentions(
         [posted] = on.slack.truth.messages
         assert set(notified) <= set(posted.notified)
         assert bool(posted.notified) is bool(notified)
+
+
+@pytest.mark.parametrize("channel", ["slack", "slack_webhook"])
+@pytest.mark.parametrize(
+    ("transition", "notified"),
+    [(Transition.TRIGGERED, ["<!here>", "<!channel>", "<@U0ADA>"]), (Transition.RESOLVED, [])],
+)
+def test_rules_mention_too(channel: str, transition: Transition, notified: list[str]) -> None:
+    """A10: each once; names that are none of Slack's are left out, and an end mentions nobody."""
+    told = msgspec.structs.replace(
+        notification(0, transition), mentions=("@channel", "U0ADA", "ada@example.com", "@here", "channel")
+    )
+    if channel == "slack":
+        [request] = slack.render(message(told), bot(mentions=["here"]), "")
+    else:
+        hook = SlackWebhookDestination.model_validate(
+            {"id": "ops", "url": "https://hooks.slack.com/services/T/B/x", "mentions": ["here"]}
+        )
+        [request] = slack_webhook.render(message(told), hook, "")
+    assert re.findall(r"<[@!][^>]*>", body(request)["text"]) == notified
+
+
+@pytest.mark.parametrize("most", [150, 3_000])
+def test_a_long_text_costs_no_more_than_its_beginning(most: int) -> None:
+    """Only a few times what can be shown is looked at, and the end says that there is more."""
+    assert escaped("<" * 10_000_000, most) == "&lt;" * ((most - 1) // 4) + "\u2026"
+    assert escaped(" " * 10_000_000 + "x", most) == "\u2026"
+    assert escaped("a" * most, most) == "a" * most
 
 
 @pytest.mark.parametrize("name", ["everyone", "@channel", "<!channel>", "u0ada", "U", "U0ADA>", "here\n"])
