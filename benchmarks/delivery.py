@@ -168,8 +168,17 @@ class Bench:
                 await asyncio.sleep(0.05)
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
-        environ = {**os.environ, **self.settings.environ(), "STORMWEIR_ALLOWED_NETWORKS": "127.0.0.0/8"}
-        environ |= {"STORMWEIR_INSTANCE": "bench", "PYTHONPATH": str(self._checkout)}
+        settings = self.settings
+        # Only what BEFORE knows too: it refuses other settings.
+        environ = {
+            **os.environ,
+            "PYTHONPATH": str(self._checkout),
+            "STORMWEIR_DATA_DIR": str(settings.data_dir),
+            "STORMWEIR_KAFKA": settings.kafka,
+            "STORMWEIR_PORT_BASE": str(settings.port_base),
+            "STORMWEIR_ALLOWED_NETWORKS": "127.0.0.0/8",
+            "STORMWEIR_INSTANCE": "bench",
+        }
         with (self.settings.data_dir.parent / "notifier.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "streams.cli", "notifier"],
