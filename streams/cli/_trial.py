@@ -242,7 +242,7 @@ class Trial:
                 continue
             told = f"{destination}: {row['outcome']} {row['error']}".rstrip()
             self._say(told)
-            if row["outcome"] == Outcome.FAILED:
+            if row["outcome"] in (Outcome.FAILED, Outcome.RETRY):
                 report.problems.append(f"{told}, attempt {row['attempt']}, status {row['http_status'] or 'none'}")
 
     async def _resolve(self) -> None:
