@@ -96,6 +96,8 @@ class Engine:
         self.lanes: dict[TP, Lane] = {}
         self.ready = False
         self._told = 0
+        #: The sum of all committed offsets when memory was given back last.
+        self._trimmed_at = 0
         self._outputs = tuple(outputs)
         self._losses = losses
         self._partitions: dict[str, int] = {}
@@ -218,7 +220,6 @@ class Engine:
             self.app, loglevel=None, override_logging=False, redirect_stdouts=False, quiet=True, daemon=True
         )
         gc.set_threshold(50_000, 50, 1_000)
-        give_back()
         try:
             worker.execute_from_commandline()
         except SystemExit as end:
@@ -457,8 +458,13 @@ class Engine:
             lane.tell_time(idle=self._told % IDLE_MARKS == 0)
 
     async def _watch(self) -> None:
-        """Fail the worker if a lane stands still, so that it is restarted."""
+        """Give back memory when idle. Fail the worker if a lane stands still, so that it is restarted."""
         lanes = self.lanes
+        done = sum(lane.committed for lane in lanes.values())
+        if done != self._trimmed_at and not any(lane.uncommitted for lane in lanes.values()):
+            # Nothing waits, so nobody notices.
+            self._trimmed_at = done
+            give_back()
         wrong = await self._watchdog.look(dict(lanes))
         # A rebalance may have replaced the lanes meanwhile; the replaced lanes stand still for that reason.
         if wrong is not None and lanes is self.lanes:
