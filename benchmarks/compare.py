@@ -1,11 +1,14 @@
 """`python -m benchmarks.compare [--before COMMIT] [--rounds N] [--only hop,...]`: this checkout beside an earlier one.
 
-Both run `benchmarks` in turn, one short round each at a time, so that what else the machine does concerns both alike.
-Each has its own broker and its own contenders; the figures compared are ratios that each measured for itself. The
-table goes to benchmarks/COMPARED.md. About seven minutes a round.
+Both are measured in turn, one short round each at a time, so that what else the machine does concerns both alike. The
+`hop` of both reads the same records on one broker, in records a second. `gateway` and `path` run as `python -m benchmarks`
+runs them, each on a broker of its own, and the ratios that each measured for itself are compared.
+The table goes to benchmarks/COMPARED.md. A round takes half a minute for `hop`, six minutes for the others.
 """
 
 import argparse
+import asyncio
+import json
 import os
 import re
 import shutil
@@ -17,17 +20,21 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.broker import broker, create, delete, fill
+from benchmarks.contenders.hop_data import PARTITIONS, records
+from benchmarks.hop import WORKLOADS
 from benchmarks.process import CHECKOUT, ContenderError, median
 from benchmarks.worktree import worktree
 
 BEFORE = "fdd26b8"
 NOW = "now"
+PORT = 18_400
 PAGE = CHECKOUT / "benchmarks" / "COMPARED.md"
 #: Run in a checkout: one round of each part, with loads of 20 s.
 _ROUND = """
 import sys
 import benchmarks.__main__ as bench
-bench.FULL = bench.FULL._replace(hop_rounds=1, rounds=1, path_rounds=1, path_s=20)
+bench.FULL = bench.FULL._replace(rounds=1, path_rounds=1, path_s=20)
 sys.argv = ["benchmarks", "--only", sys.argv[1]]
 sys.exit(bench.main())
 """
@@ -47,11 +54,16 @@ def main() -> int:
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     try:
         with worktree(arguments.before, scratch / "before") as before:
-            for number in range(1, arguments.rounds + 1):
-                for name, checkout in ((arguments.before, before), (NOW, CHECKOUT)):
-                    print(f"{time.strftime('%H:%M:%S')} round {number}, {name}", flush=True)
-                    for figure, value in _round(checkout, arguments.only).items():
-                        found[figure][name].append(value)
+            checkouts = {arguments.before: before, NOW: CHECKOUT}
+            parts = arguments.only.split(",")
+            if "hop" in parts:
+                _hops(checkouts, arguments.rounds, scratch, found)
+            if others := ",".join(part for part in parts if part != "hop"):
+                for number in range(1, arguments.rounds + 1):
+                    for name, checkout in checkouts.items():
+                        _say(f"round {number}, {name}")
+                        for figure, value in _round(checkout, others).items():
+                            found[figure][name].append(value)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     text, worse = table(found, arguments.before)
@@ -60,15 +72,43 @@ def main() -> int:
     return 1 if worse else 0
 
 
+def _hops(checkouts: Mapping[str, Path], rounds: int, scratch: Path, found: dict[str, dict[str, list[float]]]) -> None:
+    """Measure the hop of each checkout once a round, on the same records."""
+    with broker(scratch / "kafka", PORT, _say) as kafka:
+        bootstrap = kafka.bootstrap
+        for workload, (count, keys) in WORKLOADS.items():
+            source = f"compare.{workload}"
+            asyncio.run(create(bootstrap, PARTITIONS, source))
+            asyncio.run(fill(bootstrap, source, PARTITIONS, records(count, keys)))
+            for number in range(1, rounds + 1):
+                for name, checkout in checkouts.items():
+                    _say(f"hop {workload}, round {number}, {name}")
+                    output, changelog = f"{source}.{name}.{number}.out", f"{source}.{name}.{number}.changelog"
+                    asyncio.run(create(bootstrap, PARTITIONS, output))
+                    asyncio.run(create(bootstrap, PARTITIONS, changelog, compact=True))
+                    arguments = [bootstrap, source, output, str(count), changelog, str(scratch / changelog)]
+                    said = _run(checkout, ["-m", "benchmarks.contenders.hop_engine", *arguments])
+                    found[f"hop {workload}, records/s"][name].append(json.loads(said[said.index("{") :])["rate"])
+                    asyncio.run(delete(bootstrap, output, changelog))
+            asyncio.run(delete(bootstrap, source))
+
+
 def _round(checkout: Path, parts: str) -> Mapping[str, float]:
     """The figures of one round. Raises ContenderError."""
+    return {name: float(value) for name, value in _FIGURE.findall(_run(checkout, ["-c", _ROUND, parts]))}
+
+
+def _run(checkout: Path, arguments: Sequence[str]) -> str:
+    """What Python prints with these arguments in a checkout. Raises ContenderError."""
     environ = {**os.environ, "PYTHONPATH": str(checkout)}
-    process = subprocess.run(
-        [sys.executable, "-c", _ROUND, parts], cwd=checkout, env=environ, capture_output=True, text=True
-    )
+    process = subprocess.run([sys.executable, *arguments], cwd=checkout, env=environ, capture_output=True, text=True)
     if process.returncode != 0:
         raise ContenderError(f"{checkout}: {process.stdout[-1000:]}{process.stderr[-1000:]}")
-    return {name: float(value) for name, value in _FIGURE.findall(process.stdout)}
+    return process.stdout
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 def table(found: Mapping[str, Mapping[str, Sequence[float]]], before: str) -> tuple[str, list[str]]:
@@ -79,8 +119,8 @@ def table(found: Mapping[str, Mapping[str, Sequence[float]]], before: str) -> tu
     lines = [
         f"# Commit `{head}` beside `{before}`",
         "",
-        f"Written by `python -m benchmarks.compare` on {time.strftime('%d %B %Y')}. Medians of rounds in turn; every",
-        "figure is a ratio (see RESULTS.md).",
+        f"Written by `python -m benchmarks.compare` on {time.strftime('%d %B %Y')}. Medians of rounds in turn;",
+        "larger is better.",
         "",
         f"| figure | `{before}` | now | now / before | every round before | every round now |",
         "|---|---|---|---|---|---|",
@@ -90,8 +130,8 @@ def table(found: Mapping[str, Mapping[str, Sequence[float]]], before: str) -> tu
         earlier, later = median(by_name[before]), median(by_name[NOW])
         if later < earlier * (1 - ALLOWED):
             worse.append(figure)
-        every = (" ".join(f"{value:.3f}" for value in by_name[name]) for name in (before, NOW))
-        lines.append(f"| {figure} | {earlier:.3f} | {later:.3f} | {later / earlier:.3f} | {' | '.join(every)} |")
+        every = (" ".join(f"{value:,.5g}" for value in by_name[name]) for name in (before, NOW))
+        lines.append(f"| {figure} | {earlier:,.5g} | {later:,.5g} | {later / earlier:.3f} | {' | '.join(every)} |")
     return "\n".join(lines) + "\n", worse
 
 
