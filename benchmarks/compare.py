@@ -1,7 +1,7 @@
 """`python -m benchmarks.compare [--before COMMIT] [--rounds N] [--only hop,...]`: this checkout beside an earlier one.
 
 Both are measured in turn, one short round each at a time, so that what else the machine does concerns both alike. The
-`hop` of both reads the same records on one broker, in records a second. `gateway` and `path` run as `python -m benchmarks`
+`hop` of both reads the same records on one broker, in records a second. `gateway` and `path` run as `benchmarks`
 runs them, each on a broker of its own, and the ratios that each measured for itself are compared.
 The table goes to benchmarks/COMPARED.md. A round takes half a minute for `hop`, six minutes for the others.
 """
