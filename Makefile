@@ -27,6 +27,7 @@ $(SETUP): requirements.lock pyproject.toml
 	  | awk '/^Collecting/ && ++n % 10 == 0 { print "    " n " found"; fflush() } /^Installing/ { print "    unpacking"; fflush() }'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m streams.embedded.kafka_jars
+	@$(BIN)/python -m streams.embedded.kafka_archive
 	@touch $@
 
 lint: $(SETUP) ## Check style, formatting, types and import directions

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from streams.embedded.kafka_jars import VERSION, Progress, default_jars, fetch_jars, java, silent
+from streams.embedded.kafka_jars import VERSION, Progress, archive_of, default_jars, fetch_jars, java, silent
 from streams.process.errors import OperatorError
 from streams.process.ports import require_free
 
@@ -81,7 +81,8 @@ class KafkaError(OperatorError):
 class EmbeddedKafka:
     """One broker. `start` returns once it answers; it continues with the data of an earlier run.
 
-    `progress` gets lines for people. Must not be used from two threads at once.
+    `progress` gets lines for people. With `record`, Java writes the classes that it loaded to this file when it ends.
+    Must not be used from two threads at once.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class EmbeddedKafka:
         *,
         heap_mb: int = 512,
         jars: Path | None = None,
+        record: Path | None = None,
         progress: Progress = silent,
     ) -> None:
         self.data_dir = data_dir.resolve()
@@ -99,6 +101,7 @@ class EmbeddedKafka:
         self.controller_port = controller_port
         self.heap_mb = heap_mb
         self.jars = jars or default_jars(data_dir)
+        self._record = record
         self.progress = progress
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -202,6 +205,12 @@ class EmbeddedKafka:
 
     def _java(self, executable: str, main: str, *arguments: str, jit: Sequence[str] = _LONG) -> subprocess.Popen[bytes]:
         heap = [f"-Xms{min(256, self.heap_mb)}m", f"-Xmx{self.heap_mb}m", "-XX:+UseSerialGC"]
+        # Java ignores an archive that does not fit it or the jars.
+        archive = archive_of(self.jars)
+        if self._record is not None:
+            heap.append(f"-XX:ArchiveClassesAtExit={self._record}")
+        elif archive.is_file():
+            heap += [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"]
         logging = f"-Dlog4j2.configurationFile={self.data_dir / 'log4j2.xml'}"
         command = [executable, *heap, *jit, logging, "-cp", f"{self.jars}/*", main, *arguments]
         with (self.data_dir / "stdout.log").open("wb") as output:

@@ -55,6 +55,11 @@ def default_jars(data_dir: Path) -> Path:
     return root / ".cache" / f"kafka-{VERSION}"
 
 
+def archive_of(jars: Path) -> Path:
+    """The file of Kafka's loaded classes, beside the folder of the jars (streams.embedded.kafka_archive makes it)."""
+    return jars.with_name(f"{jars.name}.jsa")
+
+
 def fetch_jars(jars: Path, progress: Progress) -> None:
     """Download the jars into the folder `jars` (43 MB), unless the folder exists.
 
