@@ -6,6 +6,8 @@ from uuid import UUID
 
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
+SCOPE_BYTES = 8
+
 
 def digest(*parts: str) -> bytes:
     """16 bytes: xxh3_128 over the UTF-8 of all parts, each preceded by its number of characters and a colon.
@@ -22,6 +24,18 @@ def fingerprint(tenant: str, service: str, dedup_key: str, installation: str = "
     `installation` is the sender's installation, for tools whose alert keys are unique within one installation only.
     """
     return digest(tenant, service, dedup_key, installation) if installation else digest(tenant, service, dedup_key)
+
+
+def scope(*parts: str) -> bytes:
+    """What is decided on together: 8 bytes from tenant and service, or from tenant and the values of a group that spans
+    services. It is the key of alerts between dedup and correlation, and the end of an incident's id.
+    """
+    return digest("scope", *parts)[:SCOPE_BYTES]
+
+
+def scope_of(incident_id: bytes) -> bytes:
+    """The scope in which the incident with this id opened."""
+    return incident_id[-SCOPE_BYTES:]
 
 
 def partition_for(key: bytes, partitions: int) -> int:

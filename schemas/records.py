@@ -23,6 +23,15 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
+#: The header of a record that an operator puts on its topic again: it counts although one like it was processed.
+AGAIN_HEADER = "redeliver"
+
+
+def is_again(record: Record) -> bool:
+    """Whether an operator put the record on its topic again."""
+    return any(name == AGAIN_HEADER for name, _ in record.headers)
+
+
 class Output(NamedTuple):
     """One record to send. `partition` None: chosen by the key. `value` None deletes the key on a compacted topic."""
 

@@ -56,6 +56,18 @@ class Settings:
     allowed_networks: tuple[IpNetwork, ...] = ()
     #: The beginning of links in notifications and of webhook URLs; empty: the gateway on this machine.
     base_url: str = ""
+    #: The beginning of links to the console; empty: the API on this machine.
+    console_url: str = ""
+    #: Proxies before the API: what they say of the address from which a request comes is believed.
+    trusted_proxies: tuple[IpNetwork, ...] = ()
+    #: The identity provider by which people may log in (docs/api.md), and what Stormweir is to it; empty: none.
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = field(default="", repr=False)
+    #: The claim that names a person's role, and the role of people for whom it names none.
+    oidc_role_claim: str = ""
+    oidc_default_role: Literal["viewer", "member", "admin", "owner"] = "viewer"
+    oidc_tenant: str = "default"
     #: Of the Slack app (docs/slack.md): what signs clicks on buttons, and what installs it.
     slack_signing_secret: str = field(default="", repr=False)
     slack_client_id: str = ""
@@ -75,6 +87,11 @@ class Settings:
     def public_url(self) -> str:
         """The beginning of Stormweir's own URLs, without a slash at the end."""
         return (self.base_url or f"http://127.0.0.1:{self.port('gateway')}").rstrip("/")
+
+    @property
+    def console_address(self) -> str:
+        """The beginning of links to the console, without a slash at the end."""
+        return (self.console_url or f"http://127.0.0.1:{self.port('api')}").rstrip("/")
 
     @property
     def clickhouse_url(self) -> str:
@@ -105,12 +122,15 @@ class Settings:
         settings = cls(**values, kafka_properties=properties)  # type: ignore[arg-type]
         if not settings.kafka and (properties or settings.kafka_config):
             raise SettingsError("STORMWEIR_KAFKA: an address is needed where properties of its clients are set")
+        if settings.oidc_issuer and not settings.oidc_client_id:
+            raise SettingsError("STORMWEIR_OIDC_CLIENT_ID: is needed where STORMWEIR_OIDC_ISSUER is set")
         return settings
 
     def environ(self) -> dict[str, str]:
         """The environment variables that give a child process the same settings."""
         texts = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "kafka_properties"}
-        texts["allowed_networks"] = ",".join(str(network) for network in self.allowed_networks)
+        for name in _NETWORKS:
+            texts[name] = ",".join(str(network) for network in getattr(self, name))
         properties = {property_variable(name): value for name, value in self.kafka_properties.items()}
         return {PREFIX + name.upper(): str(value) for name, value in texts.items()} | properties
 
@@ -127,15 +147,22 @@ PORTS: Mapping[str, int] = {
     "kafka.controller": 2,
     "clickhouse": 3,
     "receiver": 4,
+    "api": 5,
     "admin.gateway": 10,
     "admin.worker": 11,
     "admin.writer": 12,
     "admin.notifier": 13,
     "admin.clickhouse": 14,
+    "admin.api": 15,
 }
 #: A valid prefix of a topic's name.
 _NAME = re.compile(r"[A-Za-z0-9._-]{0,100}")
-CHOICES = {"store": ("memory", "rocksdict"), "log_level": ("debug", "info", "warning", "error")}
+CHOICES = {
+    "store": ("memory", "rocksdict"),
+    "oidc_default_role": ("viewer", "member", "admin", "owner"),
+    "log_level": ("debug", "info", "warning", "error"),
+}
+_NETWORKS = ("allowed_networks", "trusted_proxies")
 RANGES = {
     "port_base": (1024, 65_000),
     "partitions": (1, 1000),
@@ -154,13 +181,17 @@ def _parse(variable: str, name: str, text: str) -> object:
         return int(text)
     if name == "kafka_prefix" and not _NAME.fullmatch(text):
         raise SettingsError(f"{variable}={text!r}: up to 100 letters, digits, dots, hyphens and underscores are needed")
-    if name in ("base_url", "slack_url") and text and not text.startswith(("http://", "https://")):
+    if (
+        name in ("base_url", "console_url", "oidc_issuer", "slack_url")
+        and text
+        and not text.startswith(("http://", "https://"))
+    ):
         raise SettingsError(f"{variable}={text!r}: a URL that begins with https:// or http:// is needed")
     if name in CHOICES:
         if text not in CHOICES[name]:
             raise SettingsError(f"{variable}={text!r}: one of {', '.join(CHOICES[name])} is needed")
         return text
-    if name == "allowed_networks":
+    if name in _NETWORKS:
         try:
             return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
         except ValueError as error:

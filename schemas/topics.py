@@ -39,17 +39,20 @@ class Table:
     @property
     def changelog(self) -> Topic:
         """The compacted topic that holds this table's state and its source position."""
-        return Topic(f"stormweir.{self.name}.changelog", key="table key", compact=True)
+        return Topic(f"stormweir.{self.name}.changelog", key="table key", compact=True, single=self.source.single)
 
 
 ALERTS_RAW = Topic(
     "alerts.raw", key="integration and dedup key, so one alert's events keep their order", append_time=True
 )
 ALERTS_EVENTS = Topic("alerts.events", key="the producer's choice; the dedup key is best", append_time=True)
+#: One partition has every monitor: beats are few, and nothing has to find out whose monitor it is.
+HEARTBEATS = Topic("heartbeats", key="tenant and heartbeat", retention_ms=DAY_MS, single=True, append_time=True)
 ALERTS_NORMALIZED = Topic("alerts.normalized", key="fingerprint", retention_ms=DAY_MS, append_time=True)
-ALERTS_UNIQUE = Topic("alerts.unique", key="correlation key", retention_ms=DAY_MS, append_time=True)
+ALERTS_UNIQUE = Topic("alerts.unique", key="scope", retention_ms=DAY_MS, append_time=True)
 ALERTS_HISTORY = Topic("alerts.history", key="none: the partition is the writing stage's", retention_ms=3 * DAY_MS)
 INCIDENTS = Topic("incidents", key="incident id", compact=True)
+INCIDENTS_CHANGES = Topic("incidents.changes", key="tenant and domain", retention_ms=DAY_MS, append_time=True)
 INCIDENTS_EVENTS = Topic("incidents.events", key="incident id", retention_ms=3 * DAY_MS)
 NOTIFICATIONS = Topic("notifications", key="tenant and destination", append_time=True)
 DESTINATIONS_STATUS = Topic("destinations.status", key="tenant and destination", compact=True)
@@ -60,10 +63,15 @@ REJECTED_BODIES = Topic("rejected.bodies", key="the integration as far as it may
 REPLIES = Topic("replies", key="the waiting gateway's address", retention_ms=5 * MINUTE_MS)
 DEADLETTERS = Topic("deadletters", key="as the failed record")
 CONTROL = Topic("control", key="kind/id", compact=True, single=True)
+#: What the API's processes remember together: sessions, saved views (schemas.wire.console).
+CONSOLE = Topic("console", key="kind/id", compact=True, single=True)
+AUDIT = Topic("audit", key="tenant")
 
 #: A new layout of a table's values needs a new name of the table: old values would be misread.
-DEDUP = Table("dedup.v2", source=ALERTS_NORMALIZED)
-CORRELATION = Table("correlation.v2", source=ALERTS_UNIQUE)
+DEDUP = Table("dedup.v3", source=ALERTS_NORMALIZED)
+CORRELATION = Table("correlation.v3", source=ALERTS_UNIQUE)
+DISPATCH = Table("dispatch", source=INCIDENTS_CHANGES)
+HEARTBEAT = Table("heartbeats", source=HEARTBEATS)
 OUTBOX = Table("outbox", source=NOTIFICATIONS)
 
 
@@ -72,16 +80,27 @@ def writer_table(source: Topic) -> Table:
     return Table(f"writer.{source.name}", source=source)
 
 
-WRITTEN_TOPICS = (ALERTS_HISTORY, INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS_RESULTS, CHANGES, REJECTIONS, DEADLETTERS)
+WRITTEN_TOPICS = (
+    ALERTS_HISTORY,
+    INCIDENTS,
+    INCIDENTS_EVENTS,
+    NOTIFICATIONS_RESULTS,
+    CHANGES,
+    REJECTIONS,
+    DEADLETTERS,
+    AUDIT,
+)
 WRITER_TABLES = tuple(writer_table(topic) for topic in WRITTEN_TOPICS)
 
 TOPICS = (
     ALERTS_RAW,
     ALERTS_EVENTS,
+    HEARTBEATS,
     ALERTS_NORMALIZED,
     ALERTS_UNIQUE,
     ALERTS_HISTORY,
     INCIDENTS,
+    INCIDENTS_CHANGES,
     INCIDENTS_EVENTS,
     NOTIFICATIONS,
     NOTIFICATIONS_RESULTS,
@@ -92,7 +111,9 @@ TOPICS = (
     REPLIES,
     DEADLETTERS,
     CONTROL,
-    *(table.changelog for table in (DEDUP, CORRELATION, OUTBOX, *WRITER_TABLES)),
+    CONSOLE,
+    AUDIT,
+    *(table.changelog for table in (HEARTBEAT, DEDUP, CORRELATION, DISPATCH, OUTBOX, *WRITER_TABLES)),
 )
 
 WORKER_GROUP = "stormweir.worker"
@@ -103,7 +124,9 @@ NOTIFIER_GROUP = "stormweir.notifier"
 CONTROL_WRITER = "stormweir.control"
 
 AGENT_NORMALIZE = "normalize"
+AGENT_HEARTBEATS = "heartbeats"
 AGENT_DEDUP = "dedup"
 AGENT_CORRELATE = "correlate"
+AGENT_DISPATCH = "dispatch"
 AGENT_WRITER = "clickhouse-writer"
 AGENT_NOTIFIER = "notifier"

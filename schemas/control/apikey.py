@@ -1,14 +1,14 @@
 """API keys, for tenants that send alerts without an integration."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from schemas.control.destination import SecretMark
-from schemas.control.record import DEFAULT_RATE_LIMIT, DEFAULT_TENANT, Name, RateLimit, Record
+from schemas.control.record import DEFAULT_RATE_LIMIT, DEFAULT_TENANT, AnyRecord, Name, RateLimit
 
 
-class ApiKey(Record):
+class ApiKey(AnyRecord):
     """A tenant's key for `/api/events` (Bearer), `/v2/alerts` (GenieKey) and `/v1/webhooks` (X-API-Key).
 
     The record stores only the SHA-256 of the key and `prefix`, its first characters, by which people recognise it.
@@ -16,6 +16,8 @@ class ApiKey(Record):
     that do not belong to an integration. A tenant may have two keys at once (rotation); deleting the record revokes
     the key.
     """
+
+    per_tenant: ClassVar[bool] = False
 
     id: Name
     tenant: Name = DEFAULT_TENANT

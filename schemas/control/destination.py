@@ -5,11 +5,12 @@ validated by the model of its type (streams.control.kinds). This base reads what
 """
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl
 
-from schemas.control.record import DEFAULT_TENANT, Name, Record
+from schemas.control.record import DEFAULT_TENANT, AnyRecord, Name, Reference
 
 
 class SecretMark:
@@ -22,6 +23,10 @@ class SecretMark:
     def __init__(self, *, url: bool = False, hashed: bool = False) -> None:
         self.url = url
         self.hashed = hashed
+
+
+class AddressMark:
+    """Marks a part of the address to which the record's secrets are sent. A URL is one without a mark."""
 
 
 def _plain_headers(headers: object) -> object:
@@ -41,7 +46,7 @@ SecretUrl = Annotated[HttpUrl, Field(repr=False), SecretMark(url=True)]
 SecretHeaders = Annotated[dict[str, str], Field(repr=False), BeforeValidator(_plain_headers), SecretMark()]
 
 
-class Destination(Record):
+class Destination(AnyRecord):
     """Where notifications go. The descriptions of its fields, and of every channel's own, are their documentation."""
 
     model_config = ConfigDict(extra="ignore")
@@ -64,6 +69,23 @@ class Destination(Record):
         description="When more waits than can be sent in so many seconds, one summary replaces many messages, if the "
         "channel has summaries; 0 means never.",
     )
+
+    def references(self) -> Iterator[Reference]:
+        """The destination that stands in for it."""
+        if self.fallback is not None:
+            yield Reference("fallback", "destination", self.fallback)
+
+
+def addresses_of(record: AnyRecord) -> dict[str, object]:
+    """Where a record's secrets are sent, by field: of a URL the scheme, host and port."""
+    found: dict[str, object] = {}
+    for name, field in type(record).model_fields.items():
+        value = getattr(record, name)
+        if isinstance(value, HttpUrl):
+            found[name] = value.scheme, value.host, value.port
+        elif any(isinstance(mark, AddressMark) for mark in field.metadata):
+            found[name] = value
+    return found
 
 
 def secrets_of(model: type[BaseModel]) -> dict[str, SecretMark]:

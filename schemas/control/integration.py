@@ -1,12 +1,13 @@
 """Integrations (senders of alerts), and how a sender's own fields and words are mapped to those of an alert."""
 
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from schemas.control.destination import SecretMark
-from schemas.control.record import DEFAULT_TENANT, Name, RateLimit, Record, SeverityName
+from schemas.control.record import DEFAULT_TENANT, AnyRecord, Name, RateLimit, Record, Reference, SeverityName
 from schemas.fingerprint import digest
 
 SignaturePolicy = Literal["required", "if_secret_set", "off"]
@@ -47,7 +48,7 @@ def mapping_of(wire: bytes) -> FieldMapping:
     return FieldMapping.model_validate_json(wire) if wire else FieldMapping()
 
 
-class Integration(Record):
+class Integration(AnyRecord):
     """A sender. `id` is its key: 32 hex characters, in the URL, the Token header or `routing_key`.
 
     `signature` says when a request must be signed; None means the default of the request's route.
@@ -55,6 +56,8 @@ class Integration(Record):
     be subscribed to; empty means any. `installation` identifies the sending installation, for tools whose alert keys
     are unique within one installation only; empty means `installation_of(id)`. A rotation of the key keeps it.
     """
+
+    per_tenant: ClassVar[bool] = False
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$", repr=False)
     tenant: Name = DEFAULT_TENANT
@@ -68,6 +71,10 @@ class Integration(Record):
     installation: str = Field(default="", pattern=r"^[0-9a-f]{0,32}$")
     topic_arns: tuple[str, ...] = Field(default=(), max_length=50)
     mapping: FieldMapping = FieldMapping()
+
+    def references(self) -> Iterator[Reference]:
+        """The service that its alerts are about."""
+        yield Reference("service", "service", self.service)
 
     @cached_property
     def own_installation(self) -> str:
@@ -86,9 +93,9 @@ def masked_key(key: str) -> str:
 
 
 def shown_sender(sender: str) -> str:
-    """A sender's id for rows that people read: `apikey/<id>` unchanged, an integration's key masked.
+    """A sender's id for rows that people read: an integration's key masked, all others unchanged.
 
     >>> shown_sender("5f0c2a" + 26 * "0"), shown_sender("apikey/ci")
     ('5f0c2a...', 'apikey/ci')
     """
-    return sender if sender.startswith("apikey/") else masked_key(sender)
+    return sender if sender.startswith(("apikey/", "heartbeat/")) else masked_key(sender)

@@ -4,9 +4,8 @@ from schemas.control.record import Record
 
 
 class Notify(Record):
-    """A flag for each change; `triggered` is also for a rise in severity.
-
-    `sla_breach` is kept for the targets of times to acknowledge and to resolve, which do not exist yet.
+    """A flag for each change. `triggered` is also for a rise in severity and for reminders, `acknowledged` also for its
+    end, and `sla_breach` for a missed target of the time to acknowledge or to resolve.
     """
 
     triggered: bool = True

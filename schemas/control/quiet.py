@@ -1,12 +1,13 @@
 """Quiet hours: when destinations are left in peace."""
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
 
-from schemas.control.record import Name, Record, SeverityName
+from schemas.control.record import Name, Record, Reference, SeverityName, references
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -47,14 +48,25 @@ def _known_zone(zone: str) -> str:
     raise ValueError("is no time zone of the IANA database, such as Europe/Berlin or UTC")
 
 
+#: A time zone of the IANA database.
+Zone = Annotated[str, Field(max_length=100), AfterValidator(_known_zone)]
+Hours = Annotated[str, AfterValidator(_some_hours)]
+
+
 class QuietHours(Record):
     """Hours by the clocks of `zone`, on `days`. Hours that pass midnight belong to the day on which they begin.
 
     In them nobody is notified of incidents of these `severities`; `destinations` limits that to some, none means all.
     """
 
-    zone: Annotated[str, Field(max_length=100), AfterValidator(_known_zone)]
-    hours: Annotated[str, AfterValidator(_some_hours)]
+    zone: Zone
+    hours: Hours
     days: tuple[Day, ...] = Field(default=DAYS, min_length=1, max_length=7)
     severities: tuple[SeverityName, ...] = Field(default=("info", "warning", "error"), min_length=1, max_length=4)
     destinations: tuple[Name, ...] = Field(default=(), max_length=50)
+
+
+def hours_references(quiet_hours: Iterable[QuietHours]) -> Iterator[Reference]:
+    """The destinations that a record's quiet hours name."""
+    for index, hours in enumerate(quiet_hours):
+        yield from references(f"quiet_hours.{index}.destinations", "destination", hours.destinations)

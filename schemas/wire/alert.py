@@ -5,6 +5,7 @@ MessagePack array in field order (docs/adr/0004), so fields are only ever append
 """
 
 from enum import IntEnum
+from typing import Literal
 
 import msgspec
 
@@ -16,6 +17,10 @@ class Severity(IntEnum):
     WARNING = 2
     ERROR = 3
     CRITICAL = 4
+
+
+#: The urgency that rules decided, "" if they left it to the severity.
+RuledUrgency = Literal["", "high", "low"]
 
 
 class Action(IntEnum):
@@ -94,7 +99,9 @@ class UniqueAlert(msgspec.Struct, array_like=True, frozen=True, gc=False):
     total number of repeats of this fingerprint since it opened, so applying a record twice changes nothing.
     `severity` is the highest so far, after rules; `labels`, `routes` and `rule` (ids, comma-separated) were added by
     the rules. `timed` marks an alert that was held and then released by a timer: its `via` is not an offset but a
-    number that grows with each firing in its partition.
+    number that grows with each firing in its partition. The key of its record is its scope (schemas.fingerprint);
+    alerts with one `correlation_key` may form one incident. `urgency` (high, low) and `service` are what rules changed
+    them to, "" for unchanged. `ended` says why the key ended without a resolve, for counts alone.
     """
 
     via_partition: int
@@ -108,3 +115,7 @@ class UniqueAlert(msgspec.Struct, array_like=True, frozen=True, gc=False):
     routes: list[str] = []
     rule: str = ""
     timed: bool = False
+    correlation_key: bytes = b""
+    urgency: RuledUrgency = ""
+    service: str = ""
+    ended: str = ""

@@ -6,22 +6,55 @@ from typing import Literal
 import msgspec
 
 from schemas.fingerprint import digest
-from schemas.wire.incident import Incident
+from schemas.wire.alert import Severity
+from schemas.wire.incident import Incident, Status
+
+#: Incidents that a message names beside its own; the rest are counted.
+MAX_RELATED = 20
 
 
 class Transition(StrEnum):
-    """The change of an incident that a notification reports."""
+    """What a notification reports: a change of the incident, or that it is still open, or was not handled in time."""
 
     TRIGGERED = "triggered"
     ESCALATED = "escalated"
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
+    UNACKNOWLEDGED = "unacknowledged"
+    REMINDER = "reminder"
+    SLA_BREACH = "sla_breach"
+    UPDATED = "updated"
+
+
+class Change(StrEnum):
+    """What became of another incident of a message since the message before, in the order in which it is told."""
+
+    NEW = "new"
+    ESCALATED = "escalated"
+    #: Opened and resolved, or resolved and opened again.
+    FLAPPED = "flapped"
+    RESOLVED = "resolved"
+    OPEN = "open"
+
+
+class Related(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
+    """Another incident that a message names."""
+
+    incident_id: bytes
+    title: str
+    severity: Severity
+    status: Status
+    service: str
+    change: Change
 
 
 class Notification(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
     """One message to one destination, on `notifications`. The id is stable over retries and replays.
 
-    `mentions` are those of the rules that route to the destination (schemas.control.rule.Mention).
+    `mentions` are those of the rules that route to the destination (schemas.control.rule.Mention). `number` grows with
+    each message that nothing but the time caused: it orders messages about one version of the incident. `related` are
+    the other incidents that the message tells of, at most MAX_RELATED, and `more` is how many others there are.
+    `note` says in a sentence why it is sent, if that is not the incident itself.
     """
 
     notification_id: bytes
@@ -31,11 +64,26 @@ class Notification(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_on
     queued_at: int
     incident: Incident
     mentions: tuple[str, ...] = ()
+    number: int = 0
+    related: tuple[Related, ...] = ()
+    more: int = 0
+    note: str = ""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it is in the order of the messages about its incident."""
+        return self.incident.version, self.number
 
 
-def notification_id(incident_id: bytes, version: int, transition: Transition, destination: str) -> bytes:
-    """16 bytes, derived from the arguments; `version` is the incident's at the transition. Same message, same id."""
-    return digest(incident_id.hex(), str(version), transition, destination)
+def notification_id(
+    incident_id: bytes, version: int, transition: Transition, destination: str, number: int = 0
+) -> bytes:
+    """16 bytes, derived from the arguments; `version` is the incident's at the transition. Same message, same id.
+
+    `number` is of messages that the time caused, and 0 for a change of the incident.
+    """
+    timed = (str(number),) if number else ()
+    return digest(incident_id.hex(), str(version), transition, destination, *timed)
 
 
 class Outcome(StrEnum):

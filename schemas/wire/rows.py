@@ -36,7 +36,7 @@ class AlertOutcome(IntEnum):
 
 class AlertRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Table `alerts`. Ids come from `uuid_column`, times are milliseconds; `severity` is the one after rules,
-    `severity_raw` the one before.
+    `severity_raw` the one before. The last three are the sender's times as it gave them (schemas.wire.alert.Alert).
     """
 
     tenant: str
@@ -67,6 +67,9 @@ class AlertRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     kafka_offset: int
     kafka_index: int
     severity_raw: Severity
+    sent_ms: int
+    began_ms: int
+    ended_ms: int
 
 
 class IncidentRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -189,7 +192,26 @@ class DeadLetterRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
     kafka_last_offset: int
 
 
-Row = AlertRow | IncidentRow | IncidentEventRow | DeliveryRow | ChangeRow | RejectionRow | DeadLetterRow
+class AuditRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Table `audit`; `before` and `after` are JSON text."""
+
+    tenant: str
+    audit_id: Ext
+    at: int
+    actor: str
+    action: str
+    kind: str
+    id: str
+    outcome: str
+    before: str
+    after: str
+    address: str
+    kafka_topic: str
+    kafka_partition: int
+    kafka_offset: int
+
+
+Row = AlertRow | IncidentRow | IncidentEventRow | DeliveryRow | ChangeRow | RejectionRow | DeadLetterRow | AuditRow
 
 
 def pack_row(row: Row) -> bytes:
@@ -207,8 +229,8 @@ class HistoryBlock(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     `offsets[i]` is the offset of the input record that `rows[i]` comes from. Offsets only grow inside one (stage,
     partition), so a reader that remembers the last one drops rows that a crashed worker wrote twice. A packed row has
-    no header, so `values_per_row` is its number of values: 27 in blocks without this field, written before
-    `severity_raw` existed.
+    no header, so `values_per_row` is its number of values, less in blocks of versions with fewer columns: 27 in blocks
+    without this field.
     """
 
     stage: str

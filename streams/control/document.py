@@ -1,35 +1,32 @@
 """`stormweir.yaml`: what a file declares, whether it is consistent, and what it would change.
 
-The file has lists under `tenants`, `services`, `destinations`, `integrations`, `rules` and `apikeys`; their entries are
-the records of schemas.control. Every problem is reported with its path (`integrations.2.service`).
+The file has a list for each kind of record, under the kind's plural (`services`); its entries are records of
+schemas.control. Every problem is reported with its path (`integrations.2.service`).
 """
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
 
-from schemas.control import (
-    AnyRecord,
-    Destination,
-    Integration,
-    Rule,
-    Service,
-    Tenant,
-    control_key,
-)
+from schemas.control import KINDS, AnyRecord, control_key
+from streams.control.checks import CHECKS, Problem
 from streams.control.follow import masked
 from streams.control.kinds import validate
-from streams.control.shown import masked_values
+from streams.control.shown import masked_values, shown_secrets
 from streams.process.errors import OperatorError
 
 #: The file's lists in the order they are written to the topic: records that others refer to come first.
-SECTIONS = ("tenants", "services", "destinations", "integrations", "rules", "apikeys")
+SECTIONS = tuple(f"{kind}s" for kind, model in KINDS.items() if model.declared)
 #: The parts of PyYAML's messages that repeat text of the file; that may be a secret without quotes: `secret: *Xq9...`.
 _REPEATED = re.compile(r"(alias|tag|tag handle) ['\"].*")
+
+#: Characters of a value that the differences show.
+_SHOWN = 500
+_MASK = "is what is shown in place of the secret: write the secret itself"
 
 
 class ConfigurationError(OperatorError):
@@ -87,6 +84,7 @@ def records_of(document: Mapping[str, Any]) -> dict[str, AnyRecord]:
             except ValidationError as error:
                 problems += [f"{'.'.join([path, *map(str, issue['loc'])])}: {issue['msg']}" for issue in error.errors()]
                 continue
+            problems += [f"{path}.{name}: {_MASK}" for name in shown_secrets(record)]
             key = control_key(record)
             if key in records:
                 problems.append(f"{path}.id: is the same as in {places[key]}")
@@ -96,42 +94,38 @@ def records_of(document: Mapping[str, Any]) -> dict[str, AnyRecord]:
     return records
 
 
-def check(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord]) -> None:
-    """Raise ConfigurationError if a declared record refers to something that does not exist.
+def check(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord]) -> list[str]:
+    """The warnings about the declared records. Raises ConfigurationError if one has a problem: see `checks`, or it
+    refers to something that does not exist.
 
     `known` are the records that stay on the topic beside the declared ones.
     """
-    from streams.policy import rules
-    from streams.providers import PROVIDERS
-
-    everything = {**known, **declared}.values()
-    services = {(record.tenant, record.id) for record in everything if isinstance(record, Service)}
-    destinations = {(record.tenant, record.id) for record in everything if isinstance(record, Destination)}
-    problems: list[str] = []
+    paths: dict[str, str] = {}
     positions = dict.fromkeys(SECTIONS, 0)
-    for key, record in declared.items():
+    for key in declared:
         section = _section(key)
-        path = f"{section}.{positions[section]}"
+        paths[key] = f"{section}.{positions[section]}"
         positions[section] += 1
-        problems += [
-            f"{path}.{place}: no destination {name!r}"
-            for place, name in _destinations_of(record)
-            if (record.id if isinstance(record, Tenant) else record.tenant, name) not in destinations
-        ]
-        match record:
-            case Integration():
-                if record.type not in PROVIDERS:
-                    problems.append(f"{path}.type: {record.type!r} is none of {', '.join(PROVIDERS)}")
-                if (record.tenant, record.service) not in services:
-                    problems.append(f"{path}.service: no service {record.service!r}")
-            case Rule():
-                for index, matcher in enumerate(record.match):
-                    try:
-                        rules.check([matcher])
-                    except ValueError as error:
-                        problems.append(f"{path}.match.{index}: {error}")
-    if problems:
-        raise ConfigurationError(problems)
+    found = inconsistencies(declared, known)
+    lines = [(f"{paths.get(key) or masked(key)}.{path}: {text}", warning) for key, path, text, warning in found]
+    if any(not warning for _, warning in lines):
+        raise ConfigurationError(line for line, warning in lines if not warning)
+    return [line for line, _ in lines]
+
+
+def inconsistencies(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord]) -> list[Problem]:
+    """What is wrong with the declared records beside the `known` ones, and what they make wrong with these."""
+    everything = {**known, **declared}
+    found = [
+        Problem(key, reference.path, f"no {reference.kind} {reference.id!r}")
+        for key, record in declared.items()
+        for reference in record.references()
+        if f"{reference.kind}/{record.owner}/{reference.id}" not in everything
+    ]
+    before = {problem for each in CHECKS for problem in each(known)}
+    after = (problem for each in CHECKS for problem in each(everything))
+    made = (each for each in after if each.key in declared or not (each.warning or each in before))
+    return [*found, *made]
 
 
 def plan(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord], prune: Collection[str] = ()) -> Changes:
@@ -155,42 +149,31 @@ def plan(declared: Mapping[str, AnyRecord], known: Mapping[str, AnyRecord], prun
     return Changes(records, deletes, [*lines, *(f"- {masked(key)}" for key in deletes)])
 
 
-def _destinations_of(record: AnyRecord) -> Iterator[tuple[str, str]]:
-    """The destinations that a record names, each with its path inside of the record."""
-    lists: dict[str, Iterable[str]] = {}
-    match record:
-        case Tenant():
-            lists = {f"severity_routes.{severity}": names for severity, names in record.severity_routes.items()}
-        case Service():
-            lists = {"destinations": record.destinations}
-        case Rule():
-            lists = {"route": record.route}
-        case Destination() if record.fallback is not None:
-            yield "fallback", record.fallback
-    if isinstance(record, Service | Rule):
-        for index, hours in enumerate(record.quiet_hours):
-            lists[f"quiet_hours.{index}.destinations"] = hours.destinations
-    for path, names in lists.items():
-        for index, name in enumerate(names):
-            yield f"{path}.{index}", name
-
-
 def _section(key: str) -> str:
     return key.partition("/")[0] + "s"
 
 
+def _short(value: object) -> str:
+    """A value as JSON, its beginning if it is as long as a lookup table."""
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 def _differences(old: AnyRecord | None, new: AnyRecord) -> Iterable[str]:
     """A line for each field that differs, or that a new record has. JSON also escapes control characters."""
-    shown = {name: json.dumps(value) for name, value in masked_values(new).items()}
+    shown = {name: _short(value) for name, value in masked_values(new).items()}
+    # A field whose name Python does not allow, such as `continue`, is an attribute with another name.
+    fields = type(new).model_fields
+    attributes = {field.alias or name: name for name, field in fields.items()}
     if old is None:
-        defaults = {name: field.default for name, field in type(new).model_fields.items() if not field.is_required()}
+        defaults = {name: field.default for name, field in fields.items() if not field.is_required()}
         for name, text in shown.items():
-            value = getattr(new, name)
-            if name != "id" and value and value != defaults.get(name):
+            value = getattr(new, attributes[name])
+            if name != "id" and value and value != defaults.get(attributes[name]):
                 yield f"{name}: {text}"
         return
     before = masked_values(old)
     for name, text in shown.items():
         # What is compared are the values themselves: two secrets look alike when they are masked.
-        if getattr(old, name, None) != getattr(new, name):
-            yield f"{name}: {json.dumps(before.get(name))} -> {text}"
+        if getattr(old, attributes[name], None) != getattr(new, attributes[name]):
+            yield f"{name}: {_short(before.get(name))} -> {text}"

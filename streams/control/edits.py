@@ -1,4 +1,4 @@
-"""Changes to integrations and API keys: the records that a change would write, checked before they are written.
+"""Changes to integrations, heartbeats and API keys: the records that a change would write, checked before that.
 
 Pure: takes the current configuration and returns the records that change it. Keys and secrets are created here, with
 `secrets`; an API key itself is returned once and never stored, only its SHA-256 is.
@@ -15,6 +15,7 @@ from schemas.control import (
     DEFAULT_TENANT,
     AnyRecord,
     ApiKey,
+    Heartbeat,
     Integration,
     Record,
     Service,
@@ -23,6 +24,7 @@ from schemas.control import (
     masked_key,
 )
 from streams.control.state import Control
+from streams.policy import language
 from streams.policy.signature import SnsCertificate
 from streams.process.errors import OperatorError
 from streams.providers import PROVIDERS
@@ -71,12 +73,8 @@ def new_integration(
     """
     integration = _checked(Integration, {"id": secrets.token_hex(KEY_BYTES), **values})
     _check_type(integration.type)
-    _check_tenant(control, integration.tenant)
-    if (integration.tenant, integration.service) in control.services:
-        return integration, [integration]
-    if not create_service:
-        raise _no_service(control, integration)
-    return integration, [_checked(Service, {"id": integration.service, "tenant": integration.tenant}), integration]
+    check_tenant(control, integration.tenant)
+    return integration, _with_service(control, integration, create=create_service)
 
 
 def changed_integration(control: Control, integration: Integration, values: Mapping[str, Any]) -> Integration:
@@ -124,6 +122,33 @@ def find_integration(control: Control, text: str) -> Integration:
     return found[0]
 
 
+def new_heartbeat(
+    control: Control, values: Mapping[str, Any], *, create_service: bool = False
+) -> tuple[Heartbeat, list[AnyRecord]]:
+    """A new heartbeat, and the records to write: the heartbeat, and its service if that is new.
+
+    `values` are fields of Heartbeat; without `match` it gets a key. Raises FieldError.
+    """
+    heartbeat = _checked(Heartbeat, values if values.get("match") else {**values, "key": secrets.token_hex(KEY_BYTES)})
+    for index, line in enumerate(heartbeat.match):
+        try:
+            language.check([line])
+        except ValueError as error:
+            raise FieldError(f"match.{index}", str(error)) from None
+    if (heartbeat.tenant, heartbeat.id) in control.every(Heartbeat):
+        raise FieldError("id", "is taken; `stormweir heartbeats list` shows all")
+    check_tenant(control, heartbeat.tenant)
+    return heartbeat, _with_service(control, heartbeat, create=create_service)
+
+
+def find_heartbeat(control: Control, tenant: str, name: str) -> Heartbeat:
+    """The tenant's heartbeat of this id. Raises FieldError."""
+    found = control.every(Heartbeat).get((tenant, name))
+    if found is None:
+        raise FieldError("id", "there is no such heartbeat; `stormweir heartbeats list` shows all")
+    return found
+
+
 def new_key(control: Control, values: Mapping[str, Any], *, create_tenant: bool = False) -> NewKey:
     """A new API key and the secret that signs its webhooks. Raises FieldError.
 
@@ -135,7 +160,7 @@ def new_key(control: Control, values: Mapping[str, Any], *, create_tenant: bool 
     if f"apikey/{record.id}" in control.records:
         raise FieldError("id", "is taken: every key has a name of its own, so that one can be revoked")
     if not create_tenant:
-        _check_tenant(control, record.tenant)
+        check_tenant(control, record.tenant)
         return NewKey(key, record, [record])
     if record.tenant in control.tenants:
         raise FieldError("tenant", "is there already")
@@ -163,13 +188,23 @@ def _check_type(slug: str) -> None:
         raise FieldError("type", f"{slug!r} is none of {', '.join(PROVIDERS)}")
 
 
-def _check_tenant(control: Control, tenant: str) -> None:
+def check_tenant(control: Control, tenant: str) -> None:
+    """Raise FieldError for a tenant that nothing is known of."""
     known = {DEFAULT_TENANT, *control.tenants, *(tenant for tenant, _ in control.services)}
     if tenant not in known:
         raise FieldError("tenant", f"no tenant {tenant!r}; there is {', '.join(sorted(known))}")
 
 
-def _no_service(control: Control, integration: Integration) -> FieldError:
-    known = sorted(service for tenant, service in control.services if tenant == integration.tenant)
+def _with_service(control: Control, record: Integration | Heartbeat, *, create: bool) -> list[AnyRecord]:
+    """The record, after its service if that is new. Raises FieldError if it is new and is not to be made."""
+    if (record.tenant, record.service) in control.services:
+        return [record]
+    if not create:
+        raise _no_service(control, record)
+    return [_checked(Service, {"id": record.service, "tenant": record.tenant}), record]
+
+
+def _no_service(control: Control, record: Integration | Heartbeat) -> FieldError:
+    known = sorted(service for tenant, service in control.services if tenant == record.tenant)
     there = f"there is {', '.join(known)}" if known else "there is none yet"
-    return FieldError("service", f"no service {integration.service!r}; {there}; --create-service makes it")
+    return FieldError("service", f"no service {record.service!r}; {there}; --create-service makes it")

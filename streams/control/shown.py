@@ -18,6 +18,13 @@ def masked_values(record: AnyRecord) -> dict[str, Any]:
     return shown | {"id": masked_key(record.id)} if isinstance(record, Integration) else shown
 
 
+def shown_secrets(record: AnyRecord) -> list[str]:
+    """The fields that hold what is shown in place of a secret, as of a file that was copied from a page."""
+    shown = masked_values(record)
+    real = record.model_dump(mode="json")
+    return [name for name in secrets_of(type(record)) if real[name] and real[name] == shown[name]]
+
+
 def _masked(value: Any, secret: SecretMark | None) -> Any:
     if secret is None or not value:
         return value

@@ -1,6 +1,7 @@
 """The followed configuration in memory. A record that does not validate never replaces a valid one."""
 
 from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from schemas.control import (
     Rule,
     Service,
     Tenant,
+    Token,
     describe,
 )
 from streams.control.kinds import model_of, validate
@@ -21,6 +23,9 @@ from streams.control.secrets import NO_KEYS, PLAIN, SealError, SecretKeys, seals
 
 #: Services that are not declared are remembered with their defaults, up to this many.
 MAX_DEFAULTS = 10_000
+
+
+R = TypeVar("R", bound=AnyRecord)
 
 
 class Control:
@@ -41,6 +46,8 @@ class Control:
         self.destinations: dict[tuple[str, str], Destination] = {}
         self.rules: dict[tuple[str, str], Rule] = {}
         self.apikeys: dict[str, ApiKey] = {}
+        self.tokens: dict[str, Token] = {}
+        self._kinds: dict[type[AnyRecord], dict[Any, Any]] = {}
         self.records: dict[str, AnyRecord] = {}
         self.version = 0
         self.environment = dict(environment or {})
@@ -106,32 +113,33 @@ class Control:
         """The destination, None if there is none."""
         return self.destinations.get((tenant, destination_id))
 
-    def _index(self, record: AnyRecord) -> None:
+    def every(self, model: type[R]) -> Mapping[tuple[str, str], R]:
+        """The records of a kind, by tenant and id."""
+        return self._kinds.get(model, {})
+
+    def _place(self, record: AnyRecord) -> tuple[dict[Any, Any], Any]:
+        """The index of the record's kind, and its key there."""
         match record:
             case Tenant():
-                self.tenants[record.id] = record
+                return self.tenants, record.id
             case Service():
-                self.services[record.tenant, record.id] = record
+                return self.services, (record.tenant, record.id)
             case Integration():
-                self.integrations[record.id] = record
+                return self.integrations, record.id
             case Destination():
-                self.destinations[record.tenant, record.id] = record
+                return self.destinations, (record.tenant, record.id)
             case Rule():
-                self.rules[record.tenant, record.id] = record
+                return self.rules, (record.tenant, record.id)
             case ApiKey():
-                self.apikeys[record.sha256] = record
+                return self.apikeys, record.sha256
+            case Token():
+                return self.tokens, record.sha256
+        return self._kinds.setdefault(type(record), {}), (record.owner, record.id)
+
+    def _index(self, record: AnyRecord) -> None:
+        index, key = self._place(record)
+        index[key] = record
 
     def _unindex(self, record: AnyRecord) -> None:
-        match record:
-            case Tenant():
-                self.tenants.pop(record.id, None)
-            case Service():
-                self.services.pop((record.tenant, record.id), None)
-            case Integration():
-                self.integrations.pop(record.id, None)
-            case Destination():
-                self.destinations.pop((record.tenant, record.id), None)
-            case Rule():
-                self.rules.pop((record.tenant, record.id), None)
-            case ApiKey():
-                self.apikeys.pop(record.sha256, None)
+        index, key = self._place(record)
+        index.pop(key, None)

@@ -1,6 +1,7 @@
 """A change that is planned on the current configuration, and refused if that configuration changed meanwhile."""
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -8,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from schemas.control import AnyRecord, control_key
 from streams.control import environment
+from streams.control.audit import Actor, audit_of
 from streams.control.follow import ControlReader, masked
 from streams.control.secrets import MissingKeysError, SecretKeys
 from streams.control.state import Control
@@ -15,6 +17,8 @@ from streams.control.write import Change, ConflictError, Values, Write, only_wri
 from streams.process.kafka import Kafka
 
 T = TypeVar("T")
+#: It is read twice, the second time while other writers wait.
+_WAIT_MS = 20
 Plan = Callable[[Control], tuple[T, Change]]
 
 
@@ -27,8 +31,10 @@ class Reader(Protocol):
         """Read everything that has been committed until now."""
 
 
-async def change(reader: Reader, only_writer: Callable[[], AbstractAsyncContextManager[Write]], plan: Plan[T]) -> T:
-    """Write the change that `plan` returns, and return its result; an empty change writes nothing.
+async def change(
+    reader: Reader, only_writer: Callable[[], AbstractAsyncContextManager[Write]], plan: Plan[T], by: Actor
+) -> T:
+    """Write the change that `plan` returns and its audit, and return the plan's result; an empty change writes nothing.
 
     Raises ConflictError when another writer changed a record that `plan` changes since it was read. When only other
     records changed, `plan` is called again with the current configuration, so it must have no side effects.
@@ -46,19 +52,21 @@ async def change(reader: Reader, only_writer: Callable[[], AbstractAsyncContextM
             values = _values(wanted, reader.control)
             _same(values, before, reader.control)
         if values:
-            await write(values)
+            await write(values, [*audit_of(wanted, reader.control.records, by, time.time_ns() // 1_000_000)])
     return result
 
 
-async def transact(kafka: Kafka, plan: Plan[T], keys: SecretKeys) -> T:
+async def transact(kafka: Kafka, plan: Plan[T], keys: SecretKeys, by: Actor) -> T:
     """Read the configuration, write what `plan` wants changed, and return its result once every process can read it.
+
+    The audit has every changed record, as changed by `by`, if and only if the configuration has.
 
     Raises ConflictError as `change` does, aiokafka's errors when Kafka fails; nothing is written then.
     """
-    reader = ControlReader(kafka, keys, environment=environment.destinations(os.environ))
+    reader = ControlReader(kafka, keys, environment=environment.destinations(os.environ), wait_ms=_WAIT_MS)
     try:
         await reader.catch_up()
-        return await change(reader, partial(only_writer, kafka), plan)
+        return await change(reader, partial(only_writer, kafka), plan, by)
     finally:
         await reader.stop()
 

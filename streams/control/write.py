@@ -1,11 +1,11 @@
-"""Writing the topic `control`: one writer at a time, and all records of a change or none (docs/adr/0008).
+"""Writing the topic `control`: one writer at a time, and all of a change with its audit, or none (docs/adr/0008).
 
 Kafka has no compare-and-set, but it has fencing: of all producers with one transactional id, only the one that began
 last can commit. https://kafka.apache.org/documentation/#producerconfigs_transactional.id
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +14,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from schemas.control import AnyRecord, control_key, dump
-from schemas.topics import CONTROL, CONTROL_WRITER
+from schemas.topics import AUDIT, CONTROL, CONTROL_WRITER
+from schemas.wire.audit import AuditRecord
+from schemas.wire.codec import encode
 from streams.control.secrets import SecretKeys
 from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
@@ -37,7 +39,7 @@ class Change(NamedTuple):
 
 
 Values = dict[str, bytes | None]
-Write = Callable[[Values], Awaitable[None]]
+Write = Callable[[Values, Sequence[AuditRecord]], Awaitable[None]]
 
 
 def partition_of(kafka: Kafka) -> TopicPartition:
@@ -53,7 +55,7 @@ def values_of(change: Change, keys: SecretKeys) -> Values:
 
 @asynccontextmanager
 async def only_writer(kafka: Kafka) -> AsyncIterator[Write]:
-    """Become the only writer: `write(values)` commits all of them and returns once readers see them.
+    """Become the only writer: `write(values, audit)` commits all of them and returns once readers see the values.
 
     Records that an earlier writer has committed can be read by now; its uncommitted records never will be. Raises
     ConflictError when another writer began meanwhile, aiokafka's errors when Kafka fails.
@@ -73,8 +75,10 @@ async def only_writer(kafka: Kafka) -> AsyncIterator[Write]:
         await producer.stop()
 
 
-async def _commit(kafka: Kafka, producer: AIOKafkaProducer, values: Values) -> None:
+async def _commit(kafka: Kafka, producer: AIOKafkaProducer, values: Values, audit: Sequence[AuditRecord]) -> None:
     async with producer.transaction():
+        for entry in audit:
+            await producer.send(kafka.name(AUDIT.name), encode(entry), key=entry.tenant.encode())
         topic = kafka.name(CONTROL.name)
         sent = [await producer.send(topic, value, key=key.encode(), partition=0) for key, value in values.items()]
         last = max(record.offset for record in await asyncio.gather(*sent))

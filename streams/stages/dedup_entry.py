@@ -3,24 +3,32 @@
 import struct
 from typing import NamedTuple
 
+import msgspec
+
 from schemas.fingerprint import digest
 from schemas.wire.alert import Action, Alert
+from streams.policy.life import Course
 from streams.policy.order import Times
 
-OPEN, CLOSED, HELD = 1, 2, 3
-#: Flags: the rules suppressed the alert; the resolve found an open alert; the correlation key follows.
-SUPPRESSED, MATCHED, GROUPED = 1, 2, 4
+OPEN, CLOSED, HELD, PENDING, COUNTING = 1, 2, 3, 4, 5
+#: Flags: the rules suppressed the alert; the resolve found an open alert; the correlation key follows; a Course does.
+SUPPRESSED, MATCHED, GROUPED, LIVING = 1, 2, 4, 8
 #: How long a closed fingerprint is remembered, so that a trigger sent before its resolve does not open it again.
 REMEMBER_CLOSED_MS = 3_600_000
 
 #: A folded repeat reads and writes the first fields: status, severity, ruled, flags, last_seen, repeats, sent_at.
 _CHANGING = struct.Struct("<BBBBqIq")
-#: Then: forwarded, window_end, began_at, ended_at, sender, window.
+#: Then: forwarded, window_end, began_at, ended_at, sender, window; and the scope.
 _LASTING = struct.Struct("<IqqqII")
-_WHOLE = struct.Struct("<BBBBqIqIqqqII")
+_WHOLE = struct.Struct("<BBBBqIqIqqqII8s")
 _WINDOW_END = struct.Struct("<q")
 _SENDER = struct.Struct("<I")
 _KEY_BYTES = 16
+_LENGTH = struct.Struct("<H")
+#: Statuses in which `window_end` is the only deadline.
+_WAITS = frozenset({HELD, PENDING, COUNTING})
+_encode_course = msgspec.msgpack.Encoder().encode
+_decode_course = msgspec.msgpack.Decoder(Course).decode
 NO_TIMES = Times(0, 0, 0, 0)
 
 
@@ -32,7 +40,8 @@ class Entry(NamedTuple):
     the next stage knows. `sent_at`, `began_at`, `ended_at` and `sender` are the sender's times: if open, those of the
     newest trigger; if closed, those of the resolve. `window_end` is when folded repeats are forwarded and the next
     window of `window` milliseconds begins; if held, when the held alert opens. `held` is the held alert, as an encoded
-    UniqueAlert, empty unless the status is HELD.
+    UniqueAlert, empty unless the status is HELD or PENDING. A key is PENDING while its first alert waits, until
+    `window_end`, and COUNTING while too few came. `course` is there for keys that have a life (streams.policy.life).
     """
 
     status: int
@@ -48,8 +57,10 @@ class Entry(NamedTuple):
     ended_at: int
     sender: int
     window: int
+    scope: bytes
     correlation_key: bytes
     held: bytes = b""
+    course: Course | None = None
 
     @property
     def times(self) -> Times:
@@ -61,9 +72,12 @@ class Entry(NamedTuple):
         """When time alone changes the entry, in milliseconds; 0 for never."""
         if self.status == CLOSED:
             return self.last_seen + REMEMBER_CLOSED_MS
-        if self.status == HELD or (self.repeats > self.forwarded and not self.flags & SUPPRESSED):
+        if self.status in _WAITS:
             return self.window_end
-        return 0
+        flush = self.window_end if self.repeats > self.forwarded and not self.flags & SUPPRESSED else 0
+        if self.course is None:
+            return flush
+        return min(filter(None, (flush, self.course.due(self.last_seen))), default=0)
 
     def seen(self, times: Times) -> "Entry":
         """The entry with the times of one more trigger; a sender's times are compared only with its own."""
@@ -97,18 +111,31 @@ class Entry(NamedTuple):
         """The bytes kept in the table."""
         grouped = self.correlation_key != fingerprint
         flags = self.flags | GROUPED if grouped else self.flags & ~GROUPED
-        packed = _WHOLE.pack(self.status, self.severity, self.ruled, flags, *self[4:13])
-        return packed + (self.correlation_key if grouped else b"") + self.held
+        tail = self.correlation_key if grouped else b""
+        flags = flags & ~LIVING if self.course is None else flags | LIVING
+        if self.course is not None:
+            course = _encode_course(self.course)
+            tail += _LENGTH.pack(len(course)) + course
+        packed = _WHOLE.pack(self.status, self.severity, self.ruled, flags, *self[4:14])
+        return packed + tail + self.held
 
 
 def pack_open(
-    alert: Alert, ruled: int, flags: int, repeats: int, window_end: int, window: int, times: Times, key: bytes
+    alert: Alert,
+    ruled: int,
+    flags: int,
+    repeats: int,
+    window_end: int,
+    window: int,
+    times: Times,
+    key: bytes,
+    scope: bytes,
 ) -> bytes:
     """The bytes of a fingerprint that opens with this alert and correlation key, made without an Entry."""
     grouped = key != alert.fingerprint
     packed = _WHOLE.pack(
         OPEN, alert.severity, ruled, flags | GROUPED if grouped else flags, alert.received_at, repeats,
-        times.sent_at, repeats, window_end, times.began_at, 0, times.sender, window,
+        times.sent_at, repeats, window_end, times.began_at, 0, times.sender, window, scope,
     )  # fmt: skip
     return packed + key if grouped else packed
 
@@ -116,10 +143,13 @@ def pack_open(
 def unpack(value: bytes, fingerprint: bytes) -> Entry:
     """The inverse of Entry.pack."""
     fields = _WHOLE.unpack_from(value)
-    tail = value[_WHOLE.size :]
-    if fields[3] & GROUPED:
-        return Entry._make((*fields, tail[:_KEY_BYTES], tail[_KEY_BYTES:]))
-    return Entry._make((*fields, fingerprint, tail))
+    tail, flags, key, course = value[_WHOLE.size :], fields[3], fingerprint, None
+    if flags & GROUPED:
+        key, tail = tail[:_KEY_BYTES], tail[_KEY_BYTES:]
+    if flags & LIVING:
+        end = _LENGTH.size + _LENGTH.unpack_from(tail)[0]
+        course, tail = _decode_course(tail[_LENGTH.size : end]), tail[end:]
+    return Entry._make((*fields, key, tail, course))
 
 
 def fold(value: bytes, severity: int, received_at: int, times: Times) -> bytes | None:
@@ -128,7 +158,7 @@ def fold(value: bytes, severity: int, received_at: int, times: Times) -> bytes |
     This is the hottest path of all: only the fields that change are packed again.
     """
     status, highest, ruled, flags, last_seen, repeats, newest = _CHANGING.unpack_from(value)
-    if status != OPEN or severity > highest or received_at >= _WINDOW_END.unpack_from(value, 28)[0]:
+    if status != OPEN or severity > highest or flags & LIVING or received_at >= _WINDOW_END.unpack_from(value, 28)[0]:
         return None
     sender, sent_at, _, _ = times
     if sent_at and sender != _SENDER.unpack_from(value, 52)[0]:
@@ -142,10 +172,12 @@ def fold(value: bytes, severity: int, received_at: int, times: Times) -> bytes |
 def due(value: bytes) -> int:
     """When time alone changes the fingerprint of this value, in milliseconds; 0 for never."""
     status, _, _, flags, last_seen, repeats, _ = _CHANGING.unpack_from(value)
+    if flags & LIVING:
+        return unpack(value, b"").due
     if status == CLOSED:
         return int(last_seen) + REMEMBER_CLOSED_MS
     forwarded, window_end, *_ = _LASTING.unpack_from(value, 24)
-    if status == HELD or (repeats > forwarded and not flags & SUPPRESSED):
+    if status in _WAITS or (repeats > forwarded and not flags & SUPPRESSED):
         return int(window_end)
     return 0
 

@@ -67,16 +67,26 @@ class History:
                     alert.origin_offset,
                     alert.origin_index,
                     alert.severity,
+                    alert.sent_at,
+                    alert.began_at,
+                    alert.ended_at,
                 )
             )
         )
 
     def blocks(self, partition: int) -> Iterator[Output]:
-        """The rows as records for `alerts.history`, on the partition of the input they came from."""
+        """The rows as records for `alerts.history`, on the partition of the input they came from.
+
+        Rows of one offset stay in one block, because the writer takes the first block of an offset only.
+        """
         start = 0
         while start < len(self._rows):
             stop, size = start, 0
-            while stop < len(self._rows) and stop - start < MAX_ROWS and (size < MAX_BYTES or stop == start):
+            while stop < len(self._rows) and (
+                (stop - start < MAX_ROWS and size < MAX_BYTES)
+                or stop == start
+                or self._offsets[stop] == self._offsets[stop - 1]
+            ):
                 size += len(self._rows[stop])
                 stop += 1
             offsets, rows = self._offsets[start:stop], self._rows[start:stop]
