@@ -1,0 +1,1 @@
+"""The management API and what it serves: a process of its own, `stormweir api`."""

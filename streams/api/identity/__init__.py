@@ -1,0 +1,1 @@
+"""Who calls: people with sessions, programs with tokens."""

@@ -1,0 +1,70 @@
+"""Finds the callers of requests: by a token, or by the session of a browser."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from fastapi import Request
+
+from schemas.control import Account
+from streams.api.caller import Caller
+from streams.api.identity.browser import address_of, session_of
+from streams.api.identity.sessions import Sessions
+from streams.api.roles import Role
+from streams.control.accounts import hash_of
+from streams.control.state import Control
+
+
+class People:
+    """The callers that the configuration knows. `now` is the clock, ms UTC."""
+
+    def __init__(self, control: Control, sessions: Sessions, now: Callable[[], int]) -> None:
+        self._control = control
+        self._sessions = sessions
+        self._now = now
+
+    async def caller(self, request: Request) -> Caller | None:
+        """See Identity. A token that is not valid is not made up for by a cookie."""
+        if (header := request.headers.get("authorization")) is not None:
+            scheme, _, text = header.partition(" ")
+            return self._by_token(text.strip(), request) if scheme.lower() == "bearer" else None
+        value = session_of(request)
+        active = self._sessions.find(value) if value else None
+        if active is None:
+            return None
+        account = self._account(active.session.tenant, active.session.account)
+        if account is None:
+            return None
+        self._sessions.see(active.id, account.id)
+        return Caller(
+            tenant=account.tenant,
+            id=account.id,
+            actor=account.login,
+            role=Role.of(account.role),
+            account=account.id,
+            address=address_of(request),
+            session=active,
+        )
+
+    def _by_token(self, text: str, request: Request) -> Caller | None:
+        token = self._control.tokens.get(hash_of(text))
+        if token is None or (token.expires_at is not None and token.expires_at <= self._today()):
+            return None
+        account = self._account(token.tenant, token.created_by)
+        if account is None:
+            return None
+        self._sessions.see(token.id)
+        return Caller(
+            tenant=token.tenant,
+            id=token.id,
+            actor=f"token:{token.name}",
+            role=min(Role.of(token.role), Role.of(account.role)),
+            account=account.id,
+            address=address_of(request),
+        )
+
+    def _account(self, tenant: str, name: str) -> Account | None:
+        account = self._control.every(Account).get((tenant, name))
+        return account if account is not None and account.usable else None
+
+    def _today(self) -> datetime:
+        return datetime.fromtimestamp(self._now() / 1000, UTC)

@@ -1,0 +1,171 @@
+"""What the list of incidents answers from: pages in an order, searches, and counts for facets.
+
+Each query gives one row (streams.api.model.store says why). A page goes on after the last incident of the page before,
+so it stays right while incidents come and go.
+"""
+
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from schemas.wire.alert import Severity
+from schemas.wire.incident import Incident, Status
+from streams.api.model.store import priority_of
+
+Order = Literal["priority", "-opened_at"]
+
+#: Services in the facet, those with the most incidents.
+_SERVICES = 100
+_COLUMNS: Mapping[str, str] = {"priority": "priority", "-opened_at": "age"}
+_WORDS = re.compile(r"\w+")
+
+
+class Filter(NamedTuple):
+    """Which incidents: of a tenant, and of the given states, severities and services; empty is any.
+
+    `text` has words, or beginnings of words, that all stand in the title, the service, the dedup key, the source or the
+    labels. `acknowledged_by` is who acknowledged them, "" for anybody and nobody.
+    """
+
+    tenant: str
+    statuses: Sequence[Status] = ()
+    severities: Sequence[Severity] = ()
+    services: Sequence[str] = ()
+    text: str = ""
+    acknowledged_by: str = ""
+
+
+class Place(NamedTuple):
+    """Where a page ends: the value that it is ordered by, and the number of the incident in the file."""
+
+    key: int
+    number: int
+
+
+class Page(NamedTuple):
+    """Incidents, and where the next page begins, None after the last."""
+
+    incidents: Sequence[Incident]
+    next: Place | None
+
+
+class Facets(msgspec.Struct):
+    """How many incidents there are in all, and for each value of a field, if that were the only filter of the field."""
+
+    total: int
+    status: dict[str, int]
+    severity: dict[str, int]
+    service: dict[str, int]
+
+
+_decode_page = msgspec.json.Decoder(list[tuple[int, int, Incident]]).decode
+_decode_incident = msgspec.json.Decoder(Incident).decode
+_decode_facets = msgspec.json.Decoder(Facets).decode
+
+
+def read_page(db: sqlite3.Connection, which: Filter, order: Order, after: Place | None, limit: int) -> Page:
+    """One page of at most `limit` incidents."""
+    conditions, params = _conditions(which)
+    column = _COLUMNS[order]
+    if which.statuses and order == "priority":
+        # The status is what comes first in the order: only these incidents are looked at.
+        conditions.append("priority BETWEEN :first AND :last")
+        params["first"] = priority_of(min(which.statuses), Severity.CRITICAL, 1 << 62)
+        params["last"] = priority_of(max(which.statuses), Severity.INFO, 0)
+    if after is not None:
+        conditions.append(f"({column}, place) > (:key, :number)")
+        params.update(key=after.key, number=after.number)
+    sql = f"""
+SELECT json_group_array(json_array(key, place, json(record))) FROM (
+    SELECT {column} AS key, place, record FROM incidents
+    WHERE {" AND ".join(conditions)} ORDER BY {column}, place LIMIT :limit
+)"""  # noqa: S608 - every value is a parameter
+    rows = _decode_page(_one(db, sql, {**params, "limit": limit + 1}))
+    # SQLite does not promise an order within an aggregate.
+    rows.sort(key=lambda row: row[:2])
+    last = Place(*rows[limit - 1][:2]) if len(rows) > limit else None
+    return Page([incident for _, _, incident in rows[:limit]], last)
+
+
+def read_facets(db: sqlite3.Connection, which: Filter) -> Facets:
+    """The counts of a filter."""
+    params: dict[str, object] = {"tenant": which.tenant, "services": _SERVICES}
+    source = "SELECT status, severity, service, n FROM counts WHERE tenant = :tenant AND n > 0"
+    if which.text or which.acknowledged_by:
+        conditions, more = _conditions(which._replace(statuses=(), severities=(), services=()))
+        params |= more
+        source = f"""
+SELECT status, severity, service, count(*) AS n FROM incidents
+WHERE {" AND ".join(conditions)} GROUP BY status, severity, service"""  # noqa: S608
+    chosen: dict[str, str] = {}
+    for name, values in (("status", which.statuses), ("severity", which.severities), ("service", which.services)):
+        chosen[name] = _among(name, f"chosen_{name}") if values else "true"
+        params[f"chosen_{name}"] = _array(values)
+
+    def facet(name: str, rest: str = "") -> str:
+        others = " AND ".join(condition for other, condition in chosen.items() if other != name)
+        return f"""
+'{name}', (SELECT json_group_object({name}, n) FROM (
+    SELECT {name}, sum(n) AS n FROM found WHERE {others} GROUP BY {name} {rest}
+))"""  # noqa: S608
+
+    sql = f"""
+WITH found AS MATERIALIZED ({source})
+SELECT json_object(
+    'total', (SELECT coalesce(sum(n), 0) FROM found WHERE {" AND ".join(chosen.values())}),
+    {facet("status")}, {facet("severity")}, {facet("service", "ORDER BY n DESC, service LIMIT :services")}
+)"""  # noqa: S608
+    facets = _decode_facets(_one(db, sql, params))
+    facets.status = {Status(int(number)).name.lower(): n for number, n in facets.status.items()}
+    facets.severity = {Severity(int(number)).name.lower(): n for number, n in facets.severity.items()}
+    facets.service = dict(sorted(facets.service.items(), key=lambda item: (-item[1], item[0])))
+    return facets
+
+
+def read_incident(db: sqlite3.Connection, tenant: str, incident_id: bytes) -> Incident | None:
+    """The incident with this id, if it is there."""
+    sql = "SELECT record FROM incidents WHERE id = :id AND tenant = :tenant"
+    row = db.execute(sql, {"id": incident_id.hex(), "tenant": tenant}).fetchone()
+    return _decode_incident(row[0]) if row is not None else None
+
+
+def _conditions(which: Filter) -> tuple[list[str], dict[str, object]]:
+    conditions = ["tenant = :tenant"]
+    found: dict[str, object] = {"tenant": which.tenant}
+    for name, values in (("status", which.statuses), ("severity", which.severities), ("service", which.services)):
+        if values:
+            conditions.append(_among(name, name))
+            found[name] = _array(values)
+    if which.acknowledged_by:
+        conditions.append("acknowledged_by = :acknowledged_by")
+        found["acknowledged_by"] = which.acknowledged_by
+    if which.text:
+        conditions.append("place IN (SELECT rowid FROM search WHERE search MATCH :text)")
+        found["text"] = _expression(which.text)
+    return conditions, found
+
+
+def _among(column: str, param: str) -> str:
+    return f"{column} IN (SELECT value FROM json_each(:{param}))"  # noqa: S608 - both are names of ours
+
+
+def _expression(text: str) -> str:
+    """An expression of FTS5: each word, or the beginning of one, must be there. What is no word matches nothing.
+
+    >>> _expression('db-01 "OR')
+    '"db 01"* "OR"*'
+    """
+    parts = [" ".join(_WORDS.findall(part)) for part in text.split()]
+    return " ".join(f'"{part}"*' for part in parts if part) or '""'
+
+
+def _array(values: Sequence[object]) -> str:
+    return msgspec.json.encode(values).decode()
+
+
+def _one(db: sqlite3.Connection, sql: str, params: Mapping[str, object]) -> str:
+    answer: str = db.execute(sql, dict(params)).fetchone()[0]
+    return answer
