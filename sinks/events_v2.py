@@ -3,16 +3,15 @@
 PagerDuty knows an alert by its `dedup_key`, which is the incident's id; so a repeated event changes nothing there.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-from schemas.wire.incident import Incident
 from schemas.wire.notification import Transition
 from sinks.contract import Message
-from sinks.render import incident_url, iso
+from sinks.render import incident_url, iso, related_incidents
 from sinks.text import cut
 
 #: Code points of a summary, and bytes of an event.
@@ -33,21 +32,30 @@ def events(message: Message, routing_key: str) -> Sequence[bytes]:
     return [_body(action, message, routing_key) for action in actions(message.told, test=message.test)]
 
 
-def actions(told: Collection[Transition], *, test: bool = False) -> Sequence[str]:
+#: Changes of an incident that is open: PagerDuty pages again if somebody had resolved its alert there.
+_OPEN = frozenset(
+    {Transition.ESCALATED, Transition.UNACKNOWLEDGED, Transition.REMINDER, Transition.SLA_BREACH, Transition.UPDATED}
+)
+
+
+def actions(told: Sequence[Transition], *, test: bool = False) -> Sequence[str]:
     """The event actions that tell these changes.
 
     >>> actions([Transition.TRIGGERED, Transition.RESOLVED])
     ['trigger', 'resolve']
     >>> actions([Transition.ESCALATED, Transition.RESOLVED])
     ['resolve']
+    >>> actions([Transition.ACKNOWLEDGED, Transition.UNACKNOWLEDGED])
+    ['trigger']
     """
     over = Transition.RESOLVED in told
     found = []
-    if test or Transition.TRIGGERED in told or (Transition.ESCALATED in told and not over):
+    if test or Transition.TRIGGERED in told or not (over or _OPEN.isdisjoint(told)):
         found.append("trigger")
+    handled = [each for each in told if each in {Transition.ACKNOWLEDGED, Transition.UNACKNOWLEDGED}]
     if test or over:
         found.append("resolve")
-    elif Transition.ACKNOWLEDGED in told:
+    elif handled and handled[-1] == Transition.ACKNOWLEDGED:
         found.append("acknowledge")
     return found
 
@@ -65,7 +73,7 @@ def _body(action: str, message: Message, routing_key: str) -> bytes:
             "client": "Stormweir",
             "client_url": link,
             "links": [{"href": link, "text": "Incident in Stormweir"}],
-            "payload": _payload(incident),
+            "payload": _payload(message),
         }
     body = orjson.dumps(event)
     if len(body) > MAX_EVENT:
@@ -74,7 +82,10 @@ def _body(action: str, message: Message, routing_key: str) -> bytes:
     return body
 
 
-def _payload(incident: Incident) -> Mapping[str, Any]:
+def _payload(message: Message) -> Mapping[str, Any]:
+    incident, notification = message.incident, message.notification
+    also = {"related": related_incidents(message), "more": notification.more} if notification.related else {}
+    note = {"note": cut(notification.note, _MAX_TEXT)} if notification.note else {}
     source = incident.source if incident.source.strip() else incident.service
     return {
         "summary": cut(incident.title, MAX_SUMMARY) if incident.title.strip() else "An incident without a title",
@@ -90,5 +101,7 @@ def _payload(incident: Incident) -> Mapping[str, Any]:
             "repeat_count": incident.repeat_count,
             "member_count": incident.member_count,
             "labels": incident.labels,
+            **also,
+            **note,
         },
     }

@@ -14,12 +14,13 @@ from typing import NamedTuple
 from schemas.fingerprint import uuid_text
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Incident, Status
-from schemas.wire.notification import Transition
+from schemas.wire.notification import Related, Transition
 from sinks.contract import Digest, Message
+from sinks.related import ALSO, others, word
 from sinks.render import LAST_MS
 
-#: Characters of a title in a subject, of any other value, and labels that are listed.
-_TITLE, _VALUE, _LABELS = 200, 1_000, 50
+#: Characters of a title in a subject, of a note, of any other value, and labels that are listed.
+_TITLE, _NOTE, _VALUE, _LABELS = 200, 500, 1_000, 50
 _MARKS: Mapping[Severity, str] = {
     Severity.CRITICAL: "\U0001f6a8",
     Severity.ERROR: "\U0001f534",
@@ -63,10 +64,26 @@ def of_message(message: Message) -> MailText:
     parts = [_Part("Details", _details(incident)), _Part("Metrics", _metrics(incident))]
     if incident.labels:
         parts.append(_Part("Labels", _labels(incident)))
-    intro = "This is a test. The incident is made up, and nothing has to be done." if message.test else ""
+    if message.notification.related:
+        parts.append(_Part(ALSO, _others(message), links=True))
+    note = line(message.notification.note, _NOTE)
+    intro = "This is a test. The incident is made up, and nothing has to be done." if message.test else note
     colour = _GREEN if resolved else _COLOURS[incident.severity]
     link = _link(message.base_url, incident)
     return MailText(subject, _text(subject, intro, parts, link), _html(subject, colour, intro, parts, link))
+
+
+def _others(message: Message) -> list[tuple[str, str]]:
+    """The other incidents of the message, with their links."""
+    related, more = message.notification.related, message.notification.more
+    rows = [
+        (
+            f"{_mark(each)} {word(each)}: {line(each.title, _TITLE)} ({line(each.service)})",
+            _link(message.base_url, each),
+        )
+        for each in related
+    ]
+    return [*rows, (f"and {more} more", f"{message.base_url}/incidents")] if more else rows
 
 
 def of_digest(digest: Digest) -> MailText:
@@ -115,16 +132,25 @@ def line(text: str, most: int = _VALUE) -> str:
     return clean if len(clean) <= most else clean[: most - 1] + "\u2026"
 
 
-def _mark(incident: Incident) -> str:
+def _mark(incident: Incident | Related) -> str:
     return _RESOLVED if incident.status == Status.RESOLVED else _MARKS[incident.severity]
+
+
+_WORDS = {
+    Transition.TRIGGERED: "",
+    Transition.UNACKNOWLEDGED: "Not acknowledged any more: ",
+    Transition.REMINDER: "Still open: ",
+    Transition.SLA_BREACH: "Not handled in time: ",
+    Transition.UPDATED: "Related incidents changed: ",
+}
 
 
 def _headline(message: Message) -> str:
     newest = message.told[-1]
-    words = "" if newest == Transition.TRIGGERED else f"{newest.replace('_', ' ').capitalize()}: "
+    words = _WORDS.get(newest, f"{newest.capitalize()}: ")
     if newest == Transition.RESOLVED and Transition.TRIGGERED in message.told:
         words = "Opened and resolved: "
-    return f"{_mark(message.incident)} {words}{line(message.incident.title, _TITLE)}"
+    return f"{_mark(message.incident)} {words}{line(message.incident.title, _TITLE)}{others(message)}"
 
 
 def _details(incident: Incident) -> list[tuple[str, str]]:
@@ -148,7 +174,7 @@ def _labels(incident: Incident) -> list[tuple[str, str]]:
     return [*rows, ("and more", str(more))] if more else rows
 
 
-def _link(base_url: str, incident: Incident) -> str:
+def _link(base_url: str, incident: Incident | Related) -> str:
     return f"{base_url}/incidents/{uuid_text(incident.incident_id)}"
 
 

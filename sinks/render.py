@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 
 from schemas.wire.incident import Incident
+from schemas.wire.notification import Related
 from sinks.contract import Message
 
 #: The end of the year 9999, the last time that can be formatted; a sender's clock can be wrong by any amount.
@@ -52,7 +53,26 @@ def _stormweir(message: Message) -> dict[str, object]:
             "repeat_count": incident.repeat_count,
             "member_count": incident.member_count,
         },
+        "related": related_incidents(message),
+        "more": notification.more,
+        "note": notification.note,
     }
+
+
+def related_incidents(message: Message) -> list[dict[str, object]]:
+    """The other incidents of the message."""
+    return [
+        {
+            "id": _id(related),
+            "url": page_url(message.base_url, related),
+            "title": related.title,
+            "severity": related.severity.name.lower(),
+            "status": related.status.name.lower(),
+            "service": related.service,
+            "change": str(related.change),
+        }
+        for related in message.notification.related
+    ]
 
 
 def _cortif(message: Message) -> dict[str, object]:
@@ -111,7 +131,7 @@ TEMPLATES: Mapping[str, Callable[[Message], dict[str, object]]] = {
 }
 
 
-def _id(incident: Incident) -> str:
+def _id(incident: Incident | Related) -> str:
     return str(UUID(bytes=incident.incident_id))
 
 
@@ -120,7 +140,7 @@ def incident_url(message: Message) -> str:
     return page_url(message.base_url, message.incident)
 
 
-def page_url(base_url: str, incident: Incident) -> str:
+def page_url(base_url: str, incident: Incident | Related) -> str:
     """The page of an incident; `base_url` has no slash at its end."""
     return f"{base_url}/incidents/{_id(incident)}"
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Incident, Status
-from schemas.wire.notification import Notification, Transition
+from schemas.wire.notification import Change, Notification, Related, Transition
 from sinks.contract import Message
 
 _TEXT = 'disk "full" \\ on <db-1>\n& \u00fc\U0001f6a8'
@@ -12,7 +12,7 @@ _AT = 1_760_000_000_000
 _ID = UUID("00000000-0000-4000-8000-000000000001")
 
 
-def _sample(transition: Transition, status: Status, labels: dict[str, str]) -> Message:
+def _sample(transition: Transition, status: Status, labels: dict[str, str], related: tuple[Related, ...]) -> Message:
     over = status is Status.RESOLVED
     incident = Incident(
         tenant="default",
@@ -41,12 +41,17 @@ def _sample(transition: Transition, status: Status, labels: dict[str, str]) -> M
         transition=transition,
         queued_at=_AT,
         incident=incident,
+        related=related,
+        more=len(related),
     )
     return Message(str(_ID), notification, (transition,), "https://stormweir.example.com", _AT)
 
 
-#: An incident that opened, and one that resolved and has no labels.
+_OTHER = Related(
+    incident_id=bytes(16), title=_TEXT, severity=Severity.INFO, status=Status.OPEN, service=_TEXT, change=Change.NEW
+)
+#: An incident that opened with another one, and one that resolved and has no labels.
 SAMPLES = (
-    _sample(Transition.TRIGGERED, Status.OPEN, {"team": _TEXT, _TEXT: _TEXT}),
-    _sample(Transition.RESOLVED, Status.RESOLVED, {}),
+    _sample(Transition.TRIGGERED, Status.OPEN, {"team": _TEXT, _TEXT: _TEXT}, (_OTHER,)),
+    _sample(Transition.RESOLVED, Status.RESOLVED, {}, ()),
 )

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Incident, Status
-from schemas.wire.notification import Transition
+from schemas.wire.notification import Related, Transition
 from sinks.contract import Message
 
 ELLIPSIS = "\u2026"
@@ -28,6 +28,10 @@ _CHANGES = {
     Transition.ESCALATED: "more severe",
     Transition.ACKNOWLEDGED: "acknowledged",
     Transition.RESOLVED: "resolved",
+    Transition.UNACKNOWLEDGED: "not acknowledged any more",
+    Transition.REMINDER: "still open",
+    Transition.SLA_BREACH: "not handled in time",
+    Transition.UPDATED: "related incidents changed",
 }
 
 #: A member (U or W), a user group (S), or everybody: `channel` is all members of the channel, `here` the active ones.
@@ -60,7 +64,7 @@ def units(text: str) -> int:
     return len(text) + sum(character > "\uffff" for character in text)
 
 
-def mark(incident: Incident) -> str:
+def mark(incident: Incident | Related) -> str:
     """One character that shows how bad it is, or that it is over."""
     return "✅" if incident.status == Status.RESOLVED else _MARKS[incident.severity]
 

@@ -14,18 +14,22 @@ from sinks.outbox import table as outbox_table
 from sinks.outbox.intake import Intake
 from streams.control.state import Control
 from streams.engine import Attendant, Engine, Loss, TableSpec, reason
-from streams.stages import correlate_table, dedup_entry, normalize
+from streams.stages import correlate_table, dedup_entry, dispatch_table, heartbeats_entry
 from streams.stages.correlate import Correlate
 from streams.stages.dedup import Dedup
-from streams.stages.normalize import dead_letter
+from streams.stages.dispatch import Dispatch
+from streams.stages.heartbeats import Heartbeats
+from streams.stages.normalize import Normalize, dead_letter
 
 #: The topics that the stages below write; the engine asks the broker for their partitions.
 WORKER_OUTPUTS = (
+    topics.HEARTBEATS,
     topics.ALERTS_NORMALIZED,
     topics.ALERTS_UNIQUE,
     topics.ALERTS_HISTORY,
     topics.INCIDENTS,
     topics.INCIDENTS_EVENTS,
+    topics.INCIDENTS_CHANGES,
     topics.NOTIFICATIONS,
     topics.NOTIFICATIONS_RESULTS,
     topics.REPLIES,
@@ -40,9 +44,11 @@ NOTIFIER_OUTPUTS = (
 )
 
 
-def build_worker(engine: Engine, control: Control, max_keys: int, incident_retention_days: int) -> None:
-    """Wire the worker's stages: requests and events -> alerts -> unique alerts -> incidents."""
-    stage = engine.stage
+def build_worker(
+    engine: Engine, control: Control, arming: Callable[[], Attendant], max_keys: int, incident_retention_days: int
+) -> None:
+    """Wire the worker's stages: requests and events -> alerts, beats -> unique alerts -> incidents -> notifications."""
+    stage, normalize = engine.stage, Normalize(control)
 
     # webhooks, Events API, and producers in the company -> one canonical alert each
     stage(
@@ -50,14 +56,25 @@ def build_worker(engine: Engine, control: Control, max_keys: int, incident_reten
         topics.ALERTS_RAW.name,
         normalize.requests,
         dead_letters=poison("normalize"),
-        feeds=(topics.ALERTS_NORMALIZED.name,),
+        feeds=(topics.HEARTBEATS.name, topics.ALERTS_NORMALIZED.name),
     )
     stage(
         topics.AGENT_NORMALIZE,
         topics.ALERTS_EVENTS.name,
         normalize.events,
         dead_letters=poison("normalize"),
+        feeds=(topics.HEARTBEATS.name, topics.ALERTS_NORMALIZED.name),
+    )
+
+    # a monitor without its beat is missing, which is an alert; the next beat resolves it
+    stage(
+        topics.AGENT_HEARTBEATS,
+        topics.HEARTBEATS.name,
+        Heartbeats(control),
+        table=TableSpec(topics.HEARTBEAT.name, topics.HEARTBEAT.changelog.name, due=heartbeats_entry.due),
+        dead_letters=poison("heartbeats"),
         feeds=(topics.ALERTS_NORMALIZED.name,),
+        attend=arming,
     )
 
     # repeats fold into one update per fingerprint and window
@@ -70,13 +87,23 @@ def build_worker(engine: Engine, control: Control, max_keys: int, incident_reten
         feeds=(topics.ALERTS_UNIQUE.name,),
     )
 
-    # related alerts are one incident; rules decide which destinations are notified
+    # related alerts are one incident
     stage(
         topics.AGENT_CORRELATE,
         topics.ALERTS_UNIQUE.name,
         Correlate(control, incident_retention_days * topics.DAY_MS),
         table=TableSpec(topics.CORRELATION.name, topics.CORRELATION.changelog.name, max_keys, correlate_table.due),
         dead_letters=poison("correlate", lambda value: decode_unique(value).alert),
+        feeds=(topics.INCIDENTS_CHANGES.name,),
+    )
+
+    # who is told of an incident's change, and when
+    stage(
+        topics.AGENT_DISPATCH,
+        topics.INCIDENTS_CHANGES.name,
+        Dispatch(control),
+        table=TableSpec(topics.DISPATCH.name, topics.DISPATCH.changelog.name, due=dispatch_table.due),
+        dead_letters=poison("dispatch"),
     )
 
 

@@ -4,20 +4,22 @@ https://docs.slack.dev/reference/block-kit/blocks : 50 blocks, header 150, secti
 fields, button value 2000 and URL 3000 characters; all texts of a message together stay below about 13,200.
 """
 
-from collections.abc import Mapping
-from uuid import UUID
+from collections.abc import Mapping, Sequence
 
 from schemas.wire.command import CommandAction
 from schemas.wire.incident import Incident, Status
 from schemas.wire.subject import Subject
 from sinks.contract import Digest, Message
-from sinks.render import incident_url
+from sinks.related import ALSO, word
+from sinks.render import incident_url, page_url
 from sinks.slack_text import escaped, mark, moment, units
 
 Block = dict[str, object]
 
 MAX_HEADER = 150
 MAX_SECTION = 3_000
+#: Other incidents in a card's list; they have a section.
+_RELATED_TITLE, _RELATED_SERVICE = 80, 40
 #: Our own limits: a card is read at a glance, and all texts together stay far below what Slack takes.
 MAX_FIELD = 300
 MAX_CONDITION = 1_000
@@ -31,6 +33,8 @@ def card(message: Message, *, buttons: bool, mentions: str = "") -> list[Block]:
     blocks: list[Block] = [{"type": "header", "block_id": "name", "text": _plain(title(incident, MAX_HEADER))}]
     if mentions:
         blocks.append(_section("mentions", mentions))
+    if message.notification.note:
+        blocks.append(_section("note", escaped(message.notification.note, MAX_CONDITION)))
     source = f" from {incident.source}" if incident.source else ""
     condition = escaped(f"alert {incident.dedup_key}{source}", MAX_CONDITION)
     known = {
@@ -53,8 +57,35 @@ def card(message: Message, *, buttons: bool, mentions: str = "") -> list[Block]:
     if incident.labels:
         labels = escaped(", ".join(f"{name}={value}" for name, value in incident.labels.items()), MAX_LABELS)
         blocks.append({"type": "context", "block_id": "labels", "elements": [_markup(labels)]})
+    if message.notification.related:
+        blocks.append(_section("also", f"*{ALSO}*\n{_others(message)}"))
     blocks.append(_actions(message, buttons=buttons))
     return blocks
+
+
+def _others(message: Message) -> str:
+    """A line for each of the other incidents, as many as fit, and how many more there are."""
+    related, more = message.notification.related, message.notification.more
+    lines = [
+        f"{word(each)}: <{page_url(message.base_url, each)}|{escaped(f'{mark(each)} {each.title}', _RELATED_TITLE)}>"
+        f" {escaped(each.service, _RELATED_SERVICE)}"
+        for each in related
+    ]
+    return _fitting(lines, len(lines) + more)
+
+
+def _fitting(lines: Sequence[str], total: int) -> str:
+    """The first of `lines` that fit into a section, and how many more of `total` there are."""
+    shown: list[str] = []
+    size = 0
+    for line in lines:
+        size += units(line) + 1
+        if size > MAX_SECTION - len("*Also*\nand 1000000 more"):
+            break
+        shown.append(line)
+    if more := total - len(shown):
+        shown.append(f"and {more} more")
+    return "\n".join(shown)
 
 
 def summary(digest: Digest) -> list[Block]:
@@ -63,20 +94,11 @@ def summary(digest: Digest) -> list[Block]:
     counts = ", ".join(f"{count} {severity.name.lower()}" for severity, count in worst_first)
     if digest.resolved:
         counts += f"; {digest.resolved} of them resolved"
-    lines, size = [], 0
-    for incident in digest.incidents:
-        url = f"{digest.base_url}/incidents/{UUID(bytes=incident.incident_id)}"
-        line = f"<{url}|{title(incident, _SUMMARY_TITLE)}>"
-        size += units(line) + 1
-        if size > MAX_SECTION - len("and 1000000 more"):
-            break
-        lines.append(line)
-    if more := digest.total - len(lines):
-        lines.append(f"and {more} more")
+    lines = [f"<{page_url(digest.base_url, each)}|{title(each, _SUMMARY_TITLE)}>" for each in digest.incidents]
     return [
         {"type": "header", "block_id": "name", "text": _plain(f"{digest.total} incidents changed")},
         _section("counts", counts),
-        _section("incidents", "\n".join(lines)),
+        _section("incidents", _fitting(lines, digest.total)),
     ]
 
 

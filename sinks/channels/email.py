@@ -19,7 +19,7 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, HttpUrl, ValidationInfo, field_validator
 
 from schemas import fingerprint
-from schemas.control import Destination, SecretMark
+from schemas.control import AddressMark, Destination, SecretMark
 from schemas.wire.alert import Severity
 from sinks.contract import (
     DONE,
@@ -109,8 +109,10 @@ class EmailDestination(Destination):
     model_config = ConfigDict(extra="forbid")
 
     type: Literal["email"] = "email"
-    host: str = Field(max_length=253, pattern=r"^[A-Za-z0-9:][A-Za-z0-9:._-]*$", description="The SMTP server.")
-    port: int | None = Field(default=None, ge=1, le=65_535, description="Its port.")
+    host: Annotated[str, AddressMark()] = Field(
+        max_length=253, pattern=r"^[A-Za-z0-9:][A-Za-z0-9:._-]*$", description="The SMTP server."
+    )
+    port: Annotated[int | None, AddressMark()] = Field(default=None, ge=1, le=65_535, description="Its port.")
     security: Literal["starttls", "tls", "none"] | None = Field(
         default=None,
         description="`starttls` encrypts after the greeting, `tls` from the first byte, `none` is for servers inside"

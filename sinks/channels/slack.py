@@ -15,6 +15,7 @@ from schemas.fingerprint import digest as fingerprint
 from sinks.channels._slack_card import card, summary, title
 from sinks.contract import DONE, Channel, Digest, End, Help, Message, Rate, Request, Verdict, by_status
 from sinks.outbound import Answer
+from sinks.related import others
 from sinks.slack_text import MAX_MENTIONS, MentionId, change, mentions
 
 #: What a test says; the seeds give this sentence.
@@ -27,7 +28,9 @@ PER_CHANNEL = 1.0
 PER_WORKSPACE = 4.0
 UPDATES = 50 / 60
 
-TransitionName = Literal["triggered", "escalated", "acknowledged", "resolved"]
+TransitionName = Literal[
+    "triggered", "escalated", "acknowledged", "unacknowledged", "resolved", "reminder", "sla_breach", "updated"
+]
 
 
 class SlackDestination(Destination):
@@ -53,7 +56,7 @@ class SlackDestination(Destination):
         description="Who is mentioned: ids of people (U...) or user groups (S...), or `channel`, `here`.",
     )
     mention_on: tuple[TransitionName, ...] = Field(
-        default=("triggered", "escalated"), description="The changes that mention them."
+        default=("triggered", "escalated", "reminder", "sla_breach"), description="The changes that mention them."
     )
     mention_severities: tuple[SeverityName, ...] = Field(
         default=("critical",), description="The severities that mention them."
@@ -70,7 +73,7 @@ def render(message: Message, settings: SlackDestination, handle: str) -> Sequenc
     if message.test:
         return [_post(settings, {"text": CONNECTED})]
     named = _mentions(message, settings)
-    text = f"{named} {change(message)}: {title(message.incident, MAX_TEXT)}".lstrip()
+    text = f"{named} {change(message)}: {title(message.incident, MAX_TEXT)}{others(message)}".lstrip()
     blocks = card(message, buttons=settings.buttons, mentions=named)
     fresh = _post(settings, {"text": text, "blocks": blocks}, instead=_post(settings, {"text": text}))
     if not handle:

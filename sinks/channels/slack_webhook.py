@@ -17,12 +17,14 @@ from schemas.wire.alert import Severity
 from schemas.wire.incident import Status
 from sinks.contract import DONE, Channel, Digest, End, Help, Message, Rate, Request, Verdict, by_status, no_answer
 from sinks.outbound import Answer
+from sinks.related import ALSO, others, word
 from sinks.render import incident_url
 from sinks.slack_text import MAX_MENTIONS, MentionId, change, escaped, mark, mentions
 
 CONNECTED = "Slack is connected!"
 MAX_TITLE = 300
 MAX_FIELD = 300
+MAX_RELATED_LINE = 95
 _COLOURS = {
     Severity.CRITICAL: "#a30200",
     Severity.ERROR: "#de7c00",
@@ -72,10 +74,22 @@ def render(message: Message, settings: SlackWebhookDestination, handle: str) -> 
         "title_link": incident_url(message),
         "fallback": name,
         "mrkdwn_in": [],
-        "fields": [{"title": key, "value": _inert(value, MAX_FIELD), "short": True} for key, value in fields.items()],
+        "fields": [
+            *({"title": key, "value": _inert(value, MAX_FIELD), "short": True} for key, value in fields.items()),
+            *_others(message),
+        ],
     }
-    text = f"{named} {change(message)}: {name}".lstrip()
+    text = f"{named} {change(message)}: {name}{others(message)}".lstrip()
     return [_request(settings, {"text": text, "attachments": [attachment]})]
+
+
+def _others(message: Message) -> Sequence[Mapping[str, object]]:
+    """A field with a line for each of the other incidents."""
+    related, more = message.notification.related, message.notification.more
+    lines = [_inert(f"{mark(each)} {word(each)}: {each.title} ({each.service})", MAX_RELATED_LINE) for each in related]
+    if more:
+        lines.append(f"and {more} more")
+    return [{"title": ALSO, "value": "\n".join(lines), "short": False}] if lines else []
 
 
 def digest(many: Digest, settings: SlackWebhookDestination) -> Sequence[Request]:

@@ -15,8 +15,10 @@ from schemas.control import Destination, SecretUrl
 from schemas.fingerprint import digest as fingerprint
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Incident, Status
+from schemas.wire.notification import Related
 from sinks.contract import Channel, Digest, End, Help, Message, Rate, Request, Verdict, by_status
 from sinks.outbound import Answer
+from sinks.related import ALSO, word
 from sinks.render import incident_url, iso, page_url
 from sinks.text import cut
 
@@ -60,7 +62,7 @@ class TeamsDestination(Destination):
 
 
 def render(message: Message, settings: TeamsDestination, handle: str) -> Sequence[Request]:
-    """One card. Labels are left out, from the last, if it would be too large."""
+    """One card. Labels, then other incidents are left out, from the last, if it would be too large."""
     incident = message.incident
     colour = "Good" if incident.status is Status.RESOLVED else _COLOURS[incident.severity]
     told = ", ".join(message.told)
@@ -74,14 +76,22 @@ def render(message: Message, settings: TeamsDestination, handle: str) -> Sequenc
     ]
     total = len(incident.labels)
     labels = [_fact(name, value) for name, value in islice(incident.labels.items(), _MAX_LABELS)]
+    also = [_related(each, message.base_url) for each in message.notification.related]
     title = _shown(incident.title, _MAX_TITLE) or "An incident without a title"
     link = incident_url(message)
+    note = [_line(_shown(message.notification.note))] if message.notification.note else []
 
     def card(count: int) -> bytes:
-        more = [_line(f"and {total - count} more labels")] if count < total else []
-        return _message(title, [_title(title, colour), *facts, *labels[:count], *more], "Open the incident", link)
+        named, shown = also[:count], labels[: max(0, count - len(also))]
+        body = [_title(title, colour), *note, *facts, *named]
+        if more := len(also) - len(named) + message.notification.more:
+            body.append(_line(f"and {more} more incidents"))
+        body += shown
+        if more := total - len(shown):
+            body.append(_line(f"and {more} more labels"))
+        return _message(title, body, "Open the incident", link)
 
-    return [_request(settings, _fitting(card, len(labels)))]
+    return [_request(settings, _fitting(card, len(also) + len(labels)))]
 
 
 def summarise(many: Digest, settings: TeamsDestination) -> Sequence[Request]:
@@ -148,6 +158,12 @@ def _named(incident: Incident, base_url: str) -> Element:
         {"text": f"{incident.severity.name.lower()}: ", "weight": "Bolder", "color": _COLOURS[incident.severity]},
         {"text": _shown(incident.title) or "An incident without a title", "selectAction": opens},
     )
+
+
+def _related(related: Related, base_url: str) -> Element:
+    opens = {"type": "Action.OpenUrl", "url": page_url(base_url, related)}
+    title = _shown(f"{related.title.strip() or 'An incident without a title'} ({related.service.strip()})")
+    return _block({"text": f"{ALSO} {word(related)}: ", "weight": "Bolder"}, {"text": title, "selectAction": opens})
 
 
 def _block(*runs: Element) -> Element:

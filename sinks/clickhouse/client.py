@@ -1,7 +1,7 @@
 """The only client of ClickHouse, for a real server and the embedded one: clickhouse-connect's async HTTP client."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -128,6 +128,18 @@ class ClickHouse:
             raise _failed(error) from error
         return list(result.named_results())
 
+    async def stream(self, sql: str, params: Mapping[str, object] | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Like `query`, but a block at a time: no more than a block is in memory. Raises ClickHouseError."""
+        try:
+            client = await self._connected()
+            async with await client.query_row_block_stream(sql, parameters=dict(params or {})) as blocks:
+                names = blocks.source.column_names
+                async for block in blocks:
+                    for row in block:
+                        yield dict(zip(names, row, strict=True))
+        except (DriverError, OSError, TimeoutError) as error:
+            raise _failed(error) from error
+
     async def command(self, sql: str, params: Mapping[str, object] | None = None) -> None:
         """Run a statement without result rows, for example DDL. Raises ClickHouseError."""
         try:
@@ -173,6 +185,8 @@ class ClickHouse:
                     autogenerate_session_id=False,
                     query_retries=0,
                     compress=False,
+                    # in a URL, long parameters would be refused by servers and proxies
+                    form_encode_query_params=True,
                 )
             return self._client
 

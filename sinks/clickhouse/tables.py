@@ -17,6 +17,7 @@ from schemas.wire.deadletter import DeadLetter
 from schemas.wire.rows import (
     ALERT_VALUES,
     AlertRow,
+    AuditRow,
     ChangeRow,
     DeadLetterRow,
     DeliveryRow,
@@ -28,6 +29,9 @@ from schemas.wire.rows import (
     pack_row,
     uuid_column,
 )
+
+#: Values of a row in the first version of the table `alerts`.
+_FIRST_VALUES = 27
 
 
 class PackedRow(NamedTuple):
@@ -64,14 +68,23 @@ def _alerts(record: Record) -> Rows:
     if len(block.offsets) != len(block.rows):
         return Rows((), "the history block has not as many offsets as rows")
     lane = f"{block.stage}/{block.partition}"
-    packed = block.rows if block.values_per_row == ALERT_VALUES else [_completed(row) for row in block.rows]
+    packed = block.rows
+    if block.values_per_row != ALERT_VALUES:
+        packed = [_completed(row, block.values_per_row) for row in block.rows]
     return Rows([PackedRow(lane, offset, row) for offset, row in zip(block.offsets, packed, strict=True)])
 
 
-def _completed(row: bytes) -> bytes:
-    """A row of a version without `severity_raw`, with `severity` (after rules) added for it. Raises DecodeError."""
-    values: list[object] = msgspec.msgpack.decode(b"\xdc" + (ALERT_VALUES - 1).to_bytes(2, "big") + row)
-    return row + msgspec.msgpack.encode(values[AlertRow.__struct_fields__.index("severity")])
+def _completed(row: bytes, count: int) -> bytes:
+    """A row of a version with `count` columns, and for later ones what is known. Raises DecodeError or ValueError.
+
+    `severity_raw` is `severity` (after rules); the sender's times were not kept.
+    """
+    if not _FIRST_VALUES <= count < ALERT_VALUES:
+        raise ValueError(f"a row has {count} values")
+    values: list[object] = msgspec.msgpack.decode(b"\xdc" + count.to_bytes(2, "big") + row)
+    later = AlertRow.__struct_fields__[count:]
+    known = {"severity_raw": values[AlertRow.__struct_fields__.index("severity")]}
+    return row + b"".join(msgspec.msgpack.encode(known.get(name, 0)) for name in later)
 
 
 def _one_alert(record: Record, index: int) -> bytes:
@@ -205,6 +218,28 @@ def _rejections(record: Record) -> Rows:
     )
 
 
+def _audit(record: Record) -> Rows:
+    entry = codec.decode_audit(record.value or b"")
+    return _one(
+        AuditRow(
+            tenant=entry.tenant,
+            audit_id=_uuid(entry.audit_id),
+            at=entry.at,
+            actor=entry.actor,
+            action=entry.action,
+            kind=entry.kind,
+            id=entry.id,
+            outcome=entry.outcome,
+            before=entry.before,
+            after=entry.after,
+            address=entry.address,
+            kafka_topic=record.topic,
+            kafka_partition=record.partition,
+            kafka_offset=record.offset,
+        )
+    )
+
+
 def _dead_letters(record: Record) -> Rows:
     letter = DeadLetter.read(record.key, record.value, list(record.headers))
     # a letter without Stormweir's headers was written by hand: its own place distinguishes its row from others
@@ -267,5 +302,6 @@ TABLES: Mapping[str, Table] = {
         _table("change_events", topics.CHANGES, ChangeRow, _changes),
         _table("rejections", topics.REJECTIONS, RejectionRow, _rejections),
         _table("dead_letters", topics.DEADLETTERS, DeadLetterRow, _dead_letters),
+        _table("audit", topics.AUDIT, AuditRow, _audit),
     )
 }

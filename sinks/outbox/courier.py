@@ -166,7 +166,8 @@ class Courier:
         assert waiting is not None
         sent = Sent(place, waiting)
         handle = heard.handle if heard is not None else ""
-        resolved = waiting.newest.incident.status == Status.RESOLVED
+        newest = waiting.newest
+        resolved = newest.incident.status == Status.RESOLVED and not (newest.related or newest.more)
         if resolved and heard is None and destination.unseen_resolved == "skip":
             self._line.take(queue)
             self._spawn(self._settle([sent], skipped([sent], channel.slug, "resolved_before_sent", now)))

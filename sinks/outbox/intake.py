@@ -4,14 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from schemas.records import Output, Record, State
+from schemas.records import Output, Record, State, is_again
 from schemas.wire.codec import decode_notification
-from schemas.wire.notification import Notification
+from schemas.wire.notification import MAX_RELATED, Notification
 from sinks.outbox.settle import superseded
 from sinks.outbox.table import Earlier, Table, Waiting, place_of
 
-#: The header of a notification that an operator sends again: it is sent although the destination has heard it.
-REDELIVER = "redeliver"
 #: Earlier notifications that one waiting message keeps; the oldest one beyond them ends as superseded at once.
 MAX_EARLIER = 50
 
@@ -27,8 +25,7 @@ class Intake:
         table = Table(state)
         for record in records:
             notification = decode_notification(record.value or b"")
-            again = any(name == REDELIVER for name, _ in record.headers)
-            yield from _join(table, notification, record, again)
+            yield from _join(table, notification, record, is_again(record))
 
     def on_due(self, state: State, due: Sequence[tuple[bytes, int]], now: int) -> Iterator[Output]:
         """Forget what destinations were told of incidents that are over."""
@@ -41,7 +38,7 @@ class Intake:
 def _join(table: Table, notification: Notification, record: Record, again: bool) -> Iterator[Output]:
     place = place_of(notification)
     heard = table.heard(place)
-    if heard is not None and notification.incident.version <= heard.version and not again:
+    if heard is not None and notification.place <= (heard.version, heard.number) and not again:
         return
     waiting = table.waiting(place)
     if waiting is None:
@@ -59,13 +56,30 @@ def _join(table: Table, notification: Notification, record: Record, again: bool)
         table.wait(place, fresh)
         return
     newest = waiting.newest
-    if notification.incident.version <= newest.incident.version:
+    if notification.place <= newest.place:
         return
     earlier = (*waiting.earlier, Earlier(newest.notification_id, newest.transition, newest.queued_at))
     if len(earlier) > MAX_EARLIER:
         yield superseded(notification, earlier[0], notification.queued_at)
         earlier = earlier[1:]
     joined = msgspec.structs.replace(
-        waiting, newest=notification, earlier=earlier, partition=record.partition, offset=record.offset, reached=()
+        waiting,
+        newest=_naming(notification, newest),
+        earlier=earlier,
+        partition=record.partition,
+        offset=record.offset,
+        reached=(),
     )
     table.wait(place, joined)
+
+
+def _naming(newer: Notification, older: Notification) -> Notification:
+    """The newer one, which also says what only the older one said: nobody heard of it yet."""
+    if not newer.note and older.note:
+        newer = msgspec.structs.replace(newer, note=older.note)
+    if not (older.related or older.more):
+        return newer
+    named = {each.incident_id for each in newer.related}
+    related = (*newer.related, *(each for each in older.related if each.incident_id not in named))
+    more = max(newer.more, older.more) + len(related[MAX_RELATED:])
+    return msgspec.structs.replace(newer, related=related[:MAX_RELATED], more=more)

@@ -177,8 +177,9 @@ def _hear(table: Table, sent: Sent, handle: str, now: int) -> None:
     incident = sent.waiting.newest.incident
     known = table.heard(sent.place)
     keep = KEEP_RESOLVED_MS if incident.status == Status.RESOLVED else KEEP_OPEN_MS
-    version = max(incident.version, known.version if known is not None else 0)
-    table.hear(sent.place, Heard(version, handle or (known.handle if known is not None else ""), now + keep))
+    version, number = max(sent.waiting.newest.place, (known.version, known.number) if known is not None else (0, 0))
+    kept = handle or (known.handle if known is not None else "")
+    table.hear(sent.place, Heard(version, kept, now + keep, number))
 
 
 def _row(row: Delivery) -> Output:
@@ -221,5 +222,7 @@ def _dead_letter(waiting: Waiting, attempt: Attempt) -> Output:
 def _to(notification: Notification, destination: str, now: int) -> Notification:
     """The same news for another destination."""
     incident = notification.incident
-    own = notification_id(incident.incident_id, incident.version, notification.transition, destination)
+    own = notification_id(
+        incident.incident_id, incident.version, notification.transition, destination, notification.number
+    )
     return msgspec.structs.replace(notification, notification_id=own, destination=destination, queued_at=now)

@@ -55,11 +55,15 @@ class Waiting(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=Tr
 
 
 class Heard(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The newest version that was told, and the vendor's handle of the first message. Forgotten at `until`."""
+    """The place of the newest message that was told (Notification.place), and the vendor's handle of the first one.
+
+    Forgotten at `until`.
+    """
 
     version: int
     handle: str
     until: int
+    number: int = 0
 
 
 class Front(NamedTuple):

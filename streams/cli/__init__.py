@@ -1,7 +1,8 @@
 """`stormweir <command>`: one file of this folder per command, found by listing it.
 
 A file `some_name.py` has a function `command`, whose signature and docstring are the command `some-name`, or a
-Typer application `commands` with several of them: `stormweir some-name <command>`.
+Typer application `commands` with several of them: `stormweir some-name <command>`. A name that Python keeps for itself
+ends in `_`, which the command has not.
 """
 
 import sys
@@ -27,7 +28,7 @@ def build() -> typer.Typer:
     app.callback()(_options)
     for module in sorted(iter_modules(__path__), key=lambda module: module.name):
         if not module.name.startswith("_"):
-            found, name = import_module(f"{__name__}.{module.name}"), module.name.replace("_", "-")
+            found, name = import_module(f"{__name__}.{module.name}"), module.name.rstrip("_").replace("_", "-")
             if hasattr(found, "commands"):
                 app.add_typer(found.commands, name=name)
             else:

@@ -18,25 +18,19 @@ def command(
     prune: Annotated[bool, typer.Option("--prune", help="Delete what the file's lists do not name.")] = False,
 ) -> None:
     """Make the configuration what a file says; running processes follow within a second."""
-    from streams.cli._control import Change, transact
+    from streams.cli._control import Change, declared, transact
     from streams.control import document
 
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        from streams.process.errors import OperatorError
-
-        raise OperatorError(f"{file} cannot be read: {error}") from None
-    parsed = document.parse(text)
-    declared = document.records_of(parsed)
+    parsed, records = declared(file)
 
     def plan(control: Control) -> tuple[list[str], Change]:
         known = control.records
-        changes = document.plan(declared, known, prune=parsed if prune else ())
+        changes = document.plan(records, known, prune=parsed if prune else ())
         staying = {key: known[key] for key in known if key not in changes.deletes}
-        document.check(declared, {**control.environment, **staying})
+        warnings = document.check(records, {**control.environment, **staying})
         count, done = len(changes.records) + len(changes.deletes), "would change" if dry_run else "changed"
-        total = f"{count} of {len(declared) + len(changes.deletes)} records {done}" if count else "nothing to change"
-        return [*changes.lines, total], Change() if dry_run else Change(changes.records, changes.deletes)
+        total = f"{count} of {len(records) + len(changes.deletes)} records {done}" if count else "nothing to change"
+        lines = [*changes.lines, *(f"warning: {text}" for text in warnings), total]
+        return lines, Change() if dry_run else Change(changes.records, changes.deletes)
 
     print("\n".join(transact(plan)))

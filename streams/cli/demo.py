@@ -26,8 +26,8 @@ _DEADLINE_S = 120.0
 def command() -> None:
     """Start everything afresh in var/demo, play a storm of 120,000 alerts, prove that none was lost, stop.
 
-    100,000 alerts of 2,000 keys over 20 services go through HTTP, 20,000 more through Kafka. Status 1 when
-    an alert is missing or doubled.
+    100,000 alerts of 2,000 keys over 20 services go through HTTP, 20,000 more through Kafka. On a terminal it goes on
+    after that, with the page to look at, until Ctrl-C. Status 1 when an alert is missing or doubled.
     """
     import os
     from dataclasses import replace
@@ -56,16 +56,27 @@ async def _run(settings: Settings, console: Console, lines: Lines) -> list[str]:
     """Run the whole demo, until the end or SIGINT or SIGTERM; returns its problems."""
     import asyncio
     import signal
+    import sys
 
     from streams.embedded.stack import PROCESSES, Stack
     from streams.process.errors import OperatorError
 
     stack = Stack(settings, lines.progress, ("receiver", *PROCESSES), lines.alarm)
     playing = asyncio.create_task(_play(settings, stack, console, lines.progress))
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        playing.cancel()
+        stopping.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     try:
-        return await playing
+        problems = await playing
+        if sys.stdin.isatty() and not problems:
+            lines.progress("all alerts are accounted for; Ctrl-C stops, until then look around")
+            await stopping.wait()
+        return problems
     except asyncio.CancelledError:
         raise OperatorError("the demo was stopped") from None
     finally:
@@ -77,6 +88,7 @@ async def _play(settings: Settings, stack: Stack, console: Console, progress: Pr
     import orjson
 
     from streams.cli._storm import ledger_query, progress_bars
+    from streams.cli._welcome import where_to_look
     from streams.process.errors import OperatorError
     from streams.storm.play import Plan, play, prepare
     from streams.storm.shapes import Size
@@ -87,6 +99,7 @@ async def _play(settings: Settings, stack: Stack, console: Console, progress: Pr
         raise OperatorError(f"the demo needs all of its processes; these did not start: {', '.join(missing)}")
     async with ledger_query(settings) as query:
         await prepare(settings, _SERVICES, gateway=True)
+        progress(await where_to_look(settings))
         progress(f"playing {http.alerts:,} alerts through HTTP and {kafka.alerts:,} through Kafka")
         with progress_bars(console) as bars:
             summary = await play(settings, [http, kafka], query, _DEADLINE_S, bars)

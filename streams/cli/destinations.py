@@ -8,8 +8,6 @@ import typer
 
 if TYPE_CHECKING:
     from schemas.control import Destination
-    from schemas.settings import Settings
-    from sinks.outbox.settle import Attempt
     from streams.cli._control import Change
     from streams.control.state import Control
 
@@ -68,11 +66,12 @@ def trial(which: Which, tenant: Tenant = "default", json: AsJson = False) -> Non
     from schemas.settings import Settings
     from sinks.reasons import explain
     from streams.cli._console import print_json, printable
+    from streams.delivery.sample import send_sample
     from streams.process.logs import configure_logging
 
     configure_logging("destinations", "error")
     found = _find(tenant, which)
-    attempt = asyncio.run(_send(Settings.from_env(os.environ), found))
+    attempt = asyncio.run(send_sample(Settings.from_env(os.environ), found))
     ok = not attempt.reason
     meaning = explain(found.type, attempt.reason) if attempt.reason else None
     value: dict[str, object] = {
@@ -152,26 +151,3 @@ def _toggle(tenant: str, which: str, *, enabled: bool) -> None:
         return None, Change([changed] if changed != found else [])
 
     transact(plan)
-
-
-async def _send(settings: Settings, destination: Destination) -> Attempt:
-    """A test send with what the notifier sends with."""
-    import time
-
-    from sinks.mail import Mailer
-    from sinks.outbound import Outbound
-    from sinks.outbox.attempt import Sending
-    from sinks.outbox.limits import Limits
-    from sinks.outbox.trial import try_out
-
-    def clock() -> int:
-        return time.time_ns() // 1_000_000
-
-    outbound = Outbound(settings.allowed_networks)
-    mailer = Mailer(outbound, settings.allowed_networks)
-    try:
-        sending = Sending(outbound, mailer, Limits(), clock)
-        return await try_out(sending, destination, settings.public_url, clock())
-    finally:
-        await mailer.close()
-        await outbound.close()

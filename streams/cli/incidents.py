@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from schemas.settings import Settings
-    from schemas.wire.command import Command, CommandResult
+    from schemas.wire.command import Command, CommandAction, CommandResult
+    from streams.history.queries import Query
 
-commands = typer.Typer(no_args_is_help=True, help="List and show incidents; acknowledge, resolve and annotate them.")
+T = TypeVar("T")
+
+commands = typer.Typer(
+    no_args_is_help=True, help="List and show incidents; acknowledge, resolve, annotate, merge and split them."
+)
 
 Which = Annotated[str, typer.Argument(metavar="ID", help="Its id, or at least the first 8 characters of it.")]
 Tenant = Annotated[str, typer.Option(help="Whose it is.")]
@@ -39,7 +44,7 @@ def list_(
     from streams.history import queries
 
     sql = queries.NEWEST_INCIDENTS if everything else queries.OPEN_INCIDENTS
-    rows = [_plain(row) for row in _query(sql, {"tenant": tenant, "limit": limit})]
+    rows = [plain(row) for row in query(sql, {"tenant": tenant, "limit": limit})]
     if json:
         print_json(rows)
     else:
@@ -55,8 +60,8 @@ def show(which: Which, tenant: Tenant = "default", json: AsJson = False) -> None
 
     incident = _find(which, tenant)
     scope = {"tenant": tenant, "incident_id": str(incident["incident_id"])}
-    timeline = [_plain(row) for row in _query(queries.TIMELINE, scope)]
-    row = _plain(incident)
+    timeline = [plain(row) for row in query(queries.TIMELINE, scope)]
+    row = plain(incident)
     if json:
         print_json({**row, "timeline": timeline})
         return
@@ -100,7 +105,43 @@ def note(
     _command("note", which, text, by, tenant, json=json)
 
 
-def _command(action: str, which: str, note: str, by: str | None, tenant: str, *, json: bool) -> None:
+@commands.command()
+def merge(
+    which: Which,
+    into: Annotated[str, typer.Argument(metavar="INTO", help="The other one, of the same service, as ID.")],
+    note: Note = "",
+    by: By = None,
+    tenant: Tenant = "default",
+    json: AsJson = False,
+) -> None:
+    """Make the alerts of an incident those of another one, and resolve it. Status as for `ack`."""
+    _command("merge", which, note, by, tenant, json=json, into=into)
+
+
+@commands.command()
+def split(
+    which: Which,
+    keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="Dedup keys of open alerts of it.")],
+    title: Annotated[str, typer.Option(help="Of the new incident.", show_default="as before")] = "",
+    by: By = None,
+    tenant: Tenant = "default",
+    json: AsJson = False,
+) -> None:
+    """Move alerts of an incident into a new one; at least one must stay. Status as for `ack`."""
+    _command("split", which, title, by, tenant, json=json, keys=keys)
+
+
+def _command(
+    action: str,
+    which: str,
+    note: str,
+    by: str | None,
+    tenant: str,
+    *,
+    json: bool,
+    into: str = "",
+    keys: Sequence[str] = (),
+) -> None:
     import asyncio
     import time
     from getpass import getuser
@@ -116,6 +157,7 @@ def _command(action: str, which: str, note: str, by: str | None, tenant: str, *,
     _check("--as", actor, MAX_ACTOR)
     _check("the note", note, MAX_NOTE)
     incident = _find(which, tenant)
+    other = _find(into, tenant) if into else None
     command = Command(
         command_id=uuid7(),
         tenant=tenant,
@@ -125,6 +167,9 @@ def _command(action: str, which: str, note: str, by: str | None, tenant: str, *,
         actor=actor,
         at=time.time_ns() // 1_000_000,
         note=note,
+        other_id=other["incident_id"].bytes if other else bytes(16),
+        other_key=other["correlation_key"].bytes if other else bytes(16),
+        members=_members(keys, tenant) if keys else (),
     )
     result = asyncio.run(_submit(_settings(), command))
     name = uuid_text(command.incident_id)
@@ -132,7 +177,7 @@ def _command(action: str, which: str, note: str, by: str | None, tenant: str, *,
         answer = {"end": result.end, "version": result.version, "status": result.status, "title": result.title}
         print_json({"incident_id": name, "command_id": uuid_text(command.command_id), **answer})
     else:
-        print(f"{name}  {printable(_told(result))}")
+        print(f"{name}  {printable(_told(result, command.action))}")
     raise typer.Exit({CommandEnd.NOT_FOUND: 2, CommandEnd.PENDING: _PENDING_STATUS}.get(result.end, 0))
 
 
@@ -148,10 +193,25 @@ def _check(name: str, text: str, most: int) -> None:
         raise OperatorError(f"{name}: is not UTF-8 text") from None
 
 
-def _told(result: CommandResult) -> str:
-    from schemas.wire.command import CommandEnd
+def _members(keys: Sequence[str], tenant: str) -> tuple[bytes, ...]:
+    """The fingerprints of alerts with these dedup keys. Raises OperatorError if there is none, or too many."""
+    from streams.history.incidents import MembersError, members_of
+    from streams.process.errors import OperatorError
+
+    try:
+        return asked(lambda query: members_of(query, tenant, keys))
+    except MembersError as error:
+        raise OperatorError(f"KEY: {error}") from None
+
+
+def _told(result: CommandResult, action: CommandAction) -> str:
+    from schemas.wire.command import CommandAction, CommandEnd
 
     match result.end:
+        case CommandEnd.NOT_FOUND if result.version and action == CommandAction.MERGE:
+            return "nothing changed: INTO is not open, or of another service"
+        case CommandEnd.NOT_FOUND if result.version and action == CommandAction.SPLIT:
+            return "nothing changed: none of these alerts is open in it, or none would stay"
         case CommandEnd.PENDING:
             return "pending: the command is stored, and takes effect when a worker gets to it"
         case CommandEnd.NOT_FOUND:
@@ -199,7 +259,7 @@ def _find(which: str, tenant: str) -> dict[str, Any]:
     prefix = which.lower()
     if not re.fullmatch(r"[0-9a-f-]{8,36}", prefix):
         raise OperatorError("ID: 8 to 36 characters of an incident's id are needed, digits, a to f and dashes")
-    found = _query(queries.INCIDENTS_BY_ID, {"tenant": tenant, "prefix": prefix, "limit": _NAMES})
+    found = query(queries.INCIDENTS_BY_ID, {"tenant": tenant, "prefix": prefix, "limit": _NAMES})
     if not found:
         raise OperatorError(f"no incident {prefix}; a new one is in ClickHouse within seconds")
     if len(found) > 1:
@@ -215,7 +275,13 @@ def _settings() -> Settings:
     return Settings.from_env(os.environ)
 
 
-def _query(sql: str, params: Mapping[str, object]) -> list[dict[str, Any]]:
+def query(sql: str, params: Mapping[str, object]) -> list[dict[str, Any]]:
+    """The rows of a query. Raises OperatorError if ClickHouse fails."""
+    return asked(lambda query: query(sql, params))
+
+
+def asked(work: Callable[[Query], Awaitable[T]]) -> T:
+    """What `work` finds in ClickHouse. Raises OperatorError if ClickHouse fails."""
     import asyncio
 
     from sinks.clickhouse.client import ClickHouse, ClickHouseError
@@ -225,10 +291,10 @@ def _query(sql: str, params: Mapping[str, object]) -> list[dict[str, Any]]:
     configure_logging("incidents", "warning")
     settings = _settings()
 
-    async def run() -> list[dict[str, Any]]:
+    async def run() -> T:
         address = settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database
         async with ClickHouse(*address) as clickhouse:
-            return await clickhouse.query(sql, params)
+            return await work(clickhouse.query)
 
     try:
         return asyncio.run(run())
@@ -236,18 +302,18 @@ def _query(sql: str, params: Mapping[str, object]) -> list[dict[str, Any]]:
         raise OperatorError(f"ClickHouse at {settings.clickhouse_url} failed: {error.reason}") from None
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def plain(row: dict[str, Any]) -> dict[str, Any]:
     """The row with values that JSON has; a time that is not yet is None."""
     from datetime import UTC, datetime
     from uuid import UUID
 
-    def plain(value: Any) -> Any:
+    def of(value: Any) -> Any:
         if isinstance(value, datetime):
             at = value.replace(tzinfo=value.tzinfo or UTC)
             return at.isoformat(timespec="milliseconds") if at.timestamp() else None
         return str(value) if isinstance(value, UUID) else value
 
-    return {name: plain(value) for name, value in row.items()}
+    return {name: of(value) for name, value in row.items()}
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:

@@ -145,9 +145,9 @@ def trial(
     from schemas.settings import Settings
     from streams.cli._console import print_json, printable
     from streams.cli._control import Change, transact
-    from streams.cli._trial import Trial
     from streams.control import catalogue, edits
     from streams.control.trial import probe
+    from streams.delivery.trial import Trial
     from streams.process.errors import OperatorError
 
     settings, mark = Settings.from_env(os.environ), time.time_ns() // 1_000_000

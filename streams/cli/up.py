@@ -11,6 +11,7 @@ def command() -> None:
 
     from schemas.settings import Settings
     from streams.cli._progress import Lines
+    from streams.cli._welcome import where_to_look
     from streams.embedded.stack import Stack
 
     settings = Settings.from_env(os.environ)
@@ -20,6 +21,7 @@ def command() -> None:
     async def serve(stack: Stack) -> None:
         missing = await stack.start()
         address = f"send alerts to http://{settings.host}:{settings.port('gateway')}; Ctrl-C stops"
+        progress(await where_to_look(settings))
         if missing:
             lines.alarm(f"running without {', '.join(missing)}, which will be tried again: {address}")
         else:

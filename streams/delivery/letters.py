@@ -11,8 +11,17 @@ from typing import NamedTuple
 from aiokafka import ConsumerRecord
 
 from schemas import topics
+from schemas.control import DEFAULT_TENANT
 from schemas.topics import DEADLETTERS, Topic
-from schemas.wire.codec import DecodeError, decode_alert, decode_notification, decode_unique
+from schemas.wire.codec import (
+    DecodeError,
+    decode_alert,
+    decode_beat,
+    decode_incident_change,
+    decode_notification,
+    decode_raw,
+    decode_unique,
+)
 from schemas.wire.deadletter import DeadLetter
 from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
@@ -22,8 +31,10 @@ from streams.process.reading import records
 REPLAY = "replay"
 #: What a stage reads, and how: a value that it cannot read would become a dead letter again.
 _INPUTS: Mapping[str, tuple[Topic, Callable[[bytes], object]]] = {
+    "heartbeats": (topics.HEARTBEATS, decode_beat),
     "dedup": (topics.ALERTS_NORMALIZED, decode_alert),
     "correlate": (topics.ALERTS_UNIQUE, decode_unique),
+    "dispatch": (topics.INCIDENTS_CHANGES, decode_incident_change),
     "notify": (topics.NOTIFICATIONS, decode_notification),
 }
 #: The topics of the first stage, of which a letter names its own; there any bytes may come.
@@ -122,6 +133,19 @@ def target(letter: DeadLetter, ours: Callable[[str], str | None]) -> Topic | str
     except DecodeError:
         return f"its body is no record of {topic.name}"
     return topic
+
+
+def tenant_of(letter: DeadLetter) -> str:
+    """Whose record it was; what does not tell is the default tenant's, who runs the installation."""
+    if letter.stage == "notify":
+        return letter.key.partition(b"/")[0].decode("utf-8", "replace")
+    try:
+        record: object = _INPUTS[letter.stage][1](letter.body) if letter.stage in _INPUTS else decode_raw(letter.body)
+    except DecodeError:
+        return DEFAULT_TENANT
+    for name in ("alert", "incident"):
+        record = getattr(record, name, record)
+    return str(getattr(record, "tenant", "") or DEFAULT_TENANT)
 
 
 async def collect(kafka: Kafka, wanted: Wanted, *, most: int | None = None) -> list[Found]:

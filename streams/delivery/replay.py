@@ -15,9 +15,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas.fingerprint import partition_for
+from schemas.records import AGAIN_HEADER
 from schemas.topics import DEADLETTERS, NOTIFICATIONS, Topic
 from schemas.wire.deadletter import Headers
-from sinks.outbox.intake import REDELIVER
 from streams.delivery.letters import Found, mark, target
 from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
@@ -28,7 +28,7 @@ from streams.process.topics import check_topics
 _AT_ONCE = 500
 #: The largest record that is tried; the topic's own `max.message.bytes` decides.
 _MAX_RECORD = 100_000_000
-_AGAIN: Headers = [(REDELIVER, b"1")]
+_AGAIN: Headers = [(AGAIN_HEADER, b"1")]
 
 
 class Plan(NamedTuple):
@@ -74,7 +74,7 @@ async def notifications(kafka: Kafka, tenant: str, destination: str, since: int)
     key = f"{tenant}/{destination}".encode()
     count = (await check_topics(kafka, [NOTIFICATIONS]))[NOTIFICATIONS.name]
     async for record in records(kafka, NOTIFICATIONS, since=since, partition=partition_for(key, count)):
-        if record.key == key and record.value and all(name != REDELIVER for name, _ in record.headers):
+        if record.key == key and record.value and all(name != AGAIN_HEADER for name, _ in record.headers):
             yield record.value
 
 
@@ -101,11 +101,10 @@ class _Sender:
         self._producer = producer
 
     async def put(self, topic: Topic, key: bytes, value: bytes) -> asyncio.Future[object]:
-        """Put a record on the topic of its stage; a notification is sent even if the destination has had it."""
+        """Put a record on the topic of its stage, which processes it although later ones were processed."""
         name = self._kafka.name(topic.name)
         partition = partition_for(key, len(await self._producer.partitions_for(name)))
-        headers = _AGAIN if topic is NOTIFICATIONS else []
-        return await self._send(name, key, value, partition, headers)
+        return await self._send(name, key, value, partition, _AGAIN)
 
     async def mark(self, found: Found) -> asyncio.Future[object]:
         """Remember that the letter was put back."""

@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 
 _NEEDS = {
+    "api": "streams.api.server",
     "clickhouse": "streams.embedded.clickhouse",
     "gateway": "streams.gateway.server",
     "notifier": "streams.process.workers",

@@ -1,6 +1,6 @@
 """All of Stormweir on one machine: starts Kafka, ClickHouse and our processes, keeps them running and stops them.
 
-All files are in one data directory: `kafka/`, `clickhouse/`, `logs/`, `pids/` and the lock of the stack.
+All files are in one data directory: `kafka/`, `clickhouse/`, `api/`, `logs/`, `pids/` and the lock of the stack.
 """
 
 import asyncio
@@ -27,20 +27,20 @@ from streams.process.topics import create_topics
 T = TypeVar("T")
 
 LOCK = "stormweir.lock"
-PROCESSES = ("writer", "worker", "notifier", "gateway")
+PROCESSES = ("writer", "worker", "notifier", "gateway", "api")
 #: On a few cores, history yields CPU time to notifications: Kafka keeps the records that history has not written yet.
 _HISTORY = frozenset({"clickhouse", "writer"})
 _YIELDING = ("nice", "-n", "5")
 #: Processes that stop together, and seconds after which those still running are killed: a stop takes at most ten.
 _STOP = (
-    (("gateway",), 2.0),
+    (("gateway", "api"), 2.0),
     (("worker", "writer", "notifier", "receiver"), 5.0),
     (("clickhouse",), 6.0),
     (("kafka",), 8.5),
 )
 _READY_S = 180.0
 #: The names of files and folders that a stack and its commands keep in a data directory.
-_OURS = {"kafka", "clickhouse", "logs", "pids", "receiver.jsonl", KEY_FILE, LOCK}
+_OURS = {"api", "kafka", "clickhouse", "logs", "pids", "receiver.jsonl", KEY_FILE, LOCK}
 
 
 class Stack:

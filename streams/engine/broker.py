@@ -17,7 +17,7 @@ from xxhash import xxh3_64_intdigest
 from streams.engine import metrics
 from streams.engine.clock import BrokerTime
 from streams.engine.kafka import Kafka
-from streams.engine.topic_ids import topic_ids
+from streams.topic_ids import topic_ids
 
 log = logging.getLogger(__name__)
 

@@ -56,19 +56,30 @@ class PackedTable:
     def take(self, key: bytes) -> bytes | None:
         """Remove a key. Return its value, or None if it is not in the table."""
         number = hash(key) & self._mask
+        at, value = self._find(number, key)
+        if value is not None:
+            group, tags = self._groups[number], self._tags[number]
+            tags[at : at + 4] = _GONE
+            group.rows -= 1
+            self.count -= 1
+            if group.rows * 8 < len(tags):
+                _rewrite(group, tags)
+        return value
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key, None if it is not in the table."""
+        return self._find(hash(key) & self._mask, key)[1]
+
+    def _find(self, number: int, key: bytes) -> tuple[int, bytes | None]:
+        """Where the key's tag is among its group's, and the value; None if the key is not in the table."""
         tags, tag = self._tags[number], _tag(key)
         at = tags.find(tag)
         while at >= 0:
             group = self._groups[number]
             if not at & 3 and (value := _value(group, len(tags) >> 2, at >> 2, key)) is not None:
-                tags[at : at + 4] = _GONE
-                group.rows -= 1
-                self.count -= 1
-                if group.rows * 8 < len(tags):
-                    _rewrite(group, tags)
-                return value
+                return at, value
             at = tags.find(tag, at + 1)
-        return None
+        return at, None
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All keys and values."""

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 FIRED_AT_ONCE = 100
 #: After so many keys or seconds of firing the event loop gets control. All lanes of a process may fire at once.
 SLICE_KEYS = 1_000
-SLICE_SECONDS = 0.005
+SLICE_SECONDS = 0.002
 #: Firings that no commit has taken, above which firing waits: a commit is put together in one go.
 MAX_FIRINGS = 1_000
 #: How often a deadline whose firing fails is tried, and milliseconds of the partition's time before the second try;

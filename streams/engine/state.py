@@ -48,7 +48,7 @@ class PartitionState:
         self._due = due
         self._evictable = evictable
         self._evict_above = 0
-        self._deadlines = Deadlines(self._fires_at)
+        self._deadlines = Deadlines(lambda key: self._fires_at(key, store.read(key)))
         #: What fired last: the index may hold it twice, after a deadline that went to and fro.
         self._last: tuple[int, bytes] | None = None
         #: Some keys that the index has at this deadline or before, so that not every repeat asks for that.
@@ -178,7 +178,7 @@ class PartitionState:
 
     def put_off(self, key: bytes, until: int) -> None:
         """Have the key, which fired for its deadline, fire once more at `until`, unless it is put or deleted first."""
-        self._put_off[key] = self._due_of(key), until
+        self._put_off[key] = self._due_in(self.store.get(key)), until
         self._deadlines.add(key, until)
 
     def _place(self, due: int, key: bytes) -> int:
@@ -188,18 +188,17 @@ class PartitionState:
 
     def _holds(self, key: bytes, due: int) -> bool:
         """Whether this entry of the index is to fire; if its key is due later by now, it goes there."""
-        own = self._fires_at(key)
+        own = self._fires_at(key, self.store.get(key))
         if own > due:
             self._deadlines.add(key, own)
         return own == due
 
-    def _due_of(self, key: bytes) -> int:
-        value = self.store.get(key)
+    def _due_in(self, value: bytes | None) -> int:
         return self._due(value) if value is not None and self._due is not None else 0
 
-    def _fires_at(self, key: bytes) -> int:
-        """The key's deadline, or the time to which it was put off."""
-        due = self._due_of(key)
+    def _fires_at(self, key: bytes, value: bytes | None) -> int:
+        """The deadline of the key with this value, or the time to which it was put off."""
+        due = self._due_in(value)
         if self._put_off and (put_off := self._put_off.get(key)) is not None and put_off[0] == due:
             return put_off[1]
         return due

@@ -55,6 +55,9 @@ class Store(Protocol):
     def peek(self, key: bytes) -> bytes | None:
         """As `get`, but a key that was not read or written lately may be missing."""
 
+    def read(self, key: bytes) -> bytes | None:
+        """As `get`, but the key does not count as used."""
+
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Take changes (None deletes); they are visible at once and durable after `flushed`."""
 
@@ -117,6 +120,11 @@ class MemoryStore:
         self._arrivals = 0
         self._noted = 0
         self._turn = 0
+
+    def read(self, key: bytes) -> bytes | None:
+        """The value; a packed key stays packed. See Store."""
+        value = dict.get(self._recent, key)
+        return self._packed.get(key) if value is None and self._packed.count else value
 
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Take changes; see Store."""
@@ -261,7 +269,7 @@ class RocksStore:
         found: bytes | None = self._db.get(key)
         return found
 
-    peek = get
+    peek = read = get
 
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Take changes; they stay in memory until the flush that carries them."""

@@ -68,6 +68,7 @@ UNKNOWN_ENCODING = _refused(
     415, "encoding", "a body may be sent as it is, or as gzip or deflate", [("accept-encoding", "gzip, deflate")]
 )
 DISABLED = _refused(403, "disabled", "the integration is disabled")
+DISABLED_HEARTBEAT = _refused(403, "disabled", "the heartbeat is disabled")
 NO_SCOPE = _refused(403, "scope", "the API key lacks the scope events:write")
 UNKNOWN_REQUEST = _refused(404, "request", "no such request")
 UNKNOWN_SERVICE = _refused(404, "service", "no such service", field="service_id")

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from schemas.control import Integration
+from schemas.control import Heartbeat, Integration
 from streams.control.catalogue import could_sign, rate_limit
 from streams.control.state import Control
 from streams.gateway.answers import MISSING_SECRET, NO_SCOPE, UNAUTHORIZED, UNVERIFIED, WRONG_TYPE, Refusal
@@ -29,6 +29,7 @@ class Directory:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._by_type: dict[tuple[str, str], Integration] = {}
+        self._heartbeats: dict[str, Heartbeat] = {}
         self._version = -1
 
     def find(self, key: str) -> Integration | None:
@@ -93,13 +94,23 @@ class Directory:
         """Whether the configuration declares this service."""
         return (tenant, service_id) in self._control.services
 
+    def heartbeat(self, key: str) -> Heartbeat | None:
+        """The monitor of this key, enabled or not, or None."""
+        self._follow()
+        return self._heartbeats.get(key)
+
     def _integration_of(self, tenant: str, slug: str) -> Integration | None:
+        self._follow()
+        return self._by_type.get((tenant, slug))
+
+    def _follow(self) -> None:
         if self._version != self._control.version:
             self._version = self._control.version
             # The preferred integration comes last, because it overwrites the others in the dictionary.
             every = sorted(self._control.integrations.values(), key=lambda i: (not i.enabled, i.id), reverse=True)
             self._by_type = {(found.tenant, found.type): found for found in every}
-        return self._by_type.get((tenant, slug))
+            heartbeats = self._control.every(Heartbeat).values()
+            self._heartbeats = {found.key: found for found in heartbeats if found.key is not None}
 
 
 def unsigned(control: Control) -> list[str]:

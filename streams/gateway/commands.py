@@ -6,7 +6,7 @@ A command takes effect once, by its id: a sender that does not know whether Kafk
 import asyncio
 from functools import partial
 
-from schemas.fingerprint import uuid7
+from schemas.fingerprint import scope_of, uuid7
 from schemas.topics import ALERTS_UNIQUE
 from schemas.wire.codec import encode
 from schemas.wire.command import COMMAND_HEADER, Command, CommandEnd, CommandResult
@@ -60,4 +60,4 @@ class Commands:
 
     def _put(self, command: Command, headers: Headers) -> asyncio.Future[None]:
         marked = [*headers, (COMMAND_HEADER, b"")]
-        return self._lanes.put(command.correlation_key, encode(command), command.at, marked)
+        return self._lanes.put(scope_of(command.incident_id), encode(command), command.at, marked)

@@ -7,7 +7,7 @@ full again (the generic cell rate algorithm, https://en.wikipedia.org/wiki/Gener
 from math import ceil
 
 from schemas.control import Tenant
-from streams.gateway.senders import Sender, rate_limit
+from streams.gateway.senders import HeartbeatSender, Sender, rate_limit
 
 #: Keys of buckets, and the requests a minute that each has.
 Claims = tuple[tuple[str, int], ...]
@@ -48,9 +48,12 @@ class Buckets:
 
 
 def claims_of(sender: Sender, tenant: Tenant | None) -> Claims:
-    """The limits of a sender: its own rate, and its tenant's rate over all senders; empty if both are unlimited."""
+    """The limits of a sender: its own rate, and its tenant's rate over all senders; empty if both are unlimited.
+
+    A heartbeat has its own rate only: a storm of its tenant's alerts must not make it look missing.
+    """
     rate = rate_limit(sender)
-    if tenant is None or tenant.rate_limit == "unlimited":
+    if tenant is None or tenant.rate_limit == "unlimited" or isinstance(sender, HeartbeatSender):
         return () if rate == "unlimited" else ((sender.id, rate),)
     quota = (f"tenant/{tenant.id}", tenant.rate_limit)
     return (quota,) if rate == "unlimited" else (quota, (sender.id, rate))

@@ -1,4 +1,4 @@
-"""The sender that a request counts for: an integration, or the owner of an API key."""
+"""The sender that a request counts for: an integration, the owner of an API key, or a monitor's heartbeat."""
 
 from typing import NamedTuple
 
@@ -35,7 +35,21 @@ class ApiSender(NamedTuple):
     rate_limit: RateLimit = DEFAULT_RATE_LIMIT
 
 
-Sender = Integration | ApiSender
+class HeartbeatSender(NamedTuple):
+    """What beats a monitor; `id` is `heartbeat/<tenant>/<its id>`, never its key."""
+
+    tenant: str
+    service: str
+    id: str
+    enabled: bool = True
+    integration: None = None
+    mapping: FieldMapping = NO_MAPPING
+    signature: SignaturePolicy | None = None
+    signature_secret: None = None
+    rate_limit: RateLimit = DEFAULT_RATE_LIMIT
+
+
+Sender = Integration | ApiSender | HeartbeatSender
 
 
 def rate_limit(sender: Sender) -> RateLimit:

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 
 from schemas.settings import Settings
 from schemas.topics import ALERTS_RAW, CHANGES
+from streams.control.audit import Actor
 from streams.control.catalogue import catalogue_json
 from streams.control.follow import ControlReader
 from streams.control.secrets import SecretKeys
@@ -24,6 +25,7 @@ from streams.gateway.auth import unsigned
 from streams.gateway.commands import Commands
 from streams.gateway.lanes import Lanes
 from streams.gateway.metrics import GatewayMetrics
+from streams.gateway.presence import Presence
 from streams.gateway.rejections import Rejections
 from streams.gateway.slack import Slack
 from streams.gateway.sns import Client as Fetching
@@ -95,8 +97,10 @@ class _Process:
         self._sns = Sns(client)
         self._bodies = body.Reader(settings.max_body)
         self._rejections = Rejections(kafka)
+        self._presence = Presence(kafka)
         self._metrics = GatewayMetrics()
-        self._slack = Slack(settings, client, self._commands, partial(transact, kafka, keys=self._keys))
+        write = partial(transact, kafka, keys=self._keys, by=Actor("slack"))
+        self._slack = Slack(settings, client, self._commands, write)
         self._watchdog = Watchdog(self._pending_since)
         self._gateway: Gateway | None = None
         self._server: Server | None = None
@@ -120,6 +124,7 @@ class _Process:
         self._commands.start()
         self._bodies.start()
         self._rejections.start()
+        self._presence.start()
         self._slack.start()
         REGISTRY.register(self._metrics)
         self._watchdog.start()
@@ -174,6 +179,7 @@ class _Process:
         """Stop every part that was started."""
         await self._bodies.stop()
         await self._rejections.stop()
+        await self._presence.stop()
         await self._verdicts.stop()
         await self._commands.stop()
         await self._sns.close()

@@ -24,6 +24,8 @@ class Skip(StrEnum):
     QUIET_HOURS = "quiet_hours"
     SEVERITY_NOT_NOTIFIED = "severity_not_notified"
     NO_DESTINATION = "no_destination"
+    NOBODY_ON_CALL = "nobody_on_call"
+    MERGED = "merged"
 
 
 class Call(NamedTuple):
@@ -35,7 +37,7 @@ class Call(NamedTuple):
 
 _TOLD = Call()
 #: Changes that say that an incident is there; the others say what became of it.
-_ANNOUNCES = frozenset({Transition.TRIGGERED, Transition.ESCALATED})
+_ANNOUNCES = frozenset({Transition.TRIGGERED, Transition.ESCALATED, Transition.REMINDER, Transition.SLA_BREACH})
 
 
 class _Service(NamedTuple):
@@ -81,6 +83,16 @@ class Audience:
             return routes
         return self._defaults[tenant].get(severity, [])
 
+    def own(self, tenant: str, service: str) -> list[str]:
+        """The service's own destinations."""
+        found = self._services.get((tenant, service))
+        return list(found.destinations) if found is not None else []
+
+    def keeps(self, tenant: str, service: str) -> bool:
+        """Whether the service's flags or quiet hours keep something from destinations."""
+        found = self._services.get((tenant, service))
+        return found is not None and bool(found.off or found.windows)
+
     def nobody(self, tenant: str, severity: Severity) -> Skip | None:
         """Why an alert has no destination. None for a tenant without `severity_routes`: it did not say who is told."""
         defaults = self._defaults.get(tenant)
@@ -123,6 +135,10 @@ def _service(service: Service) -> _Service:
         Transition.ESCALATED: notify.triggered,
         Transition.ACKNOWLEDGED: notify.acknowledged,
         Transition.RESOLVED: notify.resolved,
+        Transition.UNACKNOWLEDGED: notify.acknowledged,
+        Transition.REMINDER: notify.triggered,
+        Transition.SLA_BREACH: notify.sla_breach,
+        Transition.UPDATED: notify.triggered,
     }
     off = frozenset(transition for transition, on in flags.items() if not on)
     return _Service(off, service.destinations, tuple(map(compile_hours, service.quiet_hours)))

@@ -27,11 +27,12 @@ def _group(name: str) -> Acl:
     return Acl("READ", "group", name)
 
 
-_WRITE_CONTROL = (*_on("WRITE", topics.CONTROL), Acl("WRITE", "transactional_id", topics.CONTROL_WRITER))
+_WRITE_CONTROL = (*_on("WRITE", topics.CONTROL, topics.AUDIT), Acl("WRITE", "transactional_id", topics.CONTROL_WRITER))
 _WRITER_CHANGELOGS = tuple(table.changelog for table in topics.WRITER_TABLES)
 _WORKER_OUTPUTS = (
+    topics.HEARTBEATS,
     *(topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE, topics.ALERTS_HISTORY, topics.INCIDENTS, topics.INCIDENTS_EVENTS),
-    *(topics.NOTIFICATIONS, topics.NOTIFICATIONS_RESULTS, topics.REPLIES, topics.DEADLETTERS),
+    *(topics.INCIDENTS_CHANGES, topics.NOTIFICATIONS, topics.NOTIFICATIONS_RESULTS, topics.REPLIES, topics.DEADLETTERS),
 )
 _NOTIFIER_OUTPUTS = (
     topics.NOTIFICATIONS_RESULTS,
@@ -43,22 +44,28 @@ _NOTIFIER_OUTPUTS = (
 #: Where records of dead letters go back to (streams.delivery.letters).
 _PUT_BACK = (
     *(topics.ALERTS_RAW, topics.ALERTS_EVENTS, topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE),
-    *(topics.NOTIFICATIONS, topics.DEADLETTERS),
+    *(topics.INCIDENTS_CHANGES, topics.HEARTBEATS, topics.NOTIFICATIONS, topics.DEADLETTERS),
 )
-_WORKER_CHANGELOGS = (topics.DEDUP.changelog, topics.CORRELATION.changelog)
+_WORKER_CHANGELOGS = (
+    topics.HEARTBEAT.changelog,
+    topics.DEDUP.changelog,
+    topics.CORRELATION.changelog,
+    topics.DISPATCH.changelog,
+)
 
-#: ACLs by process. `control` is for the commands apply, integrations, keys, secrets and slack; `deadletters` also for
-#: redeliver; `rejections`, `incidents`, `deliveries` and `destinations` for the commands of these names.
+#: ACLs by process. `control` is for the commands accounts, apply, check, lookups, integrations, heartbeats, keys,
+#: secrets, slack, silences, maintenance and oncall; `deadletters` also for redeliver; `rejections`, `incidents`,
+#: `deliveries` and `destinations` for those of these names.
 ACLS: Mapping[str, tuple[Acl, ...]] = {
     "gateway": (
-        *_on("WRITE", topics.ALERTS_RAW, topics.ALERTS_UNIQUE, topics.CHANGES),
+        *_on("WRITE", topics.ALERTS_RAW, topics.ALERTS_UNIQUE, topics.CHANGES, topics.HEARTBEATS),
         *_on("WRITE", topics.REJECTIONS, topics.REJECTED_BODIES),
-        *_on("DESCRIBE_CONFIGS", topics.ALERTS_RAW, topics.ALERTS_UNIQUE, topics.CHANGES),
+        *_on("DESCRIBE_CONFIGS", topics.ALERTS_RAW, topics.ALERTS_UNIQUE, topics.CHANGES, topics.HEARTBEATS),
         *_on("READ", topics.CONTROL, topics.REPLIES),
     ),
     "worker": (
         *_on("READ", topics.ALERTS_RAW, topics.ALERTS_EVENTS, topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE),
-        *_on("READ", topics.CONTROL, *_WORKER_CHANGELOGS),
+        *_on("READ", topics.HEARTBEATS, topics.INCIDENTS_CHANGES, topics.CONTROL, *_WORKER_CHANGELOGS),
         *_on("WRITE", *_WORKER_OUTPUTS, *_WORKER_CHANGELOGS),
         *_on("DESCRIBE_CONFIGS", *_WORKER_OUTPUTS, *_WORKER_CHANGELOGS),
         _group(topics.WORKER_GROUP),
@@ -74,6 +81,12 @@ ACLS: Mapping[str, tuple[Acl, ...]] = {
         *_on("WRITE", *_NOTIFIER_OUTPUTS),
         *_on("DESCRIBE_CONFIGS", *_NOTIFIER_OUTPUTS),
         _group(topics.NOTIFIER_GROUP),
+    ),
+    "api": (
+        *_on("READ", topics.CONTROL, topics.CONSOLE, topics.REPLIES, topics.INCIDENTS, topics.DESTINATIONS_STATUS),
+        *_on("WRITE", topics.ALERTS_UNIQUE, topics.CONSOLE),
+        *_on("DESCRIBE_CONFIGS", topics.ALERTS_UNIQUE),
+        *_WRITE_CONTROL,
     ),
     "control": (*_on("READ", topics.CONTROL), *_WRITE_CONTROL),
     "rejections": (
@@ -94,7 +107,14 @@ ACLS: Mapping[str, tuple[Acl, ...]] = {
     ),
     "storm": (
         *_on("READ", topics.CONTROL, topics.ALERTS_RAW, topics.ALERTS_EVENTS, topics.ALERTS_NORMALIZED),
-        *_on("READ", topics.ALERTS_UNIQUE, topics.NOTIFICATIONS, topics.OUTBOX.changelog, *topics.WRITTEN_TOPICS),
+        *_on(
+            "READ",
+            topics.ALERTS_UNIQUE,
+            topics.INCIDENTS_CHANGES,
+            topics.NOTIFICATIONS,
+            topics.OUTBOX.changelog,
+            *topics.WRITTEN_TOPICS,
+        ),
         *_on("WRITE", topics.ALERTS_EVENTS),
         *_WRITE_CONTROL,
         *(Acl("DESCRIBE", "group", name) for name in (topics.WORKER_GROUP, topics.WRITER_GROUP, topics.NOTIFIER_GROUP)),

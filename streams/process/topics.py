@@ -2,17 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
 
-from schemas.topics import CORRELATION, DEDUP, TOPICS, WRITER_TABLES, Topic
+from schemas.topics import CORRELATION, DEDUP, HEARTBEAT, TOPICS, WRITER_TABLES, Topic
 from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
 
-_SOURCES = {table.changelog.name: table.source.name for table in (DEDUP, CORRELATION, *WRITER_TABLES)}
+_SOURCES = {table.changelog.name: table.source.name for table in (HEARTBEAT, DEDUP, CORRELATION, *WRITER_TABLES)}
 #: A request of up to 4 MiB (Settings.max_body) is one record, and one alert may have the whole request in its details
 #: and a part of it in its labels again; history is sent in blocks.
 _MAX_MESSAGE_BYTES = 8 * 1024 * 1024
@@ -20,7 +20,7 @@ _MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _COMPACTION_LAG_MS = 3_600_000
 #: Kafka's own default, written out because the files of RocksDB depend on it: older files are rebuilt.
 #: A longer time would make every recovery read the deletions of more days.
-_DELETIONS_KEPT_MS = 86_400_000
+DELETIONS_KEPT_MS = 86_400_000
 _COMPACT_SEGMENT_BYTES = 64 * 1024 * 1024
 _TIMEOUT_S = 15.0
 _STAMP, _APPEND_TIME = "message.timestamp.type", "LogAppendTime"
@@ -66,13 +66,18 @@ async def check_topics(kafka: Kafka, topics: Sequence[Topic] = TOPICS) -> dict[s
         existing = await _partitions(admin, kafka)
     finally:
         await admin.close()
+    demand(kafka, existing, topics)
+    return existing
+
+
+def demand(kafka: Kafka, existing: Container[str], topics: Sequence[Topic]) -> None:
+    """Raise TopicsError naming those of `topics` that are not among the existing ones."""
     missing = sorted(kafka.name(topic.name) for topic in topics if topic.name not in existing)
     if missing:
         raise TopicsError(
             f"Kafka at {kafka.bootstrap} has no topic {', '.join(missing)}: run `stormweir topics`, "
             "or `stormweir doctor --kafka`, for this user may not see what is there"
         )
-    return existing
 
 
 async def _connect(kafka: Kafka) -> AIOKafkaAdminClient:
@@ -167,7 +172,7 @@ def topic_configs(topic: Topic, replication: int) -> dict[str, str]:
     if topic.compact:
         configs["cleanup.policy"] = "compact"
         configs["min.compaction.lag.ms"] = str(_COMPACTION_LAG_MS)
-        configs["delete.retention.ms"] = str(_DELETIONS_KEPT_MS)
+        configs["delete.retention.ms"] = str(DELETIONS_KEPT_MS)
         configs["segment.bytes"] = str(_COMPACT_SEGMENT_BYTES)
     else:
         configs["retention.ms"] = str(topic.retention_ms)

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 import uvloop
@@ -25,18 +26,21 @@ from streams.control.secrets import SecretKeys
 from streams.engine import Engine
 from streams.process.acls import topics_of
 from streams.process.admin import AdminServer
+from streams.process.arming import Arming
 from streams.process.kafka import Kafka
 from streams.process.logs import configure_logging
 from streams.process.topics import check_topics
 
 
 def run_worker(settings: Settings) -> NoReturn:
-    """`stormweir worker`: normalize, dedup, correlate."""
+    """`stormweir worker`: normalize, heartbeats, dedup, correlate."""
     kafka = Kafka.of(settings)
     engine = _engine(settings, kafka, "worker", topics.WORKER_GROUP, pipeline.WORKER_OUTPUTS)
     reader = ControlReader(kafka, SecretKeys.of(settings), environment=environment.destinations(os.environ))
     engine.on_lifecycle(reader.start, reader.stop)
-    pipeline.build_worker(engine, reader.control, settings.max_keys, settings.incident_retention_days)
+    control = reader.control
+    arming = partial(Arming, control, engine.fail)
+    pipeline.build_worker(engine, control, arming, settings.max_keys, settings.incident_retention_days)
     sys.exit(engine.run())
 
 

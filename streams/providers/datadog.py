@@ -92,6 +92,8 @@ def _key(fields: Fields, name: str, scope: str) -> str:
 
 
 def _action(state: str, fields: Fields) -> Action:
+    if state == "ok":  # templates that send the monitor's status; in a title it is part of a name
+        return Action.RESOLVE
     if state:
         if state not in _TRANSITIONS:
             raise BadBody("alert_transition", "is no transition of a monitor")

@@ -19,6 +19,7 @@ STEPS = (
     (topics.WORKER_GROUP, (topics.ALERTS_RAW, topics.ALERTS_EVENTS)),
     (topics.WORKER_GROUP, (topics.ALERTS_NORMALIZED,)),
     (topics.WORKER_GROUP, (topics.ALERTS_UNIQUE,)),
+    (topics.WORKER_GROUP, (topics.INCIDENTS_CHANGES,)),
     (topics.NOTIFIER_GROUP, (topics.NOTIFICATIONS,)),
     (topics.WRITER_GROUP, topics.WRITTEN_TOPICS),
 )

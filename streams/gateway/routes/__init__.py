@@ -2,7 +2,7 @@
 
 `/api/integrations/{slug}` and `/v1/webhooks/{tenant}/{slug}` for each provider, and the addresses that vendors' clients
 know: `/v2/enqueue`, `/api/events`, `/v2/change/enqueue` (PagerDuty), `/v2/alerts` (Opsgenie), `/api/v2/alerts`
-(Alertmanager).
+(Alertmanager). `/v1/heartbeats/<key>` takes beats of monitors.
 """
 
 import re
@@ -10,6 +10,7 @@ import re
 from streams.gateway.auth import Directory
 from streams.gateway.routes.alertmanager import ALERTS_API, AlertmanagerAlerts, is_alerts_api
 from streams.gateway.routes.events import Enqueue, Events
+from streams.gateway.routes.heartbeats import HEARTBEATS, Beats
 from streams.gateway.routes.opsgenie import OpsgenieAlerts, OpsgenieRequests
 from streams.gateway.routes.route import Request, Route
 from streams.gateway.routes.webhooks import TENANTS, IntegrationWebhook, TenantWebhook
@@ -25,6 +26,8 @@ _REQUESTS = f"{_ALERTS}/requests"
 _REQUEST = re.compile(f"{_REQUESTS}/[^/]*[^/a-z][^/]*/*", re.DOTALL)
 #: An alert, whose identifier may contain slashes, and the action on it.
 _ABOUT_ALERT = re.compile(f"{_ALERTS}/+[^/].*", re.DOTALL)
+#: The beginnings of addresses with a variable part, and of pages.
+_VARIABLE = (TENANTS.rstrip("/"), HEARTBEATS.rstrip("/"), _REQUESTS, CATALOGUE)
 _SLASHES = re.compile("/{2,}")
 #: How many segments of an unknown path are shown as placeholders.
 _PLACES = 3
@@ -45,6 +48,7 @@ class Routes:
         }
         self._requests = OpsgenieRequests(alerts, directory)
         self._requests.address = f"{_REQUESTS}/{{id}}"
+        self._beats = Beats(directory)
         self._tenants: dict[str, Route] = {}
         for slug, provider in PROVIDERS.items():
             self.fixed[f"/api/integrations/{slug}"] = IntegrationWebhook(provider, directory)
@@ -55,7 +59,7 @@ class Routes:
         #: Every beginning of an address, without the parts that a sender chooses.
         self._known = {
             tuple(segments[: length + 1])
-            for segments in (path.split("/")[1:] for path in (*self.fixed, TENANTS.rstrip("/"), _REQUESTS, CATALOGUE))
+            for segments in (path.split("/")[1:] for path in (*self.fixed, *_VARIABLE))
             for length in range(len(segments))
         }
 
@@ -82,6 +86,9 @@ class Routes:
         if path.startswith(TENANTS):
             tenant, _, slug = path[len(TENANTS) :].partition("/")
             return self._tenants.get(slug) if tenant else None
+        if path.startswith(HEARTBEATS):
+            key = path[len(HEARTBEATS) :].rstrip("/")
+            return self._beats if key and "/" not in key else None
         if is_alerts_api(path):
             return self.fixed[ALERTS_API]
         if _REQUEST.fullmatch(path):

@@ -1,4 +1,4 @@
-"""What `stormweir integrations test` does: sends one marked alert through the whole pipeline, and resolves it."""
+"""The test of an integration: sends one marked alert through the whole pipeline, and resolves it."""
 
 import asyncio
 import time

@@ -1,0 +1,143 @@
+"""Which services depend on which: whose incident may be the cause of another's, and which are decided on together.
+
+`depends_on` names the services that a service needs; these are upstream of it. The level of a service is the length of
+the longest way up: 0 for one that depends on nothing. A cycle, which `apply` refuses, ends at the first service that
+comes twice.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from schemas.control import Service
+
+#: Services upstream that are looked at, the nearest first.
+MAX_UPSTREAM = 200
+_NONE: Mapping[str, int] = {}
+
+
+class Topology:
+    """The services of every tenant, compiled once; a Topology never changes."""
+
+    def __init__(self, services: Iterable[Service] = ()) -> None:
+        services = list(services)
+        self._up: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._named: dict[tuple[str, str], str] = {}
+        needed: set[tuple[str, str]] = set()
+        for service in services:
+            if service.depends_on:
+                self._up[service.tenant, service.id] = service.depends_on
+                needed.update((service.tenant, name) for name in service.depends_on)
+            if service.domain is not None:
+                self._named[service.tenant, service.id] = service.domain
+        self._known = frozenset(needed | self._up.keys())
+        self._roots = _components(self._up)
+        self._domains = {root: name for place, name in self._named.items() if (root := self._roots.get(place))}
+        self._upstream: dict[tuple[str, str], Mapping[str, int]] = {}
+        self._levels: dict[tuple[str, str], int] = {}
+
+    def domain(self, tenant: str, service: str) -> str:
+        """What the service's incidents are decided on with: its named domain, or that of a service it is connected to;
+        else the smallest name of the services it is connected to; "" for a service that is connected to none.
+        """
+        place = tenant, service
+        root = self._roots.get(place)
+        if root is None:
+            return self._named.get(place, "")
+        return self._domains.get(root, root[1])
+
+    def is_known(self, tenant: str, service: str) -> bool:
+        """Whether this service depends on another one, or another one on it."""
+        return (tenant, service) in self._known
+
+    def upstream(self, tenant: str, service: str) -> Mapping[str, int]:
+        """The services that this one depends on, directly or not, and itself, each with its level; empty for most."""
+        place = tenant, service
+        if place not in self._known:
+            return _NONE
+        found = self._upstream.get(place)
+        if found is None:
+            above = [*_above(self._up, tenant, service), service]
+            found = self._upstream[place] = {name: self._level(tenant, name) for name in above}
+        return found
+
+    def needs(self, tenant: str, service: str) -> tuple[str, ...]:
+        """The services that this one depends on directly."""
+        return self._up.get((tenant, service), ())
+
+    def _level(self, tenant: str, service: str) -> int:
+        place = tenant, service
+        if place not in self._levels:
+            # A walk with its own stack: a hostile file may chain thousands of services.
+            stack, walking = [place], {place}
+            while stack:
+                here = stack[-1]
+                above = [(tenant, name) for name in self._up.get(here, ())]
+                open_ones = [each for each in above if each not in self._levels and each not in walking]
+                if open_ones:
+                    stack.append(open_ones[0])
+                    walking.add(open_ones[0])
+                    continue
+                self._levels[here] = 1 + max((self._levels.get(each, -1) for each in above), default=-1)
+                walking.discard(stack.pop())
+        return self._levels[place]
+
+
+def cycle(services: Iterable[Service]) -> tuple[Service, list[str]] | None:
+    """A service whose dependencies lead back to it, and the names on the way, from it to it; None if there is none."""
+    by_place = {(service.tenant, service.id): service for service in services}
+    done: set[tuple[str, str]] = set()
+    for start in by_place:
+        path: list[tuple[str, str]] = []
+        stack = [(start, 0)]
+        while stack:
+            here, depth = stack.pop()
+            del path[depth:]
+            if here in path:
+                names = [name for _, name in path[path.index(here) :]]
+                return by_place[here], [*names, here[1]]
+            if here in done or here not in by_place:
+                continue
+            path.append(here)
+            stack += [((here[0], name), depth + 1) for name in by_place[here].depends_on]
+        done.update(_reached(by_place, start))
+    return None
+
+
+def _reached(by_place: Mapping[tuple[str, str], Service], start: tuple[str, str]) -> set[tuple[str, str]]:
+    seen, stack = {start}, [start]
+    while stack:
+        here = stack.pop()
+        if here in by_place:
+            for name in by_place[here].depends_on:
+                if (here[0], name) not in seen:
+                    seen.add((here[0], name))
+                    stack.append((here[0], name))
+    return seen
+
+
+def _above(up: Mapping[tuple[str, str], tuple[str, ...]], tenant: str, service: str) -> list[str]:
+    found: dict[str, None] = {}
+    nearest = [service]
+    while nearest and len(found) < MAX_UPSTREAM:
+        above = [name for each in nearest for name in up.get((tenant, each), ())]
+        nearest = [name for name in dict.fromkeys(above) if name not in found and name != service]
+        found.update(dict.fromkeys(nearest))
+    return list(found)[:MAX_UPSTREAM]
+
+
+def _components(up: Mapping[tuple[str, str], tuple[str, ...]]) -> dict[tuple[str, str], tuple[str, str]]:
+    """The smallest service of the connected component of each service that has a dependency (union-find)."""
+    parents: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def find(place: tuple[str, str]) -> tuple[str, str]:
+        parents.setdefault(place, place)
+        while parents[place] != place:
+            parents[place] = parents[parents[place]]
+            place = parents[place]
+        return place
+
+    for place, names in up.items():
+        for name in names:
+            one, other = find(place), find((place[0], name))
+            if one != other:
+                parents[max(one, other)] = min(one, other)
+    return {place: find(place) for place in parents}
