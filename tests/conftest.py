@@ -11,6 +11,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from schemas.settings import PORTS as STACK_PORTS
 from schemas.topics import Topic
@@ -27,6 +29,8 @@ MakeTopics = Callable[..., Awaitable[tuple[str, ...]]]
 FreePorts = Callable[[int], list[int]]
 
 _TESTS = Path(__file__).parent
+#: Folders that take minutes, the longest first.
+_LONGEST = ("console", "engine", "embedded", "senders", "cli", "faults", "storm", "docs", "api", "gateway", "docker")
 #: Below the ports that systems give to outgoing connections: one of those must not take a stopped server's place.
 #: Processes of one `pytest -n` search in parts of their own, so that none takes what another has just found.
 _PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -45,7 +49,7 @@ def _free_ports(count: int) -> list[int]:
     return found
 
 
-def free_base(free_ports: FreePorts) -> int:
+def free_base(free_ports: FreePorts = _free_ports) -> int:
     """A port base from which every port of a stack is free."""
     while True:
         (base,) = free_ports(1)
@@ -58,10 +62,25 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) else None
 
 
+class Folders(LoadScopeScheduling):
+    """`pytest -n`: tests of one folder run in one process, so that each folder's servers are started once. The engine's
+    are two halves, one for each store: together they would take longest of all.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.split("/")[1] + ("rocksdict" if "[rocksdict" in nodeid else "")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Folders:
+    """Whole folders, in the order of the items. (The groups of xdist 3.8 have no effect with pytest 9.2.)"""
+    config.option.loadscopereorder = False
+    return Folders(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one folder run in one process (`pytest -n`), so that each folder's servers are started once."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(_TESTS).parts[0]))
+    """The folders that take longest come first, so that no process is left with one of them at the end."""
+    place = {folder: number for number, folder in enumerate(_LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.relative_to(_TESTS).parts[0], len(place)))
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ async def test_changelog_follows_its_source(empty_broker: str) -> None:
 
     await create_topics(Kafka(empty_broker), 4, 1, [CORRELATION.source])
     with pytest.raises(
-        TopicsError, match=r"correlation\.v2\.changelog has 2 partitions, its source alerts\.unique has 4"
+        TopicsError, match=r"correlation\.v3\.changelog has 2 partitions, its source alerts\.unique has 4"
     ):
         await create_topics(Kafka(empty_broker), 2, 1)
 

@@ -39,6 +39,7 @@ pytestmark = pytest.mark.broker
 
 USED = (
     topics.CONTROL,
+    topics.AUDIT,
     topics.NOTIFICATIONS,
     topics.NOTIFICATIONS_RESULTS,
     topics.DESTINATIONS_STATUS,

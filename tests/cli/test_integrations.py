@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from schemas.settings import Settings
-from schemas.topics import CONTROL
+from schemas.topics import AUDIT, CONTROL
 from streams.control.follow import read
 from streams.control.state import Control
 from streams.process.kafka import Kafka
@@ -27,7 +27,7 @@ TENANT = "cli-tests"
 @pytest.fixture(scope="module")
 def kafka(broker: str) -> str:
     """The broker with the control topic, and a tenant for these tests alone."""
-    asyncio.run(create_topics(Kafka(broker), 4, 1, [CONTROL]))
+    asyncio.run(create_topics(Kafka(broker), 4, 1, [AUDIT, CONTROL]))
     run(broker, "keys", "create", "cli-first", "--tenant", TENANT, "--create-tenant")
     return broker
 

@@ -15,9 +15,9 @@ import typer
 import yaml
 from prometheus_client import REGISTRY
 
-from schemas.control import Destination, Integration, Service
+from schemas.control import KINDS, Destination, Integration, Service
 from schemas.settings import Settings
-from schemas.topics import CONTROL
+from schemas.topics import AUDIT, CONTROL
 from streams.cli import build
 from streams.control.follow import ControlReader, publish, read
 from streams.control.kinds import validate
@@ -34,12 +34,15 @@ OLD, NEW, OTHER = new_key(), new_key(), new_key()
 INTEGRATION = "5f" * 16
 INVALID = "stormweir_control_invalid_total"
 
+#: Those that a file may have.
+DECLARED = [(kind, fields) for kind, fields in SAMPLES if KINDS[kind].declared]
+
 
 @pytest.fixture
 def settings(broker: str) -> Settings:
     """Settings of names of the test's own, with the old key."""
     found = Settings(kafka=broker, kafka_prefix=f"secrets-{uuid.uuid4().hex[:8]}.", secret_keys=OLD)
-    asyncio.run(create_topics(Kafka.of(found), 1, 1, [CONTROL]))
+    asyncio.run(create_topics(Kafka.of(found), 1, 1, [AUDIT, CONTROL]))
     return found
 
 
@@ -96,11 +99,12 @@ async def raw(settings: Settings) -> list[tuple[bytes, bytes]]:
 def document(path: Path, **more: Any) -> Path:
     """A file with a record of each kind and of each channel, with canaries in their secrets."""
     lists: dict[str, list[dict[str, Any]]] = {}
-    for number, (kind, fields) in enumerate(SAMPLES):
+    for number, (kind, fields) in enumerate(DECLARED):
         named = {"id": f"hook-{number}"} if kind == "destination" else {}
         lists.setdefault(f"{kind}s", []).append({**fields, **named, **more.get(kind, {})})
     hook = lists["destinations"][0]["id"]
-    lists["rules"][0]["route"] = [hook]
+    lists["rules"][0]["route"] = lists["routes"][0]["destinations"] = [hook]
+    lists["users"][0]["destinations"] = [{"destination": hook}]
     path.write_text(yaml.safe_dump(lists))
     return path
 
@@ -113,7 +117,7 @@ def test_no_secret_is_on_the_topic_nor_in_the_output_of_a_command(settings: Sett
     done = stormweir(settings, "apply", "-f", file)
     assert (done.returncode, done.stderr) == (0, "")
     written = asyncio.run(raw(settings))
-    assert len(written) == len(SAMPLES)
+    assert len(written) == len(DECLARED)
     assert not [key for key, value in written if CANARY.encode() in value]
     # Sealing gives other bytes each time; what did not change is not written again.
     assert printed(settings, "apply", "-f", file) == "nothing to change\n"

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from schemas.settings import PORTS, Settings
+from schemas.settings import Settings
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.migrate import migrate
 from streams.process.ports import is_free
+from tests.conftest import free_base
 
 TOKEN = "test-token"
 
@@ -23,9 +24,7 @@ class Server:
     """The process on `data_dir`; `start` it as often as you like. Its stderr is in `log`."""
 
     def __init__(self, data_dir: Path) -> None:
-        wanted = (PORTS["clickhouse"], PORTS["admin.clickhouse"])
-        base = next(base for base in range(18_200, 18_280) if all(is_free(base + port) for port in wanted))
-        self.settings = Settings(data_dir=data_dir, port_base=base, clickhouse_token=TOKEN)
+        self.settings = Settings(data_dir=data_dir, port_base=free_base(), clickhouse_token=TOKEN)
         self.url = self.settings.clickhouse_url
         self.admin = f"http://127.0.0.1:{self.settings.port('admin.clickhouse')}"
         self.log = data_dir.with_name(f"{data_dir.name}.log")

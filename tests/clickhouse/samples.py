@@ -8,6 +8,7 @@ from typing import Any
 
 from schemas.topics import ALERTS_HISTORY
 from schemas.wire.alert import Action, Severity
+from schemas.wire.audit import AuditRecord
 from schemas.wire.change import ChangeEvent
 from schemas.wire.codec import encode
 from schemas.wire.incident import Incident, IncidentEvent, Status
@@ -64,6 +65,9 @@ def alert_row(offset: int = 0, index: int = 0, **changes: Any) -> AlertRow:
         "kafka_offset": offset,
         "kafka_index": index,
         "severity_raw": Severity.CRITICAL,
+        "sent_ms": NOW - 1,
+        "began_ms": -(2**62),
+        "ended_ms": 2**62,
     }
     return AlertRow(**(values | changes))
 
@@ -163,3 +167,18 @@ def rejection(**changes: Any) -> Rejection:
         "count": 3,
     }
     return Rejection(**(values | changes))
+
+
+def audit() -> AuditRecord:
+    """Somebody made a service."""
+    return AuditRecord(
+        tenant="default",
+        audit_id=UUID.bytes,
+        at=NOW,
+        actor="ada",
+        action="created",
+        kind="service",
+        id="shop",
+        after='{"id": "shop"}',
+        address="192.0.2.1",
+    )

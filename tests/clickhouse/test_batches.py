@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from schemas.topics import (
     ALERTS_HISTORY,
+    AUDIT,
     CHANGES,
     DEADLETTERS,
     INCIDENTS,
@@ -25,6 +26,7 @@ from tests.clickhouse.samples import (
     NOW,
     Record,
     alert_row,
+    audit,
     change,
     delivery,
     history,
@@ -56,6 +58,7 @@ def test_every_written_topic_has_a_table() -> None:
         (NOTIFICATIONS_RESULTS.name, encode(delivery()), "deliveries"),
         (CHANGES.name, encode(change(links=[{"href": "https://example.com/", "text": "build"}])), "change_events"),
         (REJECTIONS.name, encode(rejection()), "rejections"),
+        (AUDIT.name, encode(audit()), "audit"),
     ],
 )
 def test_a_record_becomes_one_row_with_its_place(topic: str, value: bytes, name: str) -> None:
@@ -83,13 +86,20 @@ def test_tombstones_between_incidents_are_skipped() -> None:
 
 
 def test_rows_of_an_older_version_get_the_severity_they_ended_with() -> None:
-    """A block that a worker without `severity_raw` wrote is still on the topic after an upgrade."""
-    row = alert_row(0, severity=Severity.INFO, severity_raw=Severity.CRITICAL)
-    old = pack_row(row)[:-1]
+    """A block that a worker without `severity_raw` wrote is still on the topic after an upgrade; so are those without
+    the sender's times.
+    """
+    row = alert_row(0, severity=Severity.INFO, severity_raw=Severity.CRITICAL, sent_ms=0, began_ms=0, ended_ms=0)
+    old = pack_row(row)[:-4]
     record = Record(ALERTS_HISTORY.name, msgspec.msgpack.encode(["dedup", 0, [7], [old]]))
     (packed,), error = ALERTS.rows(record)
     assert error is None
     assert packed.data == pack_row(msgspec.structs.replace(row, severity_raw=Severity.INFO))
+    later = Record(ALERTS_HISTORY.name, msgspec.msgpack.encode(["dedup", 0, [7], [pack_row(row)[:-3]], 28]))
+    assert ALERTS.rows(later).rows[0].data == pack_row(row)
+    for values in (3, 26, 40):
+        other = Record(ALERTS_HISTORY.name, msgspec.msgpack.encode(["dedup", 0, [7], [bytes(values)], values]))
+        assert ALERTS.rows(other).error is not None
     cut = Record(ALERTS_HISTORY.name, msgspec.msgpack.encode(["dedup", 0, [7], [old[:-1]]]))
     assert ALERTS.rows(cut).error is not None
 

@@ -19,6 +19,7 @@ from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES
 from streams.cli.deliveries import read_attempts
 from streams.history import queries
+from streams.history.incidents import incident_of
 from streams.process.errors import OperatorError
 from tests.clickhouse.conftest import Server
 from tests.clickhouse.samples import (
@@ -116,6 +117,25 @@ async def test_open_incidents_are_the_newest_versions(clickhouse: ClickHouse) ->
     assert await clickhouse.query(queries.OPEN_INCIDENTS, {"tenant": "none", "limit": 10}) == []
 
 
+async def test_incidents_since_are_the_open_ones_and_the_new_ones(clickhouse: ClickHouse) -> None:
+    """What is open comes first, however old it is; of what is resolved only what opened since."""
+    day = 86_400_000
+    resolved = {"status": Status.RESOLVED, "resolved_at": NOW}
+    states = [
+        incident(incident_id=bytes(15) + b"\1", opened_at=NOW - 40 * day),
+        incident(incident_id=bytes(15) + b"\2", opened_at=NOW - 2 * day, **resolved),
+        incident(incident_id=bytes(15) + b"\3", opened_at=NOW - day, **resolved),
+        incident(incident_id=bytes(15) + b"\4", opened_at=NOW - 40 * day, **resolved),
+        incident(incident_id=bytes(15) + b"\5", tenant="another"),
+    ]
+    await write(clickhouse, INCIDENTS.name, states)
+    params = {"tenant": "default", "since": NOW - 30 * day, "limit": 10}
+    rows = await clickhouse.query(queries.INCIDENTS_SINCE, params)
+    assert [row["incident_id"].int for row in rows] == [1, 3, 2]
+    assert [incident_of({**row, "tenant": "default"}) for row in rows] == [states[0], states[2], states[1]]
+    assert len(await clickhouse.query(queries.INCIDENTS_SINCE, params | {"limit": 2})) == 2
+
+
 async def test_timeline_is_in_order_and_once(clickhouse: ClickHouse) -> None:
     """Events come by version, the deliveries among them by time, and what was written twice comes once. A delivery that
     was not made has its reason.
@@ -158,6 +178,21 @@ async def test_incidents_are_found_by_the_beginning_of_their_id(clickhouse: Clic
         (UUID.bytes, "resolved"),
         (sibling, "open"),
     }
+
+
+async def test_keys_have_fingerprints(clickhouse: ClickHouse) -> None:
+    """Each once, of triggers of the tenant; quotes in a key are text."""
+    other = uuid_column(UUID.bytes[::-1])
+    rows = [
+        alert_row(0, dedup_key="it's"),
+        alert_row(1, dedup_key="it's"),
+        alert_row(2, dedup_key="b", fingerprint=other),
+        alert_row(3, dedup_key="c", action=Action.RESOLVE),
+        alert_row(4, dedup_key="it's", tenant="another", fingerprint=other),
+    ]
+    await write_alerts(clickhouse, rows)
+    found = await clickhouse.query(queries.FINGERPRINTS, {"tenant": "default", "keys": ["it's", "c"], "limit": 10})
+    assert found == [{"fingerprint": UUID, "dedup_key": "it's"}]
 
 
 async def test_who_was_told_and_who_was_not(clickhouse: ClickHouse) -> None:

@@ -2,7 +2,9 @@
 
 import pytest
 
+from schemas.control import Rule, control_key, dump
 from streams.control import document
+from streams.control.state import Control
 
 FILE = """
 tenants:
@@ -51,6 +53,11 @@ def test_every_destination_that_is_named_must_exist() -> None:
         ("rules: [{id: a, quiet_hours: [{zone: UTC, hours: 22:00}]}]", "rules.0.quiet_hours.0.hours:"),
         ("rules: [{id: a, mentions: ['<!channel>']}]", "rules.0.mentions.0:"),
         ('rules: [{id: a, mentions: ["U1\\n@here"]}]', "rules.0.mentions.0:"),
+        ("rules: [{id: a, match: [severity=info, 'service==web']}]", "rules.0.match.1: 'service==web' needs a value"),
+        ("rules: [{id: a, when: a=b and}]", "rules.0.when: 'a=b and' needs a condition"),
+        ("rules: [{id: a, drop: true, route: [b]}]", "rules.0: Value error, route: has no effect"),
+        ("rules: [{id: a, group_by: [host name]}]", "rules.0.group_by.0:"),
+        ("lookups: [{id: a, key: host, rows: {'': {rack: b}}}]", "lookups.0.rows"),
         ("tenants: [{id: a, severity_routes: {fatal: [b]}}]", "tenants.0.severity_routes.fatal"),
     ],
 )
@@ -66,3 +73,56 @@ def test_quiet_hours_are_written_and_read_alike() -> None:
     """A file applied twice changes nothing."""
     declared = document.load(FILE)
     assert document.plan(declared, declared) == ([], [], [])
+
+
+def test_what_rules_refer_to_must_exist() -> None:
+    """A service to move to, a lookup table, a calendar."""
+    text = "rules: [{id: a, service: gone, enrich: [hosts], when: not during holidays}]"
+    with pytest.raises(document.ConfigurationError) as caught:
+        document.check(document.load(text), {})
+    assert str(caught.value).splitlines()[1:] == [
+        "  rules.0.service: no service 'gone'",
+        "  rules.0.enrich.0: no lookup 'hosts'",
+        "  rules.0.when: no calendar 'holidays'",
+    ]
+
+
+@pytest.mark.parametrize(
+    "rule", ["{id: a, match: [service=a, service=b]}", "{id: a, when: source in ()}", "{id: a, match: [severity=high]}"]
+)
+def test_a_rule_that_can_never_match_is_a_warning(rule: str) -> None:
+    """The file is valid, and the rule is named."""
+    (warning,) = document.check(document.load(f"rules: [{rule}]"), {})
+    assert "the rule can never match" in warning
+    assert warning.startswith("rules.0.")
+
+
+def test_differences_show_the_beginning_of_a_long_table() -> None:
+    """A lookup table of 900 kB is not printed."""
+    rows = ", ".join(f"host-{number}: {{rack: r{number}}}" for number in range(1000))
+    changes = document.plan(document.load(f"lookups: [{{id: hosts, key: host, rows: {{{rows}}}}}]"), {})
+    assert max(map(len, changes.lines)) < 600
+
+
+def test_a_rule_that_drops_is_read_back_as_it_was_written() -> None:
+    """On the topic every field is there, also those with their defaults: none of them is an effect."""
+    control = Control()
+    rule = Rule.model_validate({"id": "noise", "match": ['severity="info"'], "drop": True})
+    assert control.apply(control_key(rule), dump(rule)) is None
+    assert control.rules["default", "noise"] == rule
+
+
+def test_what_is_shown_of_a_secret_is_none() -> None:
+    """A file that was copied from a page does not replace secrets by asterisks."""
+    file = """
+destinations:
+  - {id: mail, type: email, host: m.example.com, username: a, password: "***", sender: a@b.io, recipients: [b@b.io]}
+  - {id: chat, type: slack_webhook, url: "https://hooks.slack.com/***"}
+  - {id: right, url: "https://hooks.example.com/in", secret: "three *** stars"}
+"""
+    with pytest.raises(document.ConfigurationError) as caught:
+        document.load(file)
+    assert str(caught.value).splitlines()[1:] == [
+        f"  destinations.{place}: is what is shown in place of the secret: write the secret itself"
+        for place in ("0.password", "1.url")
+    ]

@@ -18,7 +18,7 @@ from tests.conftest import FreePorts
 from tests.engine.damage import send_damaged
 from tests.engine.harness import until
 
-UNREADABLE = "stormweir_control_unreadable_total"
+UNREADABLE = "stormweir_follow_unreadable_total"
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def test_what_nobody_can_read_stops_neither_a_start_nor_the_following(kafk
         await reader.start()
         assert {service for _, service in reader.control.services} == {"before", "behind"}
         # Both damaged records, and the marker of the transaction in front of them, which came in the same fetch.
-        assert REGISTRY.get_sample_value(UNREADABLE) == 3
+        assert REGISTRY.get_sample_value(UNREADABLE, {"topic": CONTROL.name}) == 3
         await publish(Kafka(kafka), [later])
         await until(lambda: ("default", "later") in reader.control.services, 10, "the later service")
     finally:

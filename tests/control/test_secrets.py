@@ -15,6 +15,7 @@ from schemas.control import KINDS, AnyRecord, ApiKey, Integration, Service, cont
 from schemas.settings import Settings, SettingsError
 from sinks.channels import CHANNELS
 from streams.control import document, rotation
+from streams.control.audit import Actor
 from streams.control.kinds import validate
 from streams.control.secrets import KEY_FILE, PLAIN, SecretKeys, make_key_file, stored_secrets
 from streams.control.state import Control
@@ -26,6 +27,7 @@ from tests.control.test_transaction import Snapshot, Topic
 #: Fixed, since they are in names of tests, which must be the same in every process.
 OLD, NEW, OTHER = (urlsafe_b64encode(bytes([number] * 32)).decode() for number in (1, 2, 3))
 CANARY = "S3CRET-canary"
+ADA = Actor("ada")
 HOOK = validate(
     "destination",
     {
@@ -161,14 +163,14 @@ def test_no_secret_hides_in_an_inner_model(model: Any) -> None:
     assert not [found for found in inner if secrets_of(found)]
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def _models(annotation: Any, above: tuple[Any, ...] = ()) -> Iterator[type[BaseModel]]:
     """The models in an annotation such as `tuple[Inner, ...] | None`, and those in their fields."""
     for part in get_args(annotation):
-        yield from _models(part)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from _models(part, above)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in above:
         yield annotation
         for field in annotation.model_fields.values():
-            yield from _models(field.annotation)
+            yield from _models(field.annotation, (*above, annotation))
 
 
 def test_keys_come_from_one_setting(tmp_path: Path) -> None:
@@ -219,7 +221,7 @@ def test_unusable_keys_are_refused_without_being_shown(keys: str, file: str, rea
 def _rotated(topic: Topic, keys: SecretKeys, delete: list[str] | None = None) -> tuple[int, int, int]:
     reader = Snapshot(topic, keys)
     _done(reader.catch_up())
-    return _done(change(reader, topic.only_writer, lambda control: rotation.rotate(control, delete or [])))
+    return _done(change(reader, topic.only_writer, lambda control: rotation.rotate(control, delete or []), ADA))
 
 
 def _done(coroutine: Any) -> Any:
@@ -270,7 +272,7 @@ def test_who_lacks_a_key_changes_nothing() -> None:
         _done(reader.catch_up())
         assert set(reader.control.unopened()) == {"destination/default/hook", control_key(SENDER)}
         with pytest.raises(OperatorError, match=foreign.ids[0]):
-            _done(change(reader, topic.only_writer, lambda control: (None, Change([Service(id="new")]))))
+            _done(change(reader, topic.only_writer, lambda control: (None, Change([Service(id="new")])), ADA))
         with pytest.raises(OperatorError, match="key"):
             _rotated(topic, keys)
     assert topic.records == before

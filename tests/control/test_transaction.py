@@ -8,7 +8,7 @@ import threading
 import time
 import types
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from schemas.control import Integration, Service, control_key, dump
 from schemas.settings import Settings
-from schemas.topics import CONTROL, CONTROL_WRITER
+from schemas.topics import AUDIT, CONTROL, CONTROL_WRITER
+from schemas.wire.audit import AuditRecord
 from streams.cli._control import transact
+from streams.control.audit import Actor
 from streams.control.follow import ControlReader, publish, read
 from streams.control.secrets import NO_KEYS, SecretKeys
 from streams.control.state import Control
@@ -43,6 +45,7 @@ class Topic:
 
     def __init__(self) -> None:
         self.records: list[tuple[str, bytes | None]] = []
+        self.audit: list[AuditRecord] = []
         self.epoch = 0
 
     @asynccontextmanager
@@ -51,11 +54,12 @@ class Topic:
         self.epoch += 1
         epoch = self.epoch
 
-        async def write(values: Values) -> None:
+        async def write(values: Values, audit: Sequence[AuditRecord]) -> None:
             await step()
             if epoch != self.epoch:
                 raise ConflictError("fenced")
             self.records += values.items()
+            self.audit += audit
             await step()
 
         await step()
@@ -92,7 +96,7 @@ async def edit(topic: Topic, number: int, keys: tuple[str, ...]) -> None:
             [record.model_copy(update={"name": f"{record.name},{number}"}) for record in known.values()]
         )
 
-    await change(reader, topic.only_writer, plan)
+    await change(reader, topic.only_writer, plan, Actor(str(number)))
 
 
 def names(topic: Topic, key: str) -> list[str]:
@@ -144,6 +148,8 @@ def test_no_change_is_lost_in_any_order_with_kills_and_compaction(
         assert found in {"done": ([1] * len(keys),), "conflict": ([0] * len(keys),)}.get(
             ends.get(number, "killed"), ([0] * len(keys), [1] * len(keys))
         )
+        told = [entry for entry in topic.audit if entry.actor == str(number)]
+        assert len(told) == sum(found), "the audit has a change if and only if it was made"
 
 
 def test_who_works_alone_never_conflicts() -> None:
@@ -165,26 +171,27 @@ def _drive(coroutine: Coroutine[Any, Any, None]) -> Generator[None, None, None]:
 
 
 @pytest.fixture(scope="module")
-def kafka(broker: str) -> str:
-    """The broker with the control topic."""
-    asyncio.run(create_topics(Kafka(broker), 4, 1, [CONTROL]))
-    return broker
+def kafka(broker: str) -> Kafka:
+    """The broker, with topics of these tests: others write what cannot be read."""
+    kafka = Kafka(broker, "edits.")
+    asyncio.run(create_topics(kafka, 4, 1, [AUDIT, CONTROL]))
+    return kafka
 
 
 @pytest.fixture
-def environ(kafka: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def environ(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The environment of commands on this broker, also that of this process."""
-    found = Settings(kafka=kafka).environ()
+    found = Settings(kafka=kafka.bootstrap, kafka_prefix="edits.").environ()
     for name, value in found.items():
         monkeypatch.setenv(name, value)
     return {**os.environ, **found}
 
 
-def _integration(kafka: str) -> Integration:
+def _integration(kafka: Kafka) -> Integration:
     """An integration of its own, on the topic."""
     service = Service(id=f"edit-{uuid.uuid4().hex[:8]}")
     integration = Integration(id=uuid.uuid4().hex, name="first", type="webhook", service=service.id)
-    asyncio.run(publish(Kafka(kafka), [service, integration]))
+    asyncio.run(publish(kafka, [service, integration]))
     return integration
 
 
@@ -197,7 +204,7 @@ def _stormweir(environ: dict[str, str], *arguments: str) -> subprocess.Popen[str
 
 @pytest.mark.broker
 def test_a_record_that_another_process_changed_meanwhile_is_not_overwritten(
-    kafka: str, environ: dict[str, str]
+    kafka: Kafka, environ: dict[str, str]
 ) -> None:
     """A change is decided, another process changes the same integration: the first is refused and
     writes nothing, not even its other records; the second's value stays."""
@@ -228,13 +235,13 @@ def test_a_record_that_another_process_changed_meanwhile_is_not_overwritten(
     changed.set()
     thread.join(60)
     assert f"somebody else changed integration/{integration.id[:6]}... meanwhile" in str(refused[0])
-    found = asyncio.run(read(Kafka(kafka)))
+    found = asyncio.run(read(kafka))
     assert found.integrations[integration.id].name == "theirs"
     assert ("default", other.id) not in found.services
 
 
 @pytest.mark.broker
-def test_what_was_agreed_to_delete_is_deleted_only_as_it_was_seen(kafka: str, environ: dict[str, str]) -> None:
+def test_what_was_agreed_to_delete_is_deleted_only_as_it_was_seen(kafka: Kafka, environ: dict[str, str]) -> None:
     """`integrations delete` asks; when another process changes the integration before the answer, it refuses."""
     integration = _integration(kafka)
     deleting = _stormweir(environ, "integrations", "delete", integration.id)
@@ -248,11 +255,11 @@ def test_what_was_agreed_to_delete_is_deleted_only_as_it_was_seen(kafka: str, en
     _, told = deleting.communicate("y\n", timeout=60)
     assert deleting.returncode == 2
     assert "somebody else changed integration/" in told
-    assert asyncio.run(read(Kafka(kafka))).integrations[integration.id].name == "second"
+    assert asyncio.run(read(kafka)).integrations[integration.id].name == "second"
 
 
 @pytest.mark.broker
-def test_processes_at_once_each_succeed_or_say_that_they_did_not(kafka: str, environ: dict[str, str]) -> None:
+def test_processes_at_once_each_succeed_or_say_that_they_did_not(kafka: Kafka, environ: dict[str, str]) -> None:
     """Six commands at the same moment make six keys: those with status 0 are there, the others told of a conflict."""
     mark = uuid.uuid4().hex[:8]
     commands = {f"{mark}-{n}": _stormweir(environ, "keys", "create", f"{mark}-{n}", "--json") for n in range(6)}
@@ -261,7 +268,7 @@ def test_processes_at_once_each_succeed_or_say_that_they_did_not(kafka: str, env
     assert made
     for name, (told, status) in ends.items():
         assert status == 0 or "somebody else changed the configuration" in told, (name, told)
-    found = asyncio.run(read(Kafka(kafka))).records
+    found = asyncio.run(read(kafka)).records
     assert {key.removeprefix("apikey/") for key in found if key.startswith(f"apikey/{mark}")} == made
 
 
@@ -281,15 +288,16 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @pytest.mark.broker
-async def test_a_writer_that_was_killed_leaves_nothing_and_holds_up_nobody(kafka: str) -> None:
+async def test_a_writer_that_was_killed_leaves_nothing_and_holds_up_nobody(kafka: Kafka) -> None:
     """What it sent and never committed is read by nobody, and the next change goes through at once."""
     dead = Service(id=f"dead-{uuid.uuid4().hex[:8]}")
     alive = Service(id=f"alive-{uuid.uuid4().hex[:8]}")
-    reader = ControlReader(Kafka(kafka))
+    reader = ControlReader(kafka)
     await reader.start()
     try:
         killed = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", HALF_A_CHANGE, kafka, CONTROL_WRITER, CONTROL.name, control_key(dead), dump(dead),
+            sys.executable, "-c", HALF_A_CHANGE, kafka.bootstrap, kafka.name(CONTROL_WRITER),
+            kafka.name(CONTROL.name), control_key(dead), dump(dead),
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert killed.stdout is not None
@@ -297,9 +305,9 @@ async def test_a_writer_that_was_killed_leaves_nothing_and_holds_up_nobody(kafka
         killed.kill()
         await killed.wait()
         deadline = time.monotonic() + 8  # before the ten seconds after which Kafka aborts by itself
-        await publish(Kafka(kafka), [alive])
+        await publish(kafka, [alive])
         assert await until(lambda: ("default", alive.id) in reader.control.services, deadline)
-        for control in (reader.control, await read(Kafka(kafka))):
+        for control in (reader.control, await read(kafka)):
             assert ("default", dead.id) not in control.services
     finally:
         await reader.stop()

@@ -61,13 +61,15 @@ def test_each_process_is_a_service_with_our_settings(compose: dict[str, Any]) ->
 
 
 def test_health_is_asked_on_the_admin_port(compose: dict[str, Any]) -> None:
-    """Each process is healthy when its own /readyz says so, and the published port is the gateway's."""
+    """Each process is healthy when its own /readyz says so; the published ports are the gateway's and the console's."""
     settings = Settings()
     for name in PROCESSES:
         probe = compose["services"][name]["healthcheck"]["test"][-1]
         assert f"http://127.0.0.1:{settings.port(f'admin.{name}')}/readyz" in probe
-    (published,) = compose["services"]["gateway"]["ports"]
-    assert published.endswith(f":{settings.port('gateway')}")
+    published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
+    assert set(published) == {"gateway", "api"}
+    for name, (ports,) in published.items():
+        assert ports.endswith(f":{settings.port(name)}")
 
 
 def test_every_dependency_is_a_service(compose: dict[str, Any]) -> None:

@@ -74,7 +74,7 @@ def test_the_ttls_are_those_of_the_tables(reader: Reader) -> None:
     """How long rows stay is what ClickHouse was told."""
     sentence = PAGE.partition("Rows go away: ")[2].partition("\n\n")[0]
     kept: list[str] = []
-    for name in ("alerts", "incident_events", "deliveries", "dead_letters", "change_events", "rejections"):
+    for name in ("alerts", "incident_events", "deliveries", "dead_letters", "change_events", "rejections", "audit"):
         created = reader.sql(f"SELECT create_table_query FROM system.tables WHERE name = '{name}' FORMAT TSVRaw")
         # the table's own comes last, after those of its columns
         kept += reversed(re.findall(r"toIntervalDay\((\d+)\)", created))

@@ -13,6 +13,7 @@ from sinks.channels.webhook import render
 from sinks.contract import COMMON_HELP, SKIP_HELP
 from streams.cli import _channel_pages
 from streams.control import document
+from streams.control.alertmanager import convert
 from streams.control.kinds import validate
 from tests.docs.conftest import Reader
 from tests.docs.page import ROOT, blocks, codes, read, section, table
@@ -103,8 +104,16 @@ def test_the_migration_notes_apply() -> None:
                 validate("destination", destination)
                 known.add(destination["type"])
     assert known >= {"pagerduty", "teams", "webhook"}
-    routes = next(each for each in _migrated() if "rules" in each)
+    routes = next(each for each in _migrated() if "routes" in each)
     document.check(document.load(yaml.safe_dump(routes)), {})
+
+
+def test_the_routes_of_the_migration_notes_are_what_import_makes() -> None:
+    """The two files side by side: Alertmanager's, and what becomes of it."""
+    theirs, ours = (yaml.safe_load(block) for block in blocks(read(f"docs/channels/{MIGRATION}"), "yaml")[:2])
+    receivers = [{"name": each["id"], "webhook_configs": [{"url": "http://x"}]} for each in ours["destinations"]]
+    made = yaml.safe_load(convert(yaml.safe_dump({**theirs, "receivers": receivers})).text)
+    assert made["routes"] == ours["routes"]
 
 
 def test_alertmanager_s_body_is_made() -> None:

@@ -11,20 +11,22 @@ from schemas.control import (
     ApiKey,
     Destination,
     FieldMapping,
+    Heartbeat,
     Integration,
+    Lookup,
     Notify,
     QuietHours,
     Rule,
     Service,
     Tenant,
 )
+from schemas.control.life import Life
 from schemas.wire.severity import _SEVERITY_OF, SEVERITY_NAMES, severity_of
 from streams.control import document
 from streams.control.state import Control
 from streams.gateway.auth import Directory
 from streams.gateway.routes import Routes
 from streams.policy.audience import Skip
-from streams.policy.rules import _FIELDS, compile_matcher
 from streams.providers import PROVIDERS
 from tests.docs.conftest import Reader
 from tests.docs.page import blocks, codes, read, section, table
@@ -38,7 +40,9 @@ MODELS: dict[str, type[BaseModel]] = {
     "integrations": Integration,
     "Field mapping": FieldMapping,
     "destinations": Destination,
+    "lookups": Lookup,
     "rules": Rule,
+    "heartbeats": Heartbeat,
     "apikeys": ApiKey,
 }
 
@@ -93,7 +97,7 @@ def _default(field: Any) -> str:
     if isinstance(value := field.get_default(call_default_factory=True), FieldMapping | Notify):
         return "see below"
     match value:
-        case None | () | {}:
+        case None | () | {} | Life():
             return "none"
         case "":
             return "empty"
@@ -115,15 +119,6 @@ def test_every_severity_word_means_what_the_page_says() -> None:
     rows = {codes(row[0])[0]: row[1].split(", ") for row in table(section(PAGE, "Severities"))}
     assert {word: SEVERITY_NAMES[name] for name, words in rows.items() for word in words} == _SEVERITY_OF
     assert severity_of("FATAL") is SEVERITY_NAMES["critical"]
-
-
-def test_the_matchers_of_the_page_compile() -> None:
-    """Fields and operators are those of the rules."""
-    text = section(PAGE, "Matchers")
-    for row in table(text):
-        compile_matcher(f'service {codes(row[0])[0]} "x"')
-    listed = text.partition("Fields: ")[2].partition("; any other")[0]
-    assert codes(listed) == list(_FIELDS)
 
 
 def test_the_routes_are_the_gateways() -> None:

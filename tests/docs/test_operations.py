@@ -68,7 +68,7 @@ def test_every_command_is_listed() -> None:
     listed = {
         code.split()[1] for line in section(PAGE, "Processes").splitlines() for code in codes(line[:30]) if " " in code
     }
-    assert listed == {path.stem.replace("_", "-") for path in (ROOT / "streams/cli").glob("[a-z]*.py")}
+    assert listed == {path.stem.rstrip("_").replace("_", "-") for path in (ROOT / "streams/cli").glob("[a-z]*.py")}
 
 
 def test_every_metric_is_listed() -> None:

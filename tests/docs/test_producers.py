@@ -12,7 +12,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.topics import ALERTS_EVENTS, ALERTS_NORMALIZED, DEADLETTERS
 from schemas.wire.codec import decode_alert
 from schemas.wire.events import BadEvent, decode, encode_json
-from streams.stages.normalize import events
+from streams.stages.configuration import Nothing
+from streams.stages.normalize import Normalize
 from tests.docs.conftest import Reader
 from tests.docs.page import ROOT, blocks, codes, read, section, table
 
@@ -55,7 +56,7 @@ async def test_every_example_arrives(reader: Reader) -> None:
             {"bash": reader.bash, "python": reader.python}[language](code)
             found = await consumer.getmany(timeout_ms=20_000)
             [record] = [record for records in found.values() for record in records]
-            [output] = events(None, [record], record.timestamp)
+            [output] = Normalize(Nothing()).events(None, [record], record.timestamp)
             if heading == "Wrong records":
                 dead += 1
                 assert output.topic == DEADLETTERS.name

@@ -1,4 +1,4 @@
-"""What a worker process of the contract tests is told, as JSON on its command line."""
+"""What a worker process of the contract tests is told."""
 
 import msgspec
 

@@ -4,13 +4,18 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from schemas.records import Output
+from schemas.topics import NOTIFICATIONS
 from streams.engine import Loss, Record
+from streams.stages import dispatch_table
+from streams.stages.dispatch import Dispatch
 from tests.engine.params import Params
+from tests.stages.path import control
 
 Out = tuple[str, bytes | None, bytes | None, int | None, tuple[tuple[str, bytes], ...]]
 WINDOW_MS = 10_000
@@ -133,6 +138,33 @@ def keeps(params: Params) -> Callable[..., list[Out]]:
     return run
 
 
+class Tells:
+    """The stage dispatch, whose notifications go to the output. What is `held` waits a second for an inhibition."""
+
+    def __init__(self, params: Params) -> None:
+        inhibition = {"id": "i", "source": ['severity="critical"'], "target": ['source="held"'], "hold": 1}
+        self._dispatch = Dispatch(
+            control(
+                ("rule/default/all", {"id": "all", "route": ["ops"]}),
+                ("service/default/web", {"id": "web", "destinations": ["ops"]}),
+                ("inhibition/default/i", inhibition),
+            )
+        )
+        self._output = params.output
+
+    def __call__(self, state: Any, records: Sequence[Record], now: int) -> list[Out]:
+        """Process a batch."""
+        return self._told(self._dispatch(state, records, now))
+
+    def on_due(self, state: Any, due: Sequence[tuple[bytes, int]], now: int) -> list[Out]:
+        """Fire deadlines."""
+        return self._told(self._dispatch.on_due(state, due, now))
+
+    def _told(self, outputs: Iterable[Output]) -> list[Out]:
+        told = [output for output in outputs if output.topic == NOTIFICATIONS.name]
+        return [(self._output, output.key, output.value, None, ()) for output in told]
+
+
 STAGES: dict[str, Callable[[Params], Any]] = {
     "counts": counts,
     "grows": grows,
@@ -140,8 +172,13 @@ STAGES: dict[str, Callable[[Params], Any]] = {
     "windows": Windows,
     "lost_output": lost_output,
     "attended": keeps,
+    "dispatch": Tells,
 }
-TIMED = ("windows",)
+#: The deadline in a value of stages that have any, and whether it may be forgotten.
+TIMED: dict[str, tuple[Callable[[bytes], int], Callable[[bytes], bool] | None]] = {
+    "windows": (due, evictable),
+    "dispatch": (dispatch_table.due, None),
+}
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ async def test_what_no_dead_letter_can_help_ends_the_worker_and_acknowledges_not
     rig = await make_rig()
     await rig.load(1_000, 100)
     worker = rig.worker(run="lost_output")
-    assert await worker.ended(15) == 1
+    assert await worker.ended(60) == 1
     assert "undeclared" in worker.log
     assert set((await rig.committed()).values()) == {-1}
 
@@ -111,7 +111,7 @@ async def test_a_worker_restarted_at_any_step_of_a_commit_stays_exact(make_rig: 
     for step in [("send", 2), ("append", 5), ("send", 4), ("append", 7)]:
         await rig.load(20_000, 3_000, prefix=b"%s-%d-" % (step[0].encode(), step[1]))
         worker = rig.worker(store=store, die_at=step)
-        assert await worker.ended(15) == -9
+        assert await worker.ended(60) == -9
         await rig.kill(worker)
     rig.worker(store=store)
     await rig.drained()

@@ -120,7 +120,7 @@ async def test_a_newer_owner_in_the_log_ends_the_older_one(make_rig: MakeRig) ->
     await outsider.append(rig.changelog, 0, [[(OWN, own_record(Owner(99, 0), 0), ())]])
     await outsider.stop()
     await rig.load(1_000, 100)
-    assert await worker.ended(10) == 1
+    assert await worker.ended(60) == 1
     assert "belongs to Owner(fence=99" in worker.log
     await rig.kill(worker)
     rig.worker("b")

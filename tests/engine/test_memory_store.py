@@ -128,6 +128,18 @@ def test_the_dict_holds_its_share() -> None:
     assert len(store) == 20_000
 
 
+def test_who_only_looks_leaves_packed_keys_packed() -> None:
+    """The index of deadlines reads every key at once: that must not unpack the table."""
+    store = MemoryStore(share=1_000)
+    keys = _keys(0, 20_000)
+    for start in range(0, 20_000, 500):
+        store.apply(_keys(start, start + 500))
+    packed = store._packed.count
+    assert {key: store.read(key) for key in keys} == keys
+    assert store.read(b"absent") is None
+    assert store._packed.count == packed > 18_000
+
+
 def test_what_was_taken_gives_its_memory_back() -> None:
     """A table whose rows were taken holds no chunks, and one that lost most of them holds no more than twice."""
     table = PackedTable(groups=1)

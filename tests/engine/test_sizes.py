@@ -1,9 +1,13 @@
 """What Kafka refuses for its size ends as a dead letter; everything else goes on, in order."""
 
 import json
+import uuid
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError
 
 from streams.engine.broker import Broker
 from streams.engine.losses import StateTooLargeError
@@ -11,16 +15,33 @@ from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore
 from streams.process.kafka import Kafka
 from tests.engine.conftest import MakeRig
-from tests.engine.harness import Rig, admin
+from tests.engine.harness import Rig, admin, until
 
 LIMIT = {"max.message.bytes": "100000"}
 
 
 async def restrict(rig: Rig, topic: str, size: int) -> None:
-    """Set how large a record batch the topic takes."""
+    """Set how large a record batch the topic takes, and wait until the broker goes by it.
+
+    Kafka answers before its log knows the limit, but applies changes in their order: once a later change
+    of another topic is in force, this one is.
+    """
+    witness = f"{topic}.{uuid.uuid4().hex}"
     async with admin(rig.bootstrap) as client:
-        configs = {"max.message.bytes": str(size)}
-        await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)])
+        await client.create_topics([NewTopic(witness, 1, 1)])
+        for name in (topic, witness):
+            configs = {"max.message.bytes": str(size)}
+            await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=configs)])
+    async with AIOKafkaProducer(bootstrap_servers=rig.bootstrap) as producer:
+
+        async def refused() -> bool:
+            try:
+                await producer.send_and_wait(witness, bytes(size + 1), partition=0)
+            except MessageSizeTooLargeError:
+                return True
+            return False
+
+        await until(refused, 20, f"the limit of {topic}")
 
 
 async def test_an_output_that_is_too_large_is_a_dead_letter_of_its_record(make_rig: MakeRig) -> None:

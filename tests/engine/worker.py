@@ -1,4 +1,4 @@
-"""A worker process for the contract tests: `python -m tests.engine.worker '{params}'`.
+"""A worker process for the contract tests.
 
 It writes `status.json` into its directory five times a second: lanes, readiness and metrics.
 """
@@ -26,9 +26,15 @@ from tests.engine import stages
 from tests.engine.params import Params
 
 
-def main() -> int:
-    """Run until a signal; the engine's exit status."""
-    params = msgspec.json.decode(sys.argv[1], type=Params)
+def work(params: bytes, log: str) -> None:
+    """Run with these parameters (JSON) until a signal, output in the file `log`; ends with the engine's exit status."""
+    with open(log, "ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.exit(_run(msgspec.json.decode(params, type=Params)))
+
+
+def _run(params: Params) -> int:
     directory = Path(params.directory)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     Lane.stalled_after = params.stalled_after
@@ -44,12 +50,13 @@ def main() -> int:
         losses=stages.losses(params),
         session_timeout=params.session_timeout,
     )
+    due, evictable = stages.TIMED.get(params.run, (None, None))
     table = TableSpec(
         "table",
         params.changelog,
         max_keys=params.max_keys,
-        due=stages.due if params.run in stages.TIMED else None,
-        evictable=stages.evictable if params.run in stages.TIMED else None,
+        due=due,
+        evictable=evictable,
     )
     if params.relay:
         engine.stage(
@@ -75,6 +82,7 @@ def main() -> int:
 
 
 async def _status(engine: Engine, directory: Path) -> None:
+    at = time.monotonic()
     lanes = {
         f"{tp.partition}": {
             "processed": lane.processed,
@@ -93,7 +101,8 @@ async def _status(engine: Engine, directory: Path) -> None:
     coordinator = engine.app.consumer._thread._consumer._coordinator
     member = coordinator.member_id if coordinator is not None else ""
     fresh = directory / "status.new"
-    fresh.write_text(json.dumps({"ready": engine.ready, "lanes": lanes, "metrics": metrics, "member": member}))
+    found = {"at": at, "ready": engine.ready, "lanes": lanes, "metrics": metrics, "member": member}
+    fresh.write_text(json.dumps(found))
     fresh.rename(directory / "status.json")
 
 
@@ -171,7 +180,3 @@ def _interfere(params: Params, directory: Path) -> None:
         EngineConsumerThread._fetch_records, EngineConsumerThread.highwaters = deaf_fetch, deaf_ends
     broker: Any = Broker
     broker.send, broker.append = watched_send, watched_append
-
-
-if __name__ == "__main__":
-    sys.exit(main())

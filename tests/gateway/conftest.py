@@ -19,9 +19,9 @@ import aiohttp
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.control import ApiKey, FieldMapping, Integration, Service
+from schemas.control import ApiKey, FieldMapping, Heartbeat, Integration, Service
 from schemas.settings import Settings
-from schemas.topics import ALERTS_RAW, ALERTS_UNIQUE, CHANGES, CONTROL, REJECTED_BODIES, REJECTIONS, REPLIES
+from schemas.topics import ALERTS_RAW, ALERTS_UNIQUE, CHANGES, CONTROL, HEARTBEATS, REJECTED_BODIES, REJECTIONS, REPLIES
 from schemas.wire.alert import RawEvent
 from schemas.wire.codec import decode_raw
 from streams.control.follow import publish
@@ -37,6 +37,8 @@ DISABLED_KEY = "d" * 32
 PROMETHEUS_KEY = "a" * 32
 WEBHOOK_KEY = "b" * 32
 FORM_KEY = "f" * 32
+HEARTBEAT_KEY = "9" * 32
+PAUSED_HEARTBEAT_KEY = "8" * 32
 SIGNATURE_SECRET = "a secret for signing"
 API_KEY = "an API key that may write"
 READ_ONLY_KEY = "an API key that may not"
@@ -74,6 +76,8 @@ RECORDS = [
         rate_limit="unlimited",
     ),
     Integration(id=DISABLED_KEY, name="off", type="webhook", service="gateway-test", enabled=False),
+    Heartbeat(id="nightly", service="gateway-test", every=86_400, key=HEARTBEAT_KEY),
+    Heartbeat(id="paused", service="gateway-test", every=86_400, key=PAUSED_HEARTBEAT_KEY, enabled=False),
     ApiKey(id="writer", sha256=sha256(API_KEY.encode()).hexdigest()),
     ApiKey(id="reader", sha256=sha256(READ_ONLY_KEY.encode()).hexdigest(), scopes=()),
 ]
@@ -152,7 +156,7 @@ async def prepare(bootstrap: str) -> None:
         Kafka(bootstrap),
         PARTITIONS,
         1,
-        [ALERTS_RAW, ALERTS_UNIQUE, CHANGES, CONTROL, REJECTIONS, REJECTED_BODIES, REPLIES],
+        [ALERTS_RAW, ALERTS_UNIQUE, CHANGES, CONTROL, HEARTBEATS, REJECTIONS, REJECTED_BODIES, REPLIES],
     )
     await publish(Kafka(bootstrap), RECORDS)
 

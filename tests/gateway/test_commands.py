@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from msgspec import structs
 
-from schemas.fingerprint import partition_for, uuid7
+from schemas.fingerprint import partition_for, scope_of, uuid7
 from schemas.topics import ALERTS_EVENTS, ALERTS_UNIQUE, REPLIES
 from schemas.wire.codec import decode_command, decode_reply_to, encode
 from schemas.wire.command import COMMAND_HEADER, Command, CommandAction, CommandEnd, CommandResult
@@ -101,8 +101,8 @@ async def test_a_command_is_a_record_between_the_alerts(commands: Commands, prep
         await stream.answer(record)
         assert await submitted == DONE
     assert decode_command(record.value) == command
-    assert record.key == command.correlation_key
-    assert record.partition == partition_for(command.correlation_key, PARTITIONS)
+    assert record.key == scope_of(command.incident_id)
+    assert record.partition == partition_for(scope_of(command.incident_id), PARTITIONS)
     assert {name for name, _ in record.headers} == {COMMAND_HEADER, REPLY}
 
 

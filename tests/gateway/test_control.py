@@ -199,4 +199,4 @@ def test_the_example_is_valid() -> None:
     with open("examples/stormweir.yaml") as file:
         declared = document.load(file.read())
     document.check(declared, {})
-    assert len(declared) == 10
+    assert len(declared) == 23

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.control import DEFAULT_RATE_LIMIT, ApiKey, Integration, Service, Tenant
 from streams.control.follow import publish
 from streams.gateway.limits import Buckets, Claims, claims_of
-from streams.gateway.senders import ApiSender
+from streams.gateway.senders import ApiSender, HeartbeatSender
 from streams.process.kafka import Kafka
 from tests.gateway.conftest import SIGNATURE_SECRET, RunningGateway, ends
 from tests.gateway.senders import signature
@@ -110,6 +110,7 @@ def test_what_limits_a_sender() -> None:
     assert claims_of(by_key, Tenant(id="t")) == (("apikey/k", 120),)
     assert claims_of(free, None) == claims_of(free, Tenant(id="t")) == ()
     assert claims_of(free, quota) == (("tenant/t", 1000),)
+    assert claims_of(HeartbeatSender("t", "s", "heartbeat/t/cron"), quota) == (("heartbeat/t/cron", 120),)
     assert claims_of(sender, quota) == (("tenant/t", 1000), ("a" * 32, 120))
 
 

@@ -381,7 +381,8 @@ async def test_large_bodies_are_bounded_in_all(prepared: str, free_ports: FreePo
                 async with http.post(hook, data=io.BytesIO(storm(limit))) as answer:
                     if answer.status == 202:
                         break
-                    assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+                    # Beside much else, a body may take longer than the gateway waits for one.
+                    assert answer.status == 408 or (answer.status, answer.headers["Retry-After"]) == (503, "2")
                 assert time.monotonic() < deadline
 
 

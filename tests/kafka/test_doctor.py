@@ -16,6 +16,7 @@ from schemas.topics import (
     ALERTS_UNIQUE,
     CHANGES,
     CONTROL,
+    HEARTBEATS,
     REJECTED_BODIES,
     REJECTIONS,
     REPLIES,
@@ -117,9 +118,9 @@ def test_brokers_that_cannot_be_reached(secured: SecuredKafka) -> None:
 @pytest.fixture
 def granted(secured: SecuredKafka) -> Iterator[SecuredKafka]:
     """The gateway may do all it must."""
-    acls = [("WRITE", topic) for topic in (ALERTS_RAW, ALERTS_UNIQUE, CHANGES, REJECTIONS, REJECTED_BODIES)]
+    acls = [("WRITE", topic) for topic in (ALERTS_RAW, ALERTS_UNIQUE, CHANGES, HEARTBEATS, REJECTIONS, REJECTED_BODIES)]
     acls += [("READ", topic) for topic in (CONTROL, REPLIES)]
-    acls += [("DESCRIBE_CONFIGS", topic) for topic in (ALERTS_RAW, ALERTS_UNIQUE, CHANGES)]
+    acls += [("DESCRIBE_CONFIGS", topic) for topic in (ALERTS_RAW, ALERTS_UNIQUE, CHANGES, HEARTBEATS)]
     for operation, topic in acls:
         secured.allow("anybody", operation, "topic", topic.name)
     yield secured

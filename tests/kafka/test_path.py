@@ -24,11 +24,12 @@ from streams.process.acls import topics_of
 from streams.process.kafka import Kafka
 from streams.process.topics import check_topics
 from tests.conftest import FreePorts, free_base
-from tests.engine.harness import ROOT, until
+from tests.engine.harness import until
 from tests.kafka.findings import problems
 from tests.kafka.page import listed
 from tests.kafka.secured import SecuredKafka
 
+ROOT = Path(__file__).parents[2]
 PREFIX = "acme."
 #: Each process has a user of its own name, and reaches Kafka in its own way.
 WAYS = {

@@ -20,7 +20,7 @@ LOUD = Rule(id="loud", route=("chat",), mentions=("@channel",))
 
 def incident(severity: Severity = Severity.ERROR) -> Incident:
     """An incident of the service `web`."""
-    return open_incident(ALERT, bytes(16), severity, {})[0]
+    return open_incident(ALERT, bytes(16), severity, {}, bytes(8))[0]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from schemas.control import DEFAULT_RATE_LIMIT, Integration, Tenant
 from schemas.wire.alert import RawEvent
 from schemas.wire.codec import decode_alert, encode
 from streams.control import catalogue, edits
+from streams.control.state import Control
 from streams.gateway.limits import claims_of
 from streams.providers import PROVIDERS
-from streams.stages import normalize
+from streams.stages.normalize import Normalize
 
 #: Tools whose keys mean the same thing whoever sends them; the ids of all others count inside one installation.
 GLOBAL = {
@@ -52,7 +53,7 @@ def fingerprints(slug: str, senders: Iterable[str]) -> list[set[bytes]]:
     example, found = PROVIDERS[slug].examples[0], []
     for sender in senders:
         raw = RawEvent("default", "shop", sender, slug, bytes(16), 1, example.body, dict(example.headers))
-        outputs = normalize.requests(None, [Fetched(encode(raw))], 1)
+        outputs = Normalize(Control()).requests(None, [Fetched(encode(raw))], 1)
         found.append({decode_alert(output.value or b"").fingerprint for output in outputs})
     return found
 
@@ -79,7 +80,7 @@ def test_a_rotated_key_sends_the_same_alerts() -> None:
             "default", "shop", sender.id, "uptimekuma", bytes(16), 1, example.body, dict(example.headers), b"",
             sender.installation,
         )  # fmt: skip
-        outputs = normalize.requests(None, [Fetched(encode(raw))], 1)
+        outputs = Normalize(Control()).requests(None, [Fetched(encode(raw))], 1)
         found |= {decode_alert(output.value or b"").fingerprint for output in outputs}
     assert len(found) == 1
 

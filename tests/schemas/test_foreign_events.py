@@ -11,7 +11,8 @@ from schemas.wire.alert import Alert
 from schemas.wire.codec import decode_alert
 from schemas.wire.deadletter import DeadLetter
 from schemas.wire.events import AlertEvent, encode_avro
-from streams.stages.normalize import events
+from streams.stages.configuration import Nothing
+from streams.stages.normalize import Normalize
 from tests.stages.path import Rec
 
 EVENT = {"service": "s", "dedup_key": "k", "summary": "x"}
@@ -22,7 +23,7 @@ NOW = 1_793_966_900_000
 def normalized(*values: bytes | None) -> tuple[list[Alert], list[DeadLetter]]:
     """What the stage makes of records with these values."""
     records = [Rec(ALERTS_EVENTS.name, 0, n, NOW, None, value) for n, value in enumerate(values)]
-    outputs = list(events(None, records, NOW))
+    outputs = list(Normalize(Nothing()).events(None, records, NOW))
     alerts = [decode_alert(out.value or b"") for out in outputs if out.topic == ALERTS_NORMALIZED.name]
     letters = [DeadLetter.read(out.key, out.value, list(out.headers)) for out in outputs if out.headers]
     return alerts, letters

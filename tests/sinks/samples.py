@@ -13,7 +13,7 @@ from aiohttp import web
 from schemas.control import Destination, control_key, dump
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Incident, Status
-from schemas.wire.notification import Notification, Transition, notification_id
+from schemas.wire.notification import Change, Notification, Related, Transition, notification_id
 from sinks.channels.webhook import WebhookDestination
 from sinks.contract import Message
 from streams.control.state import Control
@@ -61,6 +61,15 @@ def notification(
 def of_incident(number: int, transition: Transition = Transition.TRIGGERED, **changes: object) -> Notification:
     """A notification of another incident."""
     return notification(0, transition, incident_id=number.to_bytes(16, "big"), **changes)
+
+
+def related(count: int, **changes: object) -> tuple[Related, ...]:
+    """So many other incidents of a message."""
+    fields = {"severity": Severity.ERROR, "status": Status.OPEN, "service": "web", "change": Change.NEW}
+    return tuple(
+        Related(**{"incident_id": bytes([number]) * 16, "title": f"other {number}", **fields, **changes})
+        for number in range(1, count + 1)
+    )
 
 
 def message(told: Notification | None = None, **fields: object) -> Message:

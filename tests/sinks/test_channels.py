@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 import pytest
 from pydantic import HttpUrl, ValidationError
 
@@ -17,13 +18,13 @@ import sinks.channels
 from schemas.control import Destination, control_key, dump, secrets_of
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Incident, Status
-from schemas.wire.notification import Transition
+from schemas.wire.notification import MAX_RELATED, Change, Transition
 from sinks.channels import CHANNELS
 from sinks.contract import COMMON_HELP, Channel, Digest, Message, Request
 from sinks.outbound import Answer, ErrorCode
 from streams.control import document
 from streams.control.kinds import validate
-from tests.sinks.samples import BASE_URL, QUEUED_AT, message, notification
+from tests.sinks.samples import BASE_URL, QUEUED_AT, message, notification, related
 
 SLUGS = list(CHANNELS)
 #: Texts that are harmful where they are not escaped, and their longest form.
@@ -45,6 +46,10 @@ STATUS = {
     Transition.ESCALATED: Status.OPEN,
     Transition.ACKNOWLEDGED: Status.ACKNOWLEDGED,
     Transition.RESOLVED: Status.RESOLVED,
+    Transition.UNACKNOWLEDGED: Status.OPEN,
+    Transition.REMINDER: Status.OPEN,
+    Transition.SLA_BREACH: Status.OPEN,
+    Transition.UPDATED: Status.OPEN,
 }
 #: What a message can tell: each change alone, and what joins when a destination was away.
 TOLD = [
@@ -222,6 +227,43 @@ def test_many_labels_are_rendered(case: Case) -> None:
     """An incident with more labels than any vendor takes is a message all the same."""
     labels = {f"label_{number}": "v" * 500 for number in range(3_000)}
     assert case.channel.render(message(notification(labels=labels)), case.settings, "")
+
+
+def _read(requests: Sequence[Any]) -> list[str]:
+    """What the receiver's programs or people read: the text of JSON, or both parts of a mail."""
+    texts: list[str] = []
+    for request in requests:
+        if isinstance(request, Request):
+            texts.append(json.dumps(json.loads(request.body), ensure_ascii=False))
+        else:
+            texts += [request.message.get_body((kind,)).get_content() for kind in ("plain", "html")]
+    return texts
+
+
+def test_other_incidents_are_named(case: Case) -> None:
+    """Each by its title, and how many more there are; a template that says what it shows does not."""
+    if getattr(case.settings, "template", "stormweir-v1") == "custom":
+        return
+    named = related(3)
+    for change in Change:
+        told = message(msgspec.structs.replace(notification(), related=related(3, change=change), more=7))
+        first, *_ = texts = _read(case.channel.render(told, case.settings, ""))
+        assert all(each.title in text for each in named for text in texts if text is first or "<html" in text)
+        assert re.search(r"and 7 more|\"more\": 7", first)
+    alone = _read(case.channel.render(message(), case.settings, ""))
+    assert not [text for text in alone if "Also" in text or "other incident" in text]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_of_other_incidents_is_rendered(case: Case, text: str) -> None:
+    """As many as there can be, with labels beside them: no text raises, and none is taken for markup."""
+    others = related(MAX_RELATED, title=text, service=text)
+    told = msgspec.structs.replace(notification(labels={"team": text}), related=others, more=10**6)
+    requests = case.channel.render(message(told), case.settings, "1503435956.000247")
+    assert requests
+    for shown in _read(requests):
+        assert "<@U123>" not in shown or not case.channel.slug.startswith("slack")
+        assert "<img src=x" not in shown or "<html" not in shown
 
 
 def test_a_summary_is_rendered_the_same_each_time(case: Case) -> None:

@@ -5,13 +5,14 @@ from itertools import pairwise
 
 import aiohttp
 import msgspec
+import orjson
 import pytest
 from aiohttp import web
 
 from schemas.control import control_key
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Status
-from schemas.wire.notification import Notification, Transition
+from schemas.wire.notification import MAX_RELATED, Change, Notification, Transition
 from sinks.contract import PAGE, THREE_RETRIES
 from sinks.outbox.retry import next_at
 from tests.sinks.outbox_room import room
@@ -22,6 +23,7 @@ from tests.sinks.samples import (
     notification,
     of_incident,
     recording,
+    related,
     until,
 )
 
@@ -99,6 +101,24 @@ async def test_newer_news_of_a_waiting_incident_replace_older_ones() -> None:
         assert desk.ends == [("delivered", ""), ("suppressed", "superseded"), ("delivered", "")]
         assert [row.notification_id for row in desk.deliveries] == [n.notification_id for n in (one, two, three)]
         assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("setting", ["send", "skip"])
+async def test_what_an_older_message_named_is_named_by_the_newer(setting: str) -> None:
+    """The other incidents of a message that a newer one replaced are told, also if its own incident is over."""
+    off = destination("http://127.0.0.1:9/", enabled=False)
+    async with recording() as server, room(control(off)) as desk:
+        over = notification(1, Transition.RESOLVED, status=Status.RESOLVED)
+        older = msgspec.structs.replace(notification(), related=related(MAX_RELATED), more=3)
+        newer = msgspec.structs.replace(over, related=related(1, change=Change.RESOLVED, incident_id=b"x" * 16))
+        desk.take(older, newer)
+        on = destination(server.url, unseen_resolved=setting)
+        desk.control.apply(control_key(off), on.model_dump_json().encode())
+        await desk.ended(2, step=1)
+        ((_, sent),) = server.requests
+        told = orjson.loads(sent)
+        assert (told["event"], told["more"], len(told["related"])) == ("incident.resolved", 4, MAX_RELATED)
+        assert [each["change"] for each in told["related"][:2]] == ["resolved", "new"]
 
 
 @pytest.mark.parametrize(("setting", "requests"), [("send", 1), ("skip", 0)])

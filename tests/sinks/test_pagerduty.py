@@ -74,6 +74,10 @@ CHANGES = {
     Transition.ESCALATED: Status.OPEN,
     Transition.ACKNOWLEDGED: Status.ACKNOWLEDGED,
     Transition.RESOLVED: Status.RESOLVED,
+    Transition.UNACKNOWLEDGED: Status.OPEN,
+    Transition.REMINDER: Status.OPEN,
+    Transition.SLA_BREACH: Status.OPEN,
+    Transition.UPDATED: Status.OPEN,
 }
 
 
@@ -160,6 +164,10 @@ def test_an_event_has_what_pagerduty_shows() -> None:
         ((Transition.TRIGGERED, Transition.RESOLVED), ["trigger", "resolve"]),
         ((Transition.ESCALATED, Transition.RESOLVED), ["resolve"]),
         ((Transition.ACKNOWLEDGED, Transition.ESCALATED), ["trigger", "acknowledge"]),
+        ((Transition.ACKNOWLEDGED, Transition.UNACKNOWLEDGED), ["trigger"]),
+        ((Transition.REMINDER,), ["trigger"]),
+        ((Transition.REMINDER, Transition.RESOLVED), ["resolve"]),
+        ((Transition.SLA_BREACH, Transition.ACKNOWLEDGED), ["trigger", "acknowledge"]),
         (tuple(Transition), ["trigger", "resolve"]),
     ],
 )

@@ -15,7 +15,7 @@ from slack_sdk.models.blocks import Block
 
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Incident, Status
-from schemas.wire.notification import Transition
+from schemas.wire.notification import MAX_RELATED, Transition
 from schemas.wire.subject import Subject
 from sinks import slack_text
 from sinks.channels import _slack_card, slack, slack_webhook
@@ -25,7 +25,7 @@ from sinks.fakes import _slack_rules
 from sinks.fakes.slack import TOKEN
 from sinks.outbound import Answer, ErrorCode
 from sinks.slack_text import escaped
-from tests.sinks.samples import INCIDENT, QUEUED_AT, message, notification, of_incident, until
+from tests.sinks.samples import INCIDENT, QUEUED_AT, message, notification, of_incident, related, until
 from tests.sinks.slack_room import SlackRoom, bot, slack_room
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -120,7 +120,9 @@ def test_a_button_of_nobody_s_is_refused(text: str) -> None:
 @pytest.mark.parametrize("status", Status)
 def test_blocks_are_valid_whatever_an_alert_says(text: str, status: Status) -> None:
     """slack_sdk's models take every card and every summary, and Slack's documented limits hold."""
-    told = message(notification(status=status, **everywhere(text)))
+    others = related(MAX_RELATED, title=text, service=text)
+    named = msgspec.structs.replace(notification(status=status, **everywhere(text)), related=others, more=10**6)
+    told = message(named)
     incidents = [told.incident] * 20
     requests = [*slack.render(told, bot(), "1.2"), *slack.digest(digest_of(incidents, 5_000), bot())]
     for request in (*requests, requests[0].instead):
@@ -137,7 +139,8 @@ def test_blocks_are_valid_whatever_an_alert_says(text: str, status: Status) -> N
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_notifies_nobody_and_is_no_link(text: str) -> None:
     """Neither the card, the thread nor the summary has a mention or a link that an alert asked for."""
-    told = message(notification(**everywhere(text)))
+    others = related(3, title=text, service=text)
+    told = message(msgspec.structs.replace(notification(**everywhere(text)), related=others))
     for request in (*slack.render(told, bot(), "1.2"), *slack.digest(digest_of([told.incident], 1), bot())):
         content = body(request)
         assert _slack_rules.mentions(content) == []

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 from microsoft_teams.cards.core import SerializableObject
@@ -14,14 +15,14 @@ from pydantic import ValidationError
 from schemas.control import dump
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Status
-from schemas.wire.notification import Transition
+from schemas.wire.notification import MAX_RELATED, Transition
 from sinks.channels import teams
 from sinks.channels.teams import TeamsDestination, classify
 from sinks.contract import Digest, End, Message, Request
 from sinks.fakes.teams import SIG, application
 from sinks.outbound import Answer, ErrorCode
 from tests.sinks.outbox_room import Room, room
-from tests.sinks.samples import BASE_URL, QUEUED_AT, control, message, notification, of_incident
+from tests.sinks.samples import BASE_URL, QUEUED_AT, control, message, notification, of_incident, related
 
 URL = "https://default0.1.environment.api.powerplatform.com/powerautomate/automations/direct/workflows/0/paths/invoke?sig=x"
 LINK = "https://stormweir.example.com/incidents/00010203-0405-0607-0809-0a0b0c0d0e0f"
@@ -140,6 +141,10 @@ def test_a_card_is_kept_small(fill: str, count: int) -> None:
     text = fill * 3_000
     labels = {f"{number}{text}": text for number in range(count)}
     card = rendered(message(notification(title=text, source=text, service=text, labels=labels)))
+    others = related(MAX_RELATED, title=text, service=text)
+    named = lines(rendered(message(msgspec.structs.replace(notification(title=text, labels=labels), related=others))))
+    listed = [line for line in named if line.startswith("Also new: ")]
+    assert len(listed) == MAX_RELATED or f"and {MAX_RELATED - len(listed)} more incidents" in named
     shown = lines(card)
     assert len(shown[0]) <= 500
     assert shown[5] == "Opened: 2025-10-09T08:48:20Z"

@@ -1,4 +1,4 @@
-"""The three stages joined in memory: what one partition of each topic would see, without a broker."""
+"""The stages joined in memory: what one partition of each topic would see, without a broker."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from schemas import topics
-from schemas.fingerprint import uuid7
+from schemas.fingerprint import scope_of, uuid7
 from schemas.records import Output
 from schemas.wire.alert import RawEvent, Severity
 from schemas.wire.codec import (
@@ -27,9 +27,13 @@ from schemas.wire.notification import Delivery, Notification
 from schemas.wire.rows import ALERT_VALUES, AlertOutcome, AlertRow
 from schemas.wire.verdict import REPLY, ReplyTo, Verdict
 from streams.control.state import Control
-from streams.stages import correlate_table, dedup_entry, normalize
+from streams.rehearsal.line import step
+from streams.stages import correlate_table, dedup_entry, dispatch_table, heartbeats_entry
 from streams.stages.correlate import Correlate
 from streams.stages.dedup import Dedup
+from streams.stages.dispatch import Dispatch
+from streams.stages.heartbeats import Heartbeats, unarmed
+from streams.stages.normalize import Normalize
 from tests.stages.table import TableState
 
 START = 1_750_000_000_000
@@ -58,8 +62,13 @@ class Path:
         self.logs: dict[str, list[Rec]] = defaultdict(list)
         self.dedup_state = TableState(dedup_entry.due)
         self.correlation_state = TableState(correlate_table.due)
+        self.heartbeats_state = TableState(heartbeats_entry.due)
+        self._normalize = Normalize(self.control)
+        self._heartbeats = Heartbeats(self.control)
         self._dedup = Dedup(self.control)
         self._correlate = Correlate(self.control, RETENTION_MS)
+        self.dispatch_state = TableState(dispatch_table.due)
+        self._dispatch = Dispatch(self.control)
         self._read: dict[str, int] = defaultdict(int)
 
     def append(self, topic: str, value: bytes | None, key: bytes | None = None, headers: Any = ()) -> Rec:
@@ -110,6 +119,8 @@ class Path:
         by: str = "cli:ada",
         note: str = "",
         command_id: bytes | None = None,
+        other: Incident | None = None,
+        members: Iterable[bytes] = (),
     ) -> CommandResult:
         """One command on an incident, as a sender puts it on `alerts.unique`, and the answer to it."""
         command_id = command_id or uuid7(self.now)
@@ -122,9 +133,12 @@ class Path:
             actor=by,
             at=self.now,
             note=note,
+            other_id=other.incident_id if other is not None else bytes(16),
+            other_key=other.correlation_key if other is not None else bytes(16),
+            members=tuple(members),
         )
         headers = [(COMMAND_HEADER, b""), (REPLY, encode(ReplyTo(b"gateway", command_id)))]
-        self.append(topics.ALERTS_UNIQUE.name, encode(command), incident.correlation_key, headers)
+        self.append(topics.ALERTS_UNIQUE.name, encode(command), scope_of(incident.incident_id), headers)
         self.run()
         verdict = self.verdicts[-1]
         assert (verdict.reply_to.request, verdict.incident_id) == (command_id, incident.incident_id)
@@ -133,27 +147,36 @@ class Path:
 
     def run(self) -> None:
         """Let every stage take what is new."""
-        self._emit(normalize.requests(None, self._new(topics.ALERTS_RAW.name), self.now))
-        self._emit(normalize.events(None, self._new(topics.ALERTS_EVENTS.name), self.now))
+        self._emit(self._normalize.requests(None, self._new(topics.ALERTS_RAW.name), self.now))
+        self._emit(self._normalize.events(None, self._new(topics.ALERTS_EVENTS.name), self.now))
+        self.stage(self.heartbeats_state, self._heartbeats, self._new(topics.HEARTBEATS.name))
         self.stage(self.dedup_state, self._dedup, self._new(topics.ALERTS_NORMALIZED.name))
         self.stage(self.correlation_state, self._correlate, self._new(topics.ALERTS_UNIQUE.name))
+        self.stage(self.dispatch_state, self._dispatch, self._new(topics.INCIDENTS_CHANGES.name))
 
     def stage(self, state: TableState, run: Any, records: list[Rec]) -> None:
         """One batch as the engine runs it: deadlines fire before records of a later time."""
-        while records or state.armed(self.now):
-            at = records[0].timestamp if records else self.now
-            if due := state.fired(at):
-                self._emit(list(run.on_due(state, due, at)))
-                continue
-            batch = [record for record in records if record.timestamp == at]
-            records = records[len(batch) :]
-            self._emit(list(run(state, batch, at)))
+        self._emit(step(run, state, records, self.now))
+
+    def arm(self) -> None:
+        """Do what the attendant of the stage of heartbeats does after a change of the configuration."""
+        for event in unarmed(self.heartbeats_state, self.control):
+            self.append(topics.HEARTBEATS.name, encode(event), event.key)
+        self.run()
 
     def tick(self, seconds: float) -> None:
-        """Let time pass on idle partitions."""
-        self.now += int(seconds * 1000)
-        self.stage(self.dedup_state, self._dedup, [])
-        self.stage(self.correlation_state, self._correlate, self._new(topics.ALERTS_UNIQUE.name))
+        """Let time pass on idle partitions, a second at a time: what a timer of one stage sends, the next one takes."""
+        end = self.now + int(seconds * 1000)
+        self.run()
+        while self.now < end:
+            self.now = min(end, self.now + 1000)
+            self.run()
+
+    def restart(self) -> None:
+        """Make every stage anew, over the tables as they are."""
+        self._dedup = Dedup(self.control)
+        self._correlate = Correlate(self.control, RETENTION_MS)
+        self._dispatch = Dispatch(self.control)
 
     def replay_dedup(self) -> None:
         """Give dedup every normalized record once more, as after a crash of the normalizing worker."""
@@ -183,6 +206,11 @@ class Path:
         places = names.index("severity"), names.index("severity_raw")
         rows = [row for block in self._blocks() for row in block.rows]
         return [(Severity(_column(row, places[0])), Severity(_column(row, places[1]))) for row in rows]
+
+    def column(self, name: str) -> list[Any]:
+        """A column of history, in the order in which alerts ended."""
+        place = AlertRow.__struct_fields__.index(name)
+        return [_column(row, place) for block in self._blocks() for row in block.rows]
 
     @property
     def incidents(self) -> dict[bytes, Incident]:

@@ -14,7 +14,6 @@ from schemas.wire.incident import Status
 from schemas.wire.notification import Outcome
 from streams.control import document
 from streams.control.state import Control
-from streams.stages.correlate_table import Table
 from tests.docs.page import read
 from tests.stages.path import Path, control
 
@@ -241,17 +240,9 @@ def test_mentions_and_channels_by_rule() -> None:
 
 
 def test_what_was_written_before_these_settings_is_read() -> None:
-    """Entries of open incidents and waiting notifications of an older version have neither rules nor mentions."""
+    """Waiting notifications of an older version have no mentions."""
     path = Path(control(PAGE))
     path.push("trigger", "cpu")
-    [(key, value)] = path.correlation_state.items()
-    older = msgspec.msgpack.decode(value[1:])[:4]
-    path.correlation_state.put(key, value[:1] + msgspec.msgpack.encode(older))
-    member = Table(path.correlation_state).member(key, key)
-    assert member is not None
-    assert (member[0].routes, member[0].unheard, member[0].rules) == (["ops"], [], "")
-    path.push("resolve", "cpu")
-    assert told(path) == [("triggered", "ops"), ("resolved", "ops")]
     record = path.logs[topics.NOTIFICATIONS.name][0]
     shorter = msgspec.msgpack.encode(msgspec.msgpack.decode(record.value or b"")[:-1])
     assert decode_notification(shorter).mentions == ()

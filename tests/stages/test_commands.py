@@ -23,7 +23,7 @@ from streams.stages.correlate import Correlate
 from tests.stages.path import RETENTION_MS, START, Path, Rec, control
 from tests.stages.table import TableState
 
-ACK, UNACK, RESOLVE, NOTE = CommandAction
+ACK, UNACK, RESOLVE, NOTE, _, _ = CommandAction
 DONE, ALREADY, NOT_FOUND, _ = CommandEnd
 PAGE = ("rule/default/page", {"id": "page", "route": ["ops"]})
 GROUPED = (
@@ -76,7 +76,7 @@ def test_an_acknowledge_is_taken_back() -> None:
     assert (path.incident.status, path.incident.acknowledged_at) == (Status.OPEN, 0)
     assert (path.events[-1].kind, path.events[-1].actor) == ("unacknowledged", "cli:bob")
     assert path.command(ACK, path.incident).version == 4
-    assert [n.transition for n in path.notifications] == ["triggered", "acknowledged", "acknowledged"]
+    assert [n.transition for n in path.notifications] == ["triggered", "acknowledged", "unacknowledged", "acknowledged"]
 
 
 def test_a_note_is_a_line_in_the_timeline() -> None:
@@ -130,7 +130,7 @@ def test_an_incident_is_found_by_all_its_names() -> None:
     assert path.incident.status is Status.RESOLVED
 
 
-@pytest.mark.parametrize("action", CommandAction)
+@pytest.mark.parametrize("action", [ACK, UNACK, RESOLVE, NOTE])
 def test_a_command_takes_effect_once(action: CommandAction) -> None:
     """A second record with the same id, right after it or after other commands, changes nothing; it is done."""
     path = Path(control(PAGE))
@@ -158,7 +158,7 @@ def test_remembered_ids_are_bounded() -> None:
     table = correlate_table.Table(path.correlation_state)
     found = table.find(path.incident.correlation_key, path.incident.incident_id)
     assert found is not None
-    assert len(found[1].commands) == REMEMBERED
+    assert len(found.commands) == REMEMBERED
     assert path.incident.version == 1001
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from schemas import topics
 from schemas.control import FieldMapping
 from schemas.fingerprint import uuid7
+from schemas.records import AGAIN_HEADER
 from schemas.wire.alert import Action, RawEvent, Severity
 from schemas.wire.codec import decode_alert, decode_notification, decode_unique, encode
 from schemas.wire.deadletter import DeadLetter
@@ -18,9 +19,11 @@ from schemas.wire.notification import Transition
 from streams.engine import Loss
 from streams.engine.losses import OutputTooLargeError
 from streams.pipeline import lost, poison
-from streams.stages import correlate_table, normalize
+from streams.stages import correlate_table, dispatch_table
 from streams.stages.correlate import Correlate
 from streams.stages.dedup_entry import REMEMBER_CLOSED_MS
+from streams.stages.dispatch import Dispatch
+from streams.stages.normalize import Normalize
 from tests.stages.path import RETENTION_MS, Path, Rec, control
 from tests.stages.table import TableState
 
@@ -171,7 +174,8 @@ def test_what_is_said_and_kept_has_the_records_time_where_the_partitions_stands_
     path.push("trigger", "cpu")
     path.push("resolve", "cpu")
     stage, state = Correlate(path.control, RETENTION_MS), TableState(correlate_table.due)
-    outputs = list(stage(state, path.logs[topics.ALERTS_UNIQUE.name], 0))
+    list(stage(state, path.logs[topics.ALERTS_UNIQUE.name], 0))
+    outputs = Dispatch(path.control)(TableState(dispatch_table.due), path.logs[topics.INCIDENTS_CHANGES.name], 0)
     sent = [decode_notification(out.value or b"") for out in outputs if out.topic == topics.NOTIFICATIONS.name]
     assert {notification.queued_at for notification in sent} == {path.now}
     assert not state.armed(path.now + RETENTION_MS - 1)
@@ -417,7 +421,7 @@ def test_a_request_is_read_by_the_mapping_it_was_accepted_under() -> None:
         Rec(topics.ALERTS_RAW.name, 0, offset, 1, None, value)
         for offset, value in enumerate([encode(raw), encode(default), older, encode(broken)])
     ]
-    outputs = list(normalize.requests(None, records, 1))
+    outputs = list(Normalize(control()).requests(None, records, 1))
     alerts = [decode_alert(out.value or b"") for out in outputs if out.topic == topics.ALERTS_NORMALIZED.name]
     assert [(alert.action, alert.dedup_key, alert.summary) for alert in alerts[:1]] == [
         (Action.RESOLVE, "till", "Till")
@@ -426,3 +430,24 @@ def test_a_request_is_read_by_the_mapping_it_was_accepted_under() -> None:
     (letter,) = [out for out in outputs if out.topic == topics.DEADLETTERS.name]
     assert "mapping: sumary" in DeadLetter.read(letter.key, letter.value, list(letter.headers)).error
     assert default.mapping == b""
+
+
+@pytest.mark.parametrize("topic", [topics.ALERTS_NORMALIZED, topics.ALERTS_UNIQUE, topics.INCIDENTS_CHANGES])
+def test_a_record_that_is_put_back_counts_although_later_ones_were_processed(topic: topics.Topic) -> None:
+    """A replayed dead letter is no copy: its stage never processed it, only records after it."""
+    path = Path(control(PAGE))
+    path.push("trigger", "cpu")
+    path.push("trigger", "disk")
+    record = path.logs[topic.name][0]
+    whole, missed = Path(control(PAGE)), Path(control(PAGE))
+    for each in (whole, missed):
+        for later in path.logs[topic.name][1:]:
+            each.append(topic.name, later.value, later.key)
+        each.run()
+    before = len(whole.notifications)
+    whole.append(topic.name, record.value, record.key, [(AGAIN_HEADER, b"1")])
+    whole.run()
+    assert len(whole.notifications) == before + 1
+    missed.append(topic.name, record.value, record.key)
+    missed.run()
+    assert len(missed.notifications) == before, "a copy changes nothing"

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 import pytest
 import uvloop
 
-from schemas.settings import PORTS, Settings
+from schemas.settings import Settings
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.migrate import migrate
 from streams.embedded.processes import Command
-from streams.process.ports import is_free
+from tests.conftest import free_base
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -75,10 +75,8 @@ async def scripted() -> AsyncIterator[Scripted]:
 @pytest.fixture(scope="session")
 def clickhouse_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The settings of a `stormweir clickhouse` process that runs as long as the session."""
-    roles = (PORTS["clickhouse"], PORTS["admin.clickhouse"])
-    base = next(base for base in range(18_500, 18_580) if all(is_free(base + role) for role in roles))
     directory = tmp_path_factory.mktemp("storm")
-    settings = Settings(data_dir=directory, port_base=base)
+    settings = Settings(data_dir=directory, port_base=free_base())
     process = Command(
         "clickhouse",
         [sys.executable, "-m", "streams.cli", "clickhouse"],

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 import pytest
 
-from schemas.settings import PORTS, Settings
+from schemas.settings import Settings
 from streams.embedded.stack import PROCESSES, Stack
-from streams.process.ports import is_free
+from tests.conftest import free_base
 
 
 async def _storm(settings: Settings, *options: str) -> tuple[int, dict[str, Any], str]:
@@ -32,8 +32,8 @@ async def _storm(settings: Settings, *options: str) -> tuple[int, dict[str, Any]
 @pytest.mark.stack
 async def test_storms_balance_and_a_loss_does_not(tmp_path: Path) -> None:
     """Through HTTP, one or many alerts a request, and Kafka, all is stored once; without a writer, it says so."""
-    base = next(base for base in range(18_500, 18_580, 20) if all(is_free(base + port) for port in PORTS.values()))
-    settings = Settings(data_dir=tmp_path / "data", port_base=base, allowed_networks=(ip_network("127.0.0.0/8"),))
+    networks = (ip_network("127.0.0.0/8"),)
+    settings = Settings(data_dir=tmp_path / "data", port_base=free_base(), allowed_networks=networks)
     stack = Stack(settings, processes=("receiver", *PROCESSES))
     await stack.start()
     try:

@@ -1,0 +1,185 @@
+"""Every page: accessible in both themes and on a phone, pictured, and honest when Stormweir is away."""
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.console.bundle import ROOT
+from tests.console.conftest import Open, Served
+from tests.console.people import DESKTOP, PHONE, Window
+from tests.console.test_incidents import opened_incident
+
+pytestmark = pytest.mark.stack
+
+_AXE = ROOT / "streams/console/node_modules/axe-core/axe.min.js"
+#: Each page; `{incident}` is the id of one.
+PAGES = {
+    "incidents": "incidents",
+    "incident": "incidents/{incident}",
+    "services": "services",
+    "services-list": "services/list",
+    "heartbeats": "services/heartbeats",
+    "oncall": "oncall",
+    "history": "history",
+    "questions": "history/questions",
+    "insights": "insights",
+    "deliveries": "deliveries",
+    "deadletters": "deliveries/deadletters",
+    "rejections": "deliveries/rejections",
+    "integrations": "integrations",
+    "catalogue": "integrations/new",
+    "connect": "integrations/new/datadog",
+    "destinations": "integrations/out",
+    "records": "rules/service",
+    "silence": "rules/silence/new",
+    "schedule": "rules/schedule/primary",
+    "destination": "rules/destination/chat",
+    "file": "rules/file",
+    "route-test": "rules/route-test",
+    "rehearsal": "rules/rehearsal",
+    "accounts": "settings/accounts",
+    "tokens": "settings/tokens",
+    "sessions": "settings/sessions",
+    "audit": "settings/audit",
+    "system": "settings/system",
+}
+
+
+#: WCAG 2.2 A and AA, and best practice.
+ALL_RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+
+
+def violations(window: Window, rules: tuple[str, ...] = ALL_RULES) -> list[str]:
+    """What axe finds wrong in the page."""
+    window.page.evaluate(_AXE.read_text())
+    found = window.page.evaluate("rules => axe.run(document, {runOnly: rules})", list(rules))
+    return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found["violations"]]
+
+
+def picture(window: Window, name: str) -> None:
+    """Keep a picture of the page, if CONSOLE_PICTURES names a folder."""
+    if folder := os.environ.get("CONSOLE_PICTURES"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        window.page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("scheme", "viewport", "rules"),
+    [
+        ("light", DESKTOP, ALL_RULES),
+        ("dark", DESKTOP, ("color-contrast",)),
+        ("dark", PHONE, ("target-size", "scrollable-region-focusable")),
+    ],
+    ids=["light", "dark", "phone"],
+)
+def test_every_page(
+    served: Served, logged_in: Open, scheme: str, viewport: dict[str, int], rules: tuple[str, ...]
+) -> None:
+    """axe finds nothing on any page, no page is wider than the window, and no request of a page fails.
+
+    In the dark and on a phone only what can differ there is looked at.
+    """
+    if not _AXE.is_file():
+        pytest.skip("axe-core is not installed: make console")
+    with logged_in(viewport=viewport, color_scheme=scheme) as somebody:
+        failed: list[str] = []
+        page = somebody.page
+        page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
+        incident = opened_incident(served, somebody, f"seen in {scheme} at {viewport['width']}")
+        wrong: dict[str, list[str]] = {}
+        for name, path in PAGES.items():
+            somebody.go(path.format(incident=incident))
+            expect(page.get_by_label("Loading")).to_have_count(0)
+            page.wait_for_timeout(150)
+            found = violations(somebody, rules)
+            if page.evaluate("document.documentElement.scrollWidth") > viewport["width"]:
+                found.append("wider than the window")
+            if found:
+                wrong[name] = found
+            picture(somebody, f"{name}-{scheme}-{viewport['width']}")
+        assert wrong == {}
+        assert failed == []
+
+
+@pytest.mark.parametrize("key", ["?", "Control+k", "s"])
+def test_dialogs(served: Served, logged_in: Open, key: str) -> None:
+    """A dialog is accessible, keeps the focus inside, and gives it back when Escape closes it."""
+    if not _AXE.is_file():
+        pytest.skip("axe-core is not installed: make console")
+    with logged_in() as somebody:
+        opened_incident(served, somebody, "has dialogs")
+        page = somebody.go("incidents?q=dialogs")
+        expect(page.locator("[data-row]")).to_have_count(1)
+        page.keyboard.press("j")
+        link = page.get_by_role("link", name="has dialogs")
+        expect(link).to_be_focused()
+        page.keyboard.press(key)
+        expect(page.get_by_role("dialog")).to_be_visible()
+        page.wait_for_timeout(600)
+        assert violations(somebody) == []
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            assert page.evaluate(
+                "document.activeElement === document.body || !!document.activeElement.closest('dialog')"
+            )
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(link).to_be_focused()
+
+
+def test_stormweir_is_away(served: Served, logged_in: Open) -> None:
+    """Without an answer a page says so and offers to try again; what was read before stays, with its time."""
+    with logged_in() as somebody:
+        page = somebody.go("services/list")
+        expect(page.get_by_role("link", name="Core switch")).to_be_visible()
+        page.route("**/api/v1/**", lambda route: route.abort())
+        somebody.go("history/questions")
+        expect(page.get_by_role("alert")).to_contain_text("Stormweir does not answer.")
+        page.unroute("**/api/v1/**")
+        page.get_by_role("button", name="Try again").click()
+        expect(page.get_by_role("button", name="Which alerts repeat most?")).to_be_visible()
+        somebody.complaints[:] = [each for each in somebody.complaints if "ERR_FAILED" not in each]
+
+
+def test_a_question_is_answered(served: Served, logged_in: Open) -> None:
+    """A named question is asked with its parameters, and answered with a table."""
+    with logged_in() as somebody:
+        opened_incident(served, somebody, "asked about")
+        page = somebody.go("history/questions")
+        page.get_by_role("button", name="Which alerts repeat most?").click()
+        page.get_by_role("button", name="Ask").click()
+        expect(page.get_by_role("region", name="Answer").get_by_role("columnheader").first).to_be_visible()
+
+
+def test_a_silence_says_what_it_hides(served: Served, logged_in: Open) -> None:
+    """From an incident to a silence: conditions are proposed, the preview names it, the silence is listed."""
+    with logged_in("member") as somebody:
+        incident = opened_incident(served, somebody, "to be silenced")
+        page = somebody.go(f"incidents/{incident}")
+        expect(page.get_by_role("heading", name="to be silenced")).to_be_visible()
+        # The preview reads history, which has the incident a moment later.
+        match = {"match": ['service="shop"', 'summary="to be silenced"']}
+        for _ in range(100):
+            if somebody.call("POST", "/silences/preview", match)["total"]:
+                break
+            page.wait_for_timeout(200)
+        page.keyboard.press("s")
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_text("to be silenced").last).to_be_visible(timeout=30_000)
+        dialog.get_by_label("Reason").fill("the switch is replaced")
+        dialog.get_by_role("button", name="Silence", exact=True).click()
+        expect(page.get_by_text("The silence holds.")).to_be_visible()
+        somebody.go("rules/silence")
+        expect(page.get_by_text("the switch is replaced").first).to_be_visible()
+
+
+def test_route_test(logged_in: Open) -> None:
+    """Who would be told of an alert, and why somebody would not."""
+    with logged_in("viewer") as somebody:
+        page = somebody.go("rules/route-test")
+        page.get_by_label("Service").fill("payments")
+        page.get_by_role("button", name="Test").click()
+        expect(page.get_by_role("region", name="Result")).to_contain_text("chat is told")
