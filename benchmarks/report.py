@@ -37,8 +37,10 @@ class Goal(NamedTuple):
         return value >= self.bound if self.at_least else value <= self.bound
 
     def verdict(self, value: float) -> str:
-        """The verdict as text: `met`, or `missed by` a percentage."""
-        return "met" if self.met(value) else f"missed by {abs(value / self.bound - 1):.0%}"
+        """The verdict as text: `met`, or `missed by` a percentage; of a bound of 0 there is none."""
+        if self.met(value):
+            return "met"
+        return f"missed by {abs(value / self.bound - 1):.0%}" if self.bound else "missed"
 
 
 GOALS = (
@@ -98,17 +100,24 @@ def write(runs: list[Run], summary: Mapping[str, float], *, partial: bool, page:
     return path
 
 
-def machine() -> dict[str, object]:
-    """The machine and the versions of the software that were measured."""
+def hardware() -> dict[str, object]:
+    """The machine, its system and its Python."""
     cpus = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     memory = Path("/proc/meminfo").read_text().partition("MemTotal:")[2].split()[0]
-    java_line = subprocess.run([java(), "-version"], capture_output=True, text=True, check=True).stderr
     return {
         "cpu": cpus[0].partition(": ")[2] if cpus else platform.processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(int(memory) / 1024**2, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
+    }
+
+
+def machine() -> dict[str, object]:
+    """The machine and the versions of the software that were measured."""
+    java_line = subprocess.run([java(), "-version"], capture_output=True, text=True, check=True).stderr
+    return {
+        **hardware(),
         "java": java_line.splitlines()[0],
         "kafka": VERSION,
         **{name: version(name) for name in _PACKAGES},
