@@ -6,13 +6,16 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 SETUP := .venv/.setup
+CONSOLE := streams/api/static/index.html
+NODE_IS_NEW := const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)
+CONSOLE_SOURCES := $(shell find streams/console -path '*/node_modules' -prune -o -type f -print)
 
-.PHONY: help setup lint test demo up bench faults lock clean
+.PHONY: help setup console lint test demo up bench faults lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(SETUP) ## Install what the other targets need (they do it themselves)
+setup: $(SETUP) $(CONSOLE) ## Install what the other targets need (they do it themselves)
 
 # Done again only when the lock or the project's metadata changed.
 $(SETUP): requirements.lock pyproject.toml
@@ -30,19 +33,30 @@ $(SETUP): requirements.lock pyproject.toml
 	@$(BIN)/python -m streams.embedded.kafka_archive
 	@touch $@
 
+console: $(CONSOLE) ## Build the web console, if Node is there
+
+# Done again only when its sources or its lock changed. Without Node everything but the console works.
+$(CONSOLE): $(CONSOLE_SOURCES)
+	@if ! command -v npm >/dev/null || ! node -e '$(NODE_IS_NEW)' 2>/dev/null; then \
+	  echo "==> no Node 20.19 or newer with npm: going on without the web console" >&2; \
+	else \
+	  echo "==> building the web console"; cd streams/console; \
+	  npm ci --no-audit --no-fund --loglevel=error >/dev/null && npm run --silent build -- --logLevel warn; \
+	fi
+
 lint: $(SETUP) ## Check style, formatting, types and import directions
 	@echo "==> ruff check"; $(BIN)/ruff check .
 	@echo "==> ruff format"; $(BIN)/ruff format --check .
 	@echo "==> mypy"; $(BIN)/mypy
 	@echo "==> import directions"; $(BIN)/lint-imports
 
-test: lint ## lint, then every test (real Kafka, real ClickHouse engine)
-	@echo "==> pytest, two folders at a time"; $(BIN)/python -m pytest -n 2 --dist loadgroup
+test: lint $(CONSOLE) ## lint, then every test (real Kafka, real ClickHouse engine)
+	@echo "==> pytest, three folders at a time"; $(BIN)/python -m pytest -n 3 --dist loadscope
 
-demo: $(SETUP) ## Start everything, play an alert storm, prove that nothing was lost
+demo: $(SETUP) $(CONSOLE) ## Start everything, play an alert storm, prove that nothing was lost
 	@$(BIN)/stormweir demo
 
-up: $(SETUP) ## Start everything and keep it running; Ctrl-C stops it
+up: $(SETUP) $(CONSOLE) ## Start everything and keep it running; Ctrl-C stops it
 	@$(BIN)/stormweir up
 
 bench: $(SETUP) ## Measure; results go to benchmarks/results and benchmarks/RESULTS.md
