@@ -1,6 +1,7 @@
 """What correlation does with a person's command (schemas.wire.command): it changes the incident, and says how it ended.
 
-A command is idempotent by its id: each incident remembers the newest ids that took effect on it.
+A command is idempotent by its id: each incident remembers the newest ids that reached it while it was open, also of those
+that changed nothing then: an acknowledgement that comes again must not take effect once the first has ended.
 
 A resolve by a person ends the incident, not its alerts. If one of them fires after it, dedup still takes it for a
 repeat, so the new incident opens when correlation hears of the repeat: at once if it raises the severity, comes after a
@@ -55,6 +56,7 @@ def obey(table: Table, control: Configuration, value: bytes, now: int, forget_at
     found.commands = (*found.commands, command.command_id)[-REMEMBERED:]
     changes = _change(table, control, found, command, now, forget_at)
     if changes is None:
+        table.keep(found)
         end = CommandEnd.NOT_FOUND if command.action in _MOVES else CommandEnd.ALREADY
         return Obeyed((), command.incident_id, _result(end, found.incident))
     return Obeyed(changes, command.incident_id, _result(CommandEnd.DONE, found.incident))

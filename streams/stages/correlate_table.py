@@ -38,7 +38,7 @@ class Open(msgspec.Struct, array_like=True, gc=False):
 
     `routes` are the destinations that rules named for its alerts, and `rules` the ids, comma-separated, of the rules
     that matched them; `unrouted` has the severities of its alerts for which rules named no destination. `commands` are
-    the ids of the newest commands that took effect on it. `domain` is what it is decided on with, as of its opening.
+    the ids of the newest commands that reached it. `domain` is what it is decided on with, as of its opening.
     """
 
     incident: Incident

@@ -149,6 +149,18 @@ def test_a_command_takes_effect_once(action: CommandAction) -> None:
     assert (path.incident, path.events, path.notifications) == before
 
 
+def test_a_command_that_changed_nothing_takes_no_effect_later() -> None:
+    """A second acknowledgement changes nothing; nor when it comes again after the first has ended."""
+    path = Path(control(PAGE))
+    path.push("trigger", "cpu")
+    path.command(ACK, path.incident)
+    command_id = uuid7(path.now)
+    assert path.command(ACK, path.incident, command_id=command_id).end is ALREADY
+    path.command(UNACK, path.incident)
+    path.command(ACK, path.incident, command_id=command_id)
+    assert path.incident.status is Status.OPEN
+
+
 def test_remembered_ids_are_bounded() -> None:
     """A thousand commands leave an entry with the newest ids only."""
     path = Path()
