@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -30,7 +30,7 @@ from schemas.records import Output
 from schemas.wire.alert import RawEvent
 from schemas.wire.codec import encode
 from streams.control.state import Control
-from streams.rehearsal.line import Stage, step
+from streams.rehearsal.line import Passed, Stage, step
 from streams.rehearsal.memory import Memory
 from streams.stages.correlate import Correlate
 from streams.stages.dedup import Dedup
@@ -91,18 +91,6 @@ def summary(runs: list[Run]) -> dict[str, float]:
     }
 
 
-class _Record(NamedTuple):
-    """A record between two stages."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
-
-
 def _through(control: Control, requests: Sequence[bytes]) -> tuple[dict[str, float], int]:
     """CPU seconds of each stage for these requests, and how many messages people got."""
     normalize = Normalize(control)
@@ -114,11 +102,11 @@ def _through(control: Control, requests: Sequence[bytes]) -> tuple[dict[str, flo
     offsets = dict.fromkeys([topics.ALERTS_RAW.name, *(topic for topic, _, _ in stages.values())], 0)
     costs, told = dict.fromkeys(STAGES, 0.0), 0
 
-    def records(topic: str, outputs: Iterable[Output], now: int) -> list[_Record]:
+    def records(topic: str, outputs: Iterable[Output], now: int) -> list[Passed]:
         made = []
         for output in outputs:
             if output.topic == topic:
-                made.append(_Record(topic, 0, offsets[topic], now, output.key, output.value, output.headers))
+                made.append(Passed(topic, 0, offsets[topic], now, output.key, output.value, output.headers))
                 offsets[topic] += 1
         return made
 

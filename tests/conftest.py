@@ -21,8 +21,8 @@ from streams.process.kafka import Kafka
 from streams.process.ports import is_free
 from streams.process.topics import create_topics
 
-# How long an example takes depends on what else the machine does; pytest-timeout ends what hangs. A run of all tests tries
-# the same examples each time, so that it judges a change and not luck; `--hypothesis-profile=explore` looks for new ones.
+# How long an example takes depends on what else the machine does; pytest-timeout ends what hangs. `make test` tries the
+# same examples each time, so that it judges a change and not luck; `--hypothesis-profile=explore` looks for new ones.
 hypothesis.settings.register_profile("stormweir", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile("stormweir")

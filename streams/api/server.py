@@ -6,7 +6,6 @@ import time
 from contextlib import AsyncExitStack
 
 import structlog
-from aiokafka.errors import KafkaError
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
@@ -23,7 +22,7 @@ from streams.api.identity.setup import first_owner_link
 from streams.api.model.model import FILE, Model
 from streams.api.parts import Parts
 from streams.api.replays import Replays
-from streams.control.follow import ControlReader
+from streams.control.follow import following
 from streams.control.secrets import SecretKeys
 from streams.gateway.commands import Commands
 from streams.gateway.verdicts import Verdicts
@@ -33,7 +32,6 @@ from streams.process.ports import require_free
 
 log = structlog.get_logger(__name__)
 
-_RETRY_S = 1.0
 _LISTENING_S = 0.01
 _BACKLOG = 1024
 
@@ -71,7 +69,7 @@ def _now() -> int:
 async def _run(settings: Settings, serving: list[Server]) -> None:
     kafka, keys = Kafka.of(settings), SecretKeys.of(settings)
     async with AsyncExitStack() as stack:
-        reader = await _follow(kafka, keys)
+        reader = await following(kafka, keys)
         stack.push_async_callback(reader.stop)
         verdicts = Verdicts(kafka)
         stack.push_async_callback(verdicts.stop)
@@ -143,18 +141,3 @@ async def _announce(server: Server, settings: Settings, serving: list[Server]) -
             writer.close()
             serving.append(server)
     log.info("listening", host=host, port=port)
-
-
-async def _follow(kafka: Kafka, keys: SecretKeys) -> ControlReader:
-    while True:
-        reader = ControlReader(kafka, keys)
-        try:
-            await reader.start()
-            return reader
-        except (KafkaError, OSError) as error:
-            log.warning("kafka is away, waiting for it", error=type(error).__name__)
-        except BaseException:
-            await reader.stop()
-            raise
-        await reader.stop()
-        await asyncio.sleep(_RETRY_S)

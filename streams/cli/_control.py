@@ -21,7 +21,7 @@ from streams.control.write import Change
 from streams.process.errors import OperatorError
 from streams.process.kafka import Kafka
 from streams.process.logs import configure_logging
-from streams.process.topics import check_topics, demand
+from streams.process.topics import check_topics, require_topics
 
 __all__ = ["Change", "declared", "kafka", "transact"]
 
@@ -59,7 +59,7 @@ def transact(plan: Plan[T]) -> T:
         result, wanted = plan(control)
         records, deletes = [*wanted.records], [*wanted.deletes]
         if records or deletes:
-            demand(configured, existing, [AUDIT])
+            require_topics(configured, existing, [AUDIT])
         plain = 0 if keys else sum(bool(stored_secrets(type(each), each.model_dump(mode="json"))) for each in records)
         return result, Change(records, deletes)
 

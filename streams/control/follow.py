@@ -3,10 +3,12 @@
 A record that does not validate never replaces a valid one (schemas.control).
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
 import structlog
 from aiokafka import ConsumerRecord
+from aiokafka.errors import KafkaError
 from prometheus_client import Counter
 
 from schemas.control import AnyRecord, masked_key
@@ -19,6 +21,8 @@ from streams.process.kafka import Kafka
 
 log = structlog.get_logger(__name__)
 
+#: How long to wait before Kafka is tried again.
+_RETRY_S = 1.0
 _INVALID = Counter("stormweir_control_invalid_total", "Control records that were refused as invalid")
 
 
@@ -87,6 +91,22 @@ async def read(kafka: Kafka, keys: SecretKeys = NO_KEYS) -> Control:
         return reader.control
     finally:
         await reader.stop()
+
+
+async def following(kafka: Kafka, keys: SecretKeys = NO_KEYS) -> ControlReader:
+    """A reader that follows, once Kafka is there to be read to the end. Raises MissingKeysError as its `start` does."""
+    while True:
+        reader = ControlReader(kafka, keys)
+        try:
+            await reader.start()
+            return reader
+        except (KafkaError, OSError) as error:
+            log.warning("kafka is away, waiting for it", error=type(error).__name__)
+        except BaseException:
+            await reader.stop()
+            raise
+        await reader.stop()
+        await asyncio.sleep(_RETRY_S)
 
 
 async def publish(

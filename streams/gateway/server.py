@@ -7,7 +7,6 @@ from functools import partial
 from typing import Protocol
 
 import structlog
-from aiokafka.errors import KafkaError
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 from prometheus_client import REGISTRY
@@ -16,7 +15,7 @@ from schemas.settings import Settings
 from schemas.topics import ALERTS_RAW, CHANGES
 from streams.control.audit import Actor
 from streams.control.catalogue import catalogue_json
-from streams.control.follow import ControlReader
+from streams.control.follow import ControlReader, following
 from streams.control.secrets import SecretKeys
 from streams.control.transaction import transact
 from streams.gateway import body
@@ -45,7 +44,6 @@ DRAIN_S = 4.2
 CLOSE_S = 0.5
 #: How many requests may be open at once; more wait in the accept queue.
 CONCURRENCY = 1024
-_RETRY_S = 1.0
 #: How many integrations a warning names.
 _NAMES = 20
 
@@ -115,7 +113,7 @@ class _Process:
 
     async def run(self) -> None:
         """Start, and serve until `stop_serving`."""
-        self._reader = await _follow(self._kafka, self._keys)
+        self._reader = await following(self._kafka, self._keys)
         if names := unsigned(self._reader.control):
             log.warning("integrations without a signature secret", count=len(names), first=names[:_NAMES])
         await self._lanes.start()
@@ -191,18 +189,3 @@ class _Process:
         self._watchdog.stop()
         if self._reader is not None:
             await self._reader.stop()
-
-
-async def _follow(kafka: Kafka, keys: SecretKeys) -> ControlReader:
-    while True:
-        reader = ControlReader(kafka, keys)
-        try:
-            await reader.start()
-            return reader
-        except (KafkaError, OSError) as error:
-            log.warning("kafka is away, waiting for it", error=type(error).__name__)
-        except BaseException:
-            await reader.stop()
-            raise
-        await reader.stop()
-        await asyncio.sleep(_RETRY_S)

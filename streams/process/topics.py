@@ -66,11 +66,11 @@ async def check_topics(kafka: Kafka, topics: Sequence[Topic] = TOPICS) -> dict[s
         existing = await _partitions(admin, kafka)
     finally:
         await admin.close()
-    demand(kafka, existing, topics)
+    require_topics(kafka, existing, topics)
     return existing
 
 
-def demand(kafka: Kafka, existing: Container[str], topics: Sequence[Topic]) -> None:
+def require_topics(kafka: Kafka, existing: Container[str], topics: Sequence[Topic]) -> None:
     """Raise TopicsError naming those of `topics` that are not among the existing ones."""
     missing = sorted(kafka.name(topic.name) for topic in topics if topic.name not in existing)
     if missing:

@@ -1,7 +1,7 @@
 """What correlation does with a person's command (schemas.wire.command): it changes the incident, and says how it ended.
 
-A command is idempotent by its id: each incident remembers the newest ids that reached it while it was open, also of those
-that changed nothing then: an acknowledgement that comes again must not take effect once the first has ended.
+A command is idempotent by its id: each incident remembers the newest ids that reached it while it was open, also
+those of commands that changed nothing: an acknowledgement that comes again must not take effect once the first ended.
 
 A resolve by a person ends the incident, not its alerts. If one of them fires after it, dedup still takes it for a
 repeat, so the new incident opens when correlation hears of the repeat: at once if it raises the severity, comes after a

@@ -103,7 +103,7 @@ class Worker:
         await until(lambda: not self.alive or self.processed >= records, seconds, f"{records} processed")
         assert self.alive, f"the worker ended:\n{self.log[-3000:]}"
 
-    async def told(self) -> None:
+    async def fresh_status(self) -> None:
         """Wait until `status` is of now, if the process can still write it."""
         now = time.monotonic()
         await until(lambda: not self.alive or self.paused or self.status.get("at", 0.0) > now, 20, "its status of now")
@@ -330,7 +330,7 @@ class Rig:
 
             await until(done, seconds, f"{self.source} drained", every=0.1)
         for worker in self.workers:
-            await worker.told()
+            await worker.fresh_status()
 
     async def read(self, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
         """All records of a topic, partition by partition in order."""
