@@ -17,6 +17,7 @@ from tests.docs.conftest import Reader, following
 
 #: Senders by the service their alerts are of, and the type of their integration.
 SENDERS = {
+    "prometheus-alone": "prometheus",
     "alertmanager-webhook": "prometheus",
     "alertmanager-pagerduty": "events_v2",
     "alertmanager-opsgenie": "opsgenie",

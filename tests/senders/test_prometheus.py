@@ -1,4 +1,4 @@
-"""Debian's Prometheus and Alertmanager: what goes down and comes up again, by webhook, as to PagerDuty and Opsgenie."""
+"""Debian's Prometheus, alone and with Alertmanager: what goes down and comes up, by every way that they have."""
 
 import shutil
 import subprocess
@@ -66,12 +66,22 @@ def running(directory: Path, *command: str) -> Iterator[None]:
 
 
 def configure(directory: Path, stack: Stack, alertmanager: int, shops: list[int]) -> None:
-    """One rule, which fires while a shop is down, and three receivers for it; everything at the pace of a second."""
+    """One rule, which fires while a shop is down, and three receivers for it; everything at the pace of a second.
+
+    Prometheus tells the gateway, too, as if it were another Alertmanager.
+    """
+    alertmanagers = [
+        {"static_configs": [{"targets": [f"127.0.0.1:{alertmanager}"]}]},
+        {
+            "path_prefix": f"/api/integrations/prometheus/{key('prometheus-alone')}",
+            "static_configs": [{"targets": [stack.url.removeprefix("http://")]}],
+        },
+    ]
     files = {
         "prometheus.yml": {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": ["rules.yml"],
-            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager}"]}]}]},
+            "alerting": {"alertmanagers": alertmanagers},
             "scrape_configs": [
                 {"job_name": "shop", "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in shops]}]}
             ],
@@ -152,7 +162,7 @@ def wait_for_shops(stack: Stack, service: str, expected: dict[int, str]) -> None
 def test_what_fires_and_resolves_in_prometheus_does_so_here(
     stack: Stack, tmp_path: Path, free_ports: FreePorts
 ) -> None:
-    """Two shops are down: two critical incidents by each receiver. One comes up: its incidents alone resolve.
+    """Two shops are down: two critical incidents by each way. One comes up: its incidents alone resolve.
 
     By webhook both alerts are in one group, whose own status is firing throughout.
     """
@@ -179,7 +189,7 @@ def test_what_fires_and_resolves_in_prometheus_does_so_here(
                 "--rules.alert.resend-delay=1s",
             )
         )
-        services = ("alertmanager-webhook", "alertmanager-pagerduty", "alertmanager-opsgenie")
+        services = ("alertmanager-webhook", "alertmanager-pagerduty", "alertmanager-opsgenie", "prometheus-alone")
         for service in services:
             wait_for_shops(stack, service, {first: "open", second: "open"})
         with opened_shop(first):
