@@ -29,7 +29,7 @@ services:
   - {{id: shop, name: Shop, depends_on: [database], destinations: [chat]}}
   - {{id: payments, name: Payments, destinations: [chat]}}
 integrations:
-  - {{id: {KEY}, name: Events of shop, type: events_v2, service: shop}}
+  - {{id: {KEY}, name: Events of shop, type: events_v2, service: shop, rate_limit: unlimited}}
 destinations:
   - {{id: chat, type: webhook, name: Team chat, url: "http://127.0.0.1:8404/hooks"}}
 users:

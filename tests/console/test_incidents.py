@@ -4,13 +4,15 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.console.conftest import Open, Served
-from tests.console.people import PHONE, Window
+from tests.console.people import DESKTOP, PHONE, Window
 
 pytestmark = pytest.mark.stack
 
+#: How many incidents the list reads at first.
+_FIRST_PAGE = 100
 #: Every field of an alert may hold this.
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -24,6 +26,11 @@ def opened_incident(served: Served, window: Window, title: str, **fields: object
     """The id of an incident that an alert has opened."""
     served.send(title, title, **fields)
     return wait_for(window, title)["id"]
+
+
+def boxes(page: Page) -> list[object]:
+    """The title of each row in the page, and where it is."""
+    return [[line.get_by_role("link").inner_text(), line.bounding_box()] for line in page.locator("[data-row]").all()]
 
 
 def wait_for(window: Window, title: str, holds: Callable[[dict], bool] = lambda _: True) -> dict:
@@ -53,6 +60,50 @@ def test_new_incidents_are_offered_and_no_row_jumps(served: Served, logged_in: O
         offer.click()
         expect(row(page, "arrives later")).to_be_visible()
         expect(first).to_have_count(0)
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_only_what_is_new_is_offered(served: Served, logged_in: Open, viewport: dict[str, int]) -> None:
+    """What opens on a page that is not read yet is counted, not offered; an offer moves no row."""
+    word = f"pages{viewport['width']}"
+    with logged_in(viewport=viewport) as somebody:
+        for number in range(_FIRST_PAGE + 1):
+            served.send(f"{word} {number}", f"{word} {number}", severity="error")
+        for _ in range(100):
+            if somebody.call("GET", f"/incidents?q={word}")["total"] > _FIRST_PAGE:
+                break
+            somebody.page.wait_for_timeout(100)
+        page = somebody.go(f"incidents?q={word}")
+        expect(page.locator("[data-row]").first).to_be_visible()
+        before = boxes(page)
+        served.send(f"{word} last", f"{word} last", severity="info")
+        wait_for(somebody, f"{word} last")
+        served.send(f"{word} first", f"{word} first")
+        expect(page.get_by_role("button", name="1 new incident: show")).to_be_visible()
+        expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", str(_FIRST_PAGE + 3))
+        expect(page.get_by_role("button", name="1 new incident: show")).to_be_visible()
+        assert boxes(page) == before
+        page.keyboard.press("n")
+        expect(row(page, f"{word} first")).to_have_attribute("data-row", "0")
+        expect(page.get_by_role("button", name="new incident")).to_have_count(0)
+
+
+def test_what_comes_while_the_list_is_read_is_offered(served: Served, logged_in: Open) -> None:
+    """An incident that opens after the API read the list and before the page shows it is not forgotten."""
+    with logged_in() as somebody:
+        opened_incident(served, somebody, "slowly read")
+        page = somebody.go("incidents?q=opened+in+between")
+        expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+
+        def late(route: Route) -> None:
+            answer = route.fetch()
+            opened_incident(served, somebody, "slowly read too")
+            route.fulfill(response=answer)
+
+        page.route("**/api/v1/incidents?*limit=100*", late, times=1)
+        page.get_by_label("Search incidents").fill("slowly")
+        expect(row(page, "slowly read")).to_be_visible()
+        expect(page.get_by_role("button", name="1 new incident: show")).to_be_visible()
 
 
 def test_acknowledge_and_undo_by_keyboard(served: Served, logged_in: Open) -> None:

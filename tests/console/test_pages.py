@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.console.bundle import ROOT
 from tests.console.conftest import Open, Served
@@ -102,6 +102,52 @@ def test_every_page(
             picture(somebody, f"{name}-{scheme}-{viewport['width']}")
         assert wrong == {}
         assert failed == []
+
+
+def test_tables_and_tabs_on_a_phone(logged_in: Open) -> None:
+    """The current tab is in sight, text in a table has room, and a select can be read; the table scrolls."""
+    with logged_in(viewport=PHONE) as somebody:
+        page = somebody.go("rules/rehearsal")
+        expect(page.get_by_role("link", name="Rehearsal")).to_be_in_viewport(ratio=0.9)
+        somebody.go("settings/accounts")
+        assert width(page.get_by_label("Role of ada")) >= 100
+        somebody.go("settings/sessions")
+        assert width(page.get_by_role("cell", name="Mozilla").first) >= 200
+
+
+def width(part: Locator) -> float:
+    """Of a part of the page, in pixels."""
+    box = part.bounding_box()
+    assert box is not None
+    return box["width"]
+
+
+def test_hours_without_alerts_are_drawn(served: Served, logged_in: Open) -> None:
+    """The volume an hour is of the whole time, however little came."""
+    with logged_in() as somebody:
+        opened_incident(served, somebody, "the only one in this hour")
+        page = somebody.go("insights?days=1")
+        expect(page.get_by_role("img", name="Volume an hour: alerts, 25 points")).to_be_visible()
+
+
+def test_the_theme_is_what_somebody_chose(logged_in: Open) -> None:
+    """Without a choice the system decides, and its change is followed; a choice goes over it, after a reload too."""
+    with logged_in(color_scheme="dark") as somebody:
+        page = somebody.go("settings/system")
+        ground = "getComputedStyle(document.body).backgroundColor"
+        dark = page.evaluate(ground)
+        page.emulate_media(color_scheme="light")
+        light = page.evaluate(ground)
+        assert light != dark
+        page.evaluate("localStorage.setItem('stormweir.theme', 'dark')")
+        page.reload()
+        page.locator("h1").first.wait_for(state="attached")
+        assert page.evaluate(ground) == dark
+        page.emulate_media(color_scheme="dark")
+        page.evaluate("localStorage.setItem('stormweir.theme', 'light')")
+        page.reload()
+        page.locator("h1").first.wait_for(state="attached")
+        assert page.evaluate(ground) == light
 
 
 @pytest.mark.parametrize("key", ["?", "Control+k", "s"])

@@ -1,6 +1,8 @@
 /** The list of incidents: pages read on demand, changes put in place, new ones offered. Rows never move by themselves. */
 import { api, Problem } from '../api';
+import { before, matches } from '../text/incidents';
 import type { Incident, IncidentFilter, IncidentPage } from '../types';
+import { session } from './session.svelte';
 import type { Delta } from './stream.svelte';
 
 const FIRST_PAGE = 100;
@@ -16,7 +18,7 @@ export class IncidentList {
   asOf = $state<string | null>(null);
   loading = $state(true);
   error = $state.raw<Problem | null>(null);
-  /** Ids that match the filter and opened since the list was read. */
+  /** Ids that would be among the rows if the list were read again, and are not: they opened, or moved up. */
   fresh = $state.raw<ReadonlySet<string>>(new Set());
   /** Ids whose rows stay although they match no longer. */
   left = $state.raw<ReadonlySet<string>>(new Set());
@@ -25,6 +27,8 @@ export class IncidentList {
   #next: string | null = null;
   #places = new Map<string, number>();
   #more = false;
+  /** Changes that came while a page was read: it may be from before them, so they are taken once more after it. */
+  #meanwhile: Delta[] = [];
   #abort: AbortController | null = null;
   #recounting: ReturnType<typeof setTimeout> | undefined;
 
@@ -34,6 +38,7 @@ export class IncidentList {
     this.#abort?.abort();
     const abort = (this.#abort = new AbortController());
     this.loading = true;
+    this.#meanwhile = [];
     if (!quiet) this.error = null;
     try {
       const page = await api.incidents({ ...filter, limit: FIRST_PAGE }, abort.signal);
@@ -47,7 +52,9 @@ export class IncidentList {
       if (abort.signal.aborted) return;
       this.error = error as Problem;
     }
-    if (this.#abort === abort) this.loading = false;
+    if (this.#abort !== abort) return;
+    this.loading = false;
+    this.#takeAgain();
   }
 
   reload() {
@@ -58,6 +65,7 @@ export class IncidentList {
   async more() {
     if (!this.#next || this.#more || this.loading) return;
     this.#more = true;
+    this.#meanwhile = [];
     try {
       const signal = this.#abort?.signal;
       const page = await api.incidents({ ...this.#filter, limit: NEXT_PAGE, after: this.#next }, signal);
@@ -66,6 +74,7 @@ export class IncidentList {
       if (error instanceof Problem) this.error = error;
     } finally {
       this.#more = false;
+      this.#takeAgain();
     }
   }
 
@@ -97,15 +106,18 @@ export class IncidentList {
     return place === undefined ? undefined : this.rows[place];
   }
 
-  /** Put changes in place; an incident that is not in the list is offered if it belongs there. */
+  /** Put changes in place; an incident that is not among the rows is offered if it belongs before the last of them. */
   take(delta: Delta) {
+    if (this.loading || this.#more) this.#meanwhile.push(delta);
+    const last = this.#next === null ? undefined : this.rows.at(-1);
     const rows = this.rows.slice();
     const [fresh, left] = [new Set(this.fresh), new Set(this.left)];
     for (const [id, incident] of delta.changed) {
       const place = this.#places.get(id);
-      const belongs = matches(incident, this.#filter);
+      const belongs = matches(incident, this.#filter, session.current?.login);
       if (place === undefined) {
-        if (belongs) fresh.add(id);
+        // What comes after the last row is read when somebody scrolls there.
+        if (belongs && (!last || before(incident, last, this.#filter.order))) fresh.add(id);
         else fresh.delete(id);
       } else if (incident.version >= (rows[place]?.version ?? 0)) {
         rows[place] = incident;
@@ -131,14 +143,23 @@ export class IncidentList {
     this.take({ as_of: '', changed: new Map([[id, { ...incident, ...change }]]), gone: new Set() });
   }
 
+  #takeAgain() {
+    const meanwhile = this.#meanwhile;
+    this.#meanwhile = [];
+    for (const delta of meanwhile) this.take(delta);
+  }
+
   #add(page: IncidentPage) {
     const rows = this.rows.slice();
+    const fresh = new Set(this.fresh);
     for (const incident of page.items) {
+      fresh.delete(incident.id);
       if (this.#places.has(incident.id)) continue;
       this.#places.set(incident.id, rows.length);
       rows.push(incident);
     }
     this.rows = rows;
+    this.fresh = fresh;
     this.#next = page.next ?? null;
     this.facets = page.facets ?? this.facets;
     this.total = page.total ?? rows.length;
@@ -158,20 +179,4 @@ export class IncidentList {
       // The next change counts again; what is wrong the stream or the list says.
     }
   }
-}
-
-/** Whether an incident belongs into a list; each word of the text begins a word of the incident, as the API searches. */
-export function matches(incident: Incident, filter: IncidentFilter): boolean {
-  const among = (list: string | undefined, value: string) => !list || list.split(',').includes(value);
-  if (!among(filter.status, incident.status)) return false;
-  if (!among(filter.severity, incident.severity) || !among(filter.service, incident.service)) return false;
-  if (!filter.q) return true;
-  const labels = Object.values(incident.group ?? {});
-  const texts = [incident.title, incident.service, incident.dedup_key, incident.source, ...labels];
-  const words = texts.flatMap((text) => wordsOf(text ?? ''));
-  return wordsOf(filter.q).every((word) => words.some((other) => other.startsWith(word)));
-}
-
-function wordsOf(text: string): string[] {
-  return text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
 }
