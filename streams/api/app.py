@@ -2,10 +2,12 @@
 
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
+from schemas.settings import Settings
 from streams.api import routes
 from streams.api.caller import authorize
 from streams.api.headers import SecurityHeaders
@@ -20,16 +22,26 @@ PREFIX = "/api/v1"
 
 def application(parts: Parts) -> FastAPI:
     """The API on these parts. An operation's id is its function's name."""
+    app = _routed(parts.settings)
+    app.state.parts = parts
+    return app
+
+
+def description() -> dict[str, Any]:
+    """The API's OpenAPI document, without a running API."""
+    return _routed(Settings()).openapi()
+
+
+def _routed(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Stormweir",
         version=stormweir_version(),
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=None,
         redoc_url=None,
-        max_body_size=parts.settings.max_body,
+        max_body_size=settings.max_body,
         generate_unique_id_function=_operation_id,
     )
-    app.state.parts = parts
     # The last one added is the outermost.
     app.add_middleware(Once)
     app.add_middleware(SecurityHeaders)

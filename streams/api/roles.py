@@ -30,12 +30,12 @@ class Role(IntEnum):
 PUBLIC: Final = None
 #: The operation's id is its function's name. A route that is not here answers 403 to everybody, and fails a test.
 LEAST: Mapping[str, Role | None] = {
-    "status": Role.VIEWER,
+    "show_status": Role.VIEWER,
     "show_session": Role.VIEWER,
     "log_in": PUBLIC,
     "log_out": Role.VIEWER,
     "change_password": Role.VIEWER,
-    "login_methods": PUBLIC,
+    "list_login_methods": PUBLIC,
     "set_up": PUBLIC,
     "start_oidc": PUBLIC,
     "finish_oidc": PUBLIC,
@@ -62,7 +62,7 @@ LEAST: Mapping[str, Role | None] = {
     "list_incident_changes": Role.VIEWER,
     "list_similar": Role.VIEWER,
     "list_activity": Role.VIEWER,
-    "explain": Role.VIEWER,
+    "list_reasons": Role.VIEWER,
     "command_incident": Role.MEMBER,
     "command_incidents": Role.MEMBER,
     "follow_incidents": Role.VIEWER,
@@ -75,7 +75,7 @@ LEAST: Mapping[str, Role | None] = {
     # A member may write some kinds (routes.kinds).
     "write_record": Role.MEMBER,
     "delete_record": Role.MEMBER,
-    "apply": Role.ADMIN,
+    "apply_configuration": Role.ADMIN,
     "list_providers": Role.VIEWER,
     "list_channels": Role.VIEWER,
     "list_integrations": Role.VIEWER,
@@ -91,7 +91,7 @@ LEAST: Mapping[str, Role | None] = {
     "show_oncall": Role.VIEWER,
     "list_shifts": Role.VIEWER,
     "export_schedule": Role.VIEWER,
-    "route_test": Role.VIEWER,
+    "test_route": Role.VIEWER,
     "start_replay": Role.MEMBER,
     "list_replays": Role.VIEWER,
     "show_replay": Role.VIEWER,

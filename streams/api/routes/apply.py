@@ -31,7 +31,7 @@ class Applied(BaseModel):
 
 
 @router.post("/apply")
-async def apply(
+async def apply_configuration(
     parts: PartsOf,
     caller: CallerOf,
     text: Annotated[str, Body(media_type="application/yaml", max_length=LONGEST)],

@@ -60,7 +60,7 @@ class LettersShown(BaseModel):
     items: list[LetterShown]
 
 
-class Chosen(BaseModel):
+class ChosenLetters(BaseModel):
     """The dead letters to put back: by their ids, or by stage and reason. `again`: also those put back already."""
 
     ids: list[str] = Field(default_factory=list, max_length=1000)
@@ -127,7 +127,7 @@ async def list_dead_letters(
 
 
 @router.post("/deadletters/replay")
-async def replay_dead_letters(parts: PartsOf, caller: CallerOf, chosen: Chosen) -> PutBack:
+async def replay_dead_letters(parts: PartsOf, caller: CallerOf, chosen: ChosenLetters) -> PutBack:
     """Put records back on the topics that they came from, once each."""
     if bool(chosen.ids) == bool(chosen.stage or chosen.reason):
         wrong = [Wrong("ids", "name the dead letters, or choose them by stage or reason")]

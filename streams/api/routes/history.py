@@ -56,7 +56,7 @@ class QuestionsShown(BaseModel):
     items: list[QuestionShown]
 
 
-class Answer(BaseModel):
+class QueryAnswer(BaseModel):
     """A table."""
 
     name: str
@@ -138,7 +138,7 @@ async def run_query(
     begin: Begin = None,
     end: End = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
-) -> Answer:
+) -> QueryAnswer:
     """The answer to a question, about the caller's tenant."""
     question = QUESTIONS.get(name)
     if question is None:
@@ -146,7 +146,7 @@ async def run_query(
     since, until = _span(begin, end)
     rows = await _ask(parts, caller.tenant, question, since, until, limit)
     columns = list(rows[0]) if rows else []
-    return Answer(
+    return QueryAnswer(
         name=name, title=question.title, columns=columns, rows=[[row[each] for each in columns] for row in rows]
     )
 

@@ -135,11 +135,39 @@ class Minute(BaseModel):
     alerts: int
 
 
+class Timeline(Items[TimelineEntry]):
+    """What happened to an incident."""
+
+
+class IncidentAlerts(Items[IncidentAlert]):
+    """A page of its alerts."""
+
+
+class IncidentDeliveries(Items[IncidentDelivery]):
+    """The attempts to tell of it."""
+
+
+class ChangesBefore(Items[ChangeBefore]):
+    """What changed before it."""
+
+
+class SimilarIncidents(Items[SimilarIncident]):
+    """Those that are like it."""
+
+
+class Activity(Items[Minute]):
+    """Its alerts by the minute."""
+
+
+class Reasons(Items[Sentence]):
+    """What happened, in sentences."""
+
+
 @router.get("/incidents/{incident_id}/timeline")
-async def list_timeline(parts: PartsOf, incident: IncidentOf) -> Items[TimelineEntry]:
+async def list_timeline(parts: PartsOf, incident: IncidentOf) -> Timeline:
     """What happened to it, who did it, who was told, and why somebody was not."""
     rows = await parts.query(queries.TIMELINE, _scope(incident))
-    return Items(items=[_entry(row, said.text) for row, said in zip(rows, of_timeline(rows), strict=True)])
+    return Timeline(items=[_entry(row, said.text) for row, said in zip(rows, of_timeline(rows), strict=True)])
 
 
 @router.get("/incidents/{incident_id}/alerts")
@@ -148,36 +176,36 @@ async def list_incident_alerts(
     incident: IncidentOf,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     after: Annotated[str, Query(max_length=60)] = "",
-) -> Items[IncidentAlert]:
+) -> IncidentAlerts:
     """Its alerts in order, without repeats that folded."""
     since, last = _place(after, incident)
     params = {**_scope(incident), "since": since, "after": last, "limit": limit + 1}
     rows = await parts.query(queries.ALERTS_OF_INCIDENT, params)
     more = rows[limit - 1] if len(rows) > limit else None
-    return Items(
+    return IncidentAlerts(
         items=[IncidentAlert.model_validate({**row, "links": links_of(row["links"])}) for row in rows[:limit]],
         next=f"{milliseconds(more['received_at'])}.{more['event_id']}" if more else None,
     )
 
 
 @router.get("/incidents/{incident_id}/deliveries")
-async def list_incident_deliveries(parts: PartsOf, incident: IncidentOf) -> Items[IncidentDelivery]:
+async def list_incident_deliveries(parts: PartsOf, incident: IncidentOf) -> IncidentDeliveries:
     """The latest attempts to tell of it, and the reasons for none."""
     rows = await parts.query(queries.DELIVERIES_OF_INCIDENT, {**_scope(incident), "limit": _DELIVERIES})
-    return Items(items=[_delivery(row) for row in rows])
+    return IncidentDeliveries(items=[_delivery(row) for row in rows])
 
 
 @router.get("/incidents/{incident_id}/changes")
 async def list_incident_changes(
     parts: PartsOf, incident: IncidentOf, hours: Annotated[int, Query(ge=1, le=168)] = 24
-) -> Items[ChangeBefore]:
+) -> ChangesBefore:
     """What was changed in its service before it opened, the newest first."""
     rows = await parts.query(queries.CHANGES_BEFORE, {**_scope(incident), "hours": hours})
-    return Items(items=[ChangeBefore.model_validate({**row, "links": links_of(row["links"])}) for row in rows])
+    return ChangesBefore(items=[ChangeBefore.model_validate({**row, "links": links_of(row["links"])}) for row in rows])
 
 
 @router.get("/incidents/{incident_id}/similar")
-async def list_similar(parts: PartsOf, incident: IncidentOf) -> Items[SimilarIncident]:
+async def list_similar(parts: PartsOf, incident: IncidentOf) -> SimilarIncidents:
     """Incidents of its service in the 90 days before, the most alike first."""
     params = {
         **_scope(incident),
@@ -189,23 +217,25 @@ async def list_similar(parts: PartsOf, incident: IncidentOf) -> Items[SimilarInc
         "limit": _SIMILAR,
     }
     rows = await parts.query(queries.SIMILAR_INCIDENTS, params)
-    return Items(items=[_similar(row) for row in rows])
+    return SimilarIncidents(items=[_similar(row) for row in rows])
 
 
 @router.get("/incidents/{incident_id}/activity")
-async def list_activity(parts: PartsOf, incident: IncidentOf) -> Items[Minute]:
+async def list_activity(parts: PartsOf, incident: IncidentOf) -> Activity:
     """How many alerts came in each minute that had some, the latest day of them."""
     until = incident.resolved_at or parts.now()
     params = {**_scope(incident), "since": incident.opened_at, "until": until, "limit": _MINUTES}
-    return Items(items=[Minute.model_validate(row) for row in await parts.query(queries.ACTIVITY_OF_INCIDENT, params)])
+    return Activity(
+        items=[Minute.model_validate(row) for row in await parts.query(queries.ACTIVITY_OF_INCIDENT, params)]
+    )
 
 
 @router.get("/incidents/{incident_id}/explain")
-async def explain(parts: PartsOf, incident: IncidentOf) -> Items[Sentence]:
+async def list_reasons(parts: PartsOf, incident: IncidentOf) -> Reasons:
     """In sentences, in order of time: what happened, who was told, and why somebody was not."""
     row = {"incident_id": UUID(bytes=incident.incident_id), "opened_at": moment(incident.opened_at)}
     sentences = await explain_incident(parts.query, incident.tenant, row)
-    return Items(items=[Sentence(at=moment(each.at), text=each.text) for each in sentences])
+    return Reasons(items=[Sentence(at=moment(each.at), text=each.text) for each in sentences])
 
 
 def _scope(incident: Incident) -> dict[str, object]:

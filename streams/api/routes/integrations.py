@@ -61,13 +61,21 @@ class NewKeyShown(IntegrationShown):
     signature_secret: str | None
 
 
+class ChangedIntegration(IntegrationShown):
+    """An integration, with what its sender needs if it has a new secret: shown this once, else null."""
+
+    integration_key: str | None = None
+    webhook_url: str | None = None
+    signature_secret: str | None = None
+
+
 class IntegrationsShown(BaseModel):
     """All of the tenant's, by service and name."""
 
     items: list[IntegrationShown]
 
 
-class Changes(BaseModel):
+class IntegrationChange(BaseModel):
     """What to change; what is left out stays. `signature_secret` null takes the secret away."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -83,7 +91,7 @@ class Changes(BaseModel):
     mapping: FieldMapping = FieldMapping()
 
 
-class NewIntegration(Changes):
+class NewIntegration(IntegrationChange):
     """What to make. `create_service` makes the service if it is new."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -132,8 +140,8 @@ async def create_integration(parts: PartsOf, caller: CallerOf, wanted: NewIntegr
 
 @router.patch("/integrations/{integration_id}")
 async def change_integration(
-    parts: PartsOf, caller: CallerOf, integration_id: str, wanted: Changes
-) -> IntegrationShown | NewKeyShown:
+    parts: PartsOf, caller: CallerOf, integration_id: str, wanted: IntegrationChange
+) -> ChangedIntegration:
     """Change an integration. With `generate_secret` the answer has the new secret, once."""
 
     def plan(control: Control) -> tuple[Integration, Change]:
@@ -143,8 +151,8 @@ async def change_integration(
 
     changed = await parts.transact(plan, caller.by)
     if wanted.generate_secret:
-        return _with_key(parts, changed)
-    return IntegrationShown(**_shown(parts, changed, await _use(parts, caller.tenant)))
+        return ChangedIntegration(**_with_key(parts, changed).model_dump())
+    return ChangedIntegration(**_shown(parts, changed, await _use(parts, caller.tenant)))
 
 
 @router.post("/integrations/{integration_id}/rotate", status_code=201)
@@ -206,7 +214,7 @@ def _found(control: Control, caller: Caller, name: str) -> Integration:
     raise ProblemError(404, "there is no such integration")
 
 
-def _values(wanted: Changes) -> dict[str, Any]:
+def _values(wanted: IntegrationChange) -> dict[str, Any]:
     """The fields of the record that the request names."""
     values = wanted.model_dump(exclude_unset=True, exclude={"generate_secret", "create_service"})
     return values | ({"signature_secret": edits.new_secret()} if wanted.generate_secret else {})

@@ -56,7 +56,7 @@ class Routed(BaseModel):
     others: list[str]
 
 
-class Wanted(BaseModel):
+class NewReplay(BaseModel):
     """A replay of the alerts of a time, under today's configuration and, if one is given, another one."""
 
     since: datetime = Field(alias="from")
@@ -85,7 +85,7 @@ class ReplaysShown(BaseModel):
 
 
 @router.post("/route-test")
-async def route_test(parts: PartsOf, caller: CallerOf, sample: Sample) -> Routed:
+async def test_route(parts: PartsOf, caller: CallerOf, sample: Sample) -> Routed:
     """Who would be told of an alert that nobody handles, when, and why others would not. Sends nothing."""
     begins = time.time_ns() // 1_000_000 if sample.at is None else milliseconds(sample.at)
     fields = {"dedup_key": "route-test", "summary": "route-test", **sample.alert, "tenant": caller.tenant}
@@ -116,7 +116,7 @@ async def route_test(parts: PartsOf, caller: CallerOf, sample: Sample) -> Routed
 
 
 @router.post("/replays", status_code=202)
-async def start_replay(parts: PartsOf, caller: CallerOf, wanted: Wanted) -> ReplayShown:
+async def start_replay(parts: PartsOf, caller: CallerOf, wanted: NewReplay) -> ReplayShown:
     """Begin a replay; ask for it until it is done. One runs at a time (409)."""
     since, until = milliseconds(wanted.since), _now() if wanted.until is None else milliseconds(wanted.until)
     if until <= since:

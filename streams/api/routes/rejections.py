@@ -39,7 +39,7 @@ class RejectionsShown(BaseModel):
     items: list[RejectionShown]
 
 
-class Chosen(BaseModel):
+class ChosenRejections(BaseModel):
     """The bodies to take, by their ids."""
 
     ids: list[str] = Field(min_length=1, max_length=1000)
@@ -69,7 +69,7 @@ async def list_rejections(
 
 
 @router.post("/rejections/replay")
-async def replay_rejections(parts: PartsOf, caller: CallerOf, chosen: Chosen) -> TakenAll:
+async def replay_rejections(parts: PartsOf, caller: CallerOf, chosen: ChosenRejections) -> TakenAll:
     """Take bodies as if they came now, by today's formats and mappings."""
     mine = {uuid_text(body.event_id): body for body in await kept(parts.kafka) if body.tenant == caller.tenant}
     if any(name not in mine for name in chosen.ids):

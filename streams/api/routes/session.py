@@ -137,7 +137,7 @@ async def change_password(parts: PartsOf, request: Request, caller: CallerOf, wa
 
 
 @router.get("/login-methods")
-async def login_methods(parts: PartsOf) -> LoginMethods:
+async def list_login_methods(parts: PartsOf) -> LoginMethods:
     """How to log in."""
     oidc = Provider(title=parts.oidc.title) if parts.oidc else None
     return LoginMethods(oidc=oidc, setup_needed=not accounts.accounts_of(parts.control, DEFAULT_TENANT))

@@ -23,7 +23,7 @@ _LISTED = 100
 _DAY_MS = 86_400_000
 
 
-class Wanted(BaseModel):
+class TriedSilence(BaseModel):
     """Conditions as of a silence; all must hold. So many days are looked back."""
 
     match: list[Annotated[str, Field(max_length=2_000)]] = Field(max_length=50)
@@ -53,7 +53,7 @@ class Preview(BaseModel):
 
 
 @router.post("/silences/preview")
-async def preview_silence(parts: PartsOf, caller: CallerOf, wanted: Wanted) -> Preview:
+async def preview_silence(parts: PartsOf, caller: CallerOf, wanted: TriedSilence) -> Preview:
     """What a silence with these conditions would hide. Changes nothing."""
     for index, line in enumerate(wanted.match):
         try:

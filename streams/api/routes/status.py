@@ -33,7 +33,7 @@ class Status(BaseModel):
 
 
 @router.get("/status")
-async def status(parts: PartsOf) -> Status:
+async def show_status(parts: PartsOf) -> Status:
     """The version that runs, and how current its answers are."""
     kafka, clickhouse = await asyncio.gather(_kafka_answers(parts), _clickhouse_answers(parts))
     return Status(
