@@ -10,7 +10,7 @@ CONSOLE := streams/api/static/index.html
 NODE_IS_NEW := const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)
 CONSOLE_SOURCES := $(shell find streams/console -path '*/node_modules' -prune -o -type f -print)
 
-.PHONY: help setup console lint test demo up bench faults lock clean
+.PHONY: help setup console client lint test demo up bench faults lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ $(CONSOLE): $(CONSOLE_SOURCES)
 	  echo "==> building the web console"; cd streams/console; \
 	  npm ci --no-audit --no-fund --loglevel=error >/dev/null && npm run --silent build -- --logLevel warn; \
 	fi
+
+client: $(SETUP) ## Build the Python client of the API: a wheel in dist
+	@$(BIN)/python -m client dist/client
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --wheel-dir dist dist/client
+	@ls dist/stormweir_client-*.whl
 
 lint: $(SETUP) ## Check style, formatting, types and import directions
 	@echo "==> ruff check"; $(BIN)/ruff check .
