@@ -32,8 +32,3 @@ def moment(at_ms: int) -> datetime:
 def moment_or_none(at_ms: int) -> datetime | None:
     """The same, None for 0: it has not come yet."""
     return moment(at_ms) if at_ms > 0 else None
-
-
-def milliseconds(at: datetime) -> int:
-    """A time in milliseconds since 1970 UTC; one without a zone is in UTC."""
-    return round((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1000)

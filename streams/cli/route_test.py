@@ -31,10 +31,11 @@ def command(
     from streams.cli import _configured
     from streams.cli._console import print_json, printable
     from streams.cli._when import instant
+    from streams.history.times import milliseconds
     from streams.process.errors import OperatorError
     from streams.rehearsal.sample import alert_of, rehearse, sentences
 
-    begins = int(instant("--at", at).timestamp() * 1000) if at is not None else time.time_ns() // 1_000_000
+    begins = milliseconds(instant("--at", at)) if at is not None else time.time_ns() // 1_000_000
     try:
         sample = alert_of(_fields(alert, field or ()), begins)
     except ValueError as error:

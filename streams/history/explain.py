@@ -4,7 +4,6 @@ Nothing is guessed: each sentence is one row of `alerts`, `incident_events` or `
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from schemas.wire.alert import Action
@@ -14,6 +13,7 @@ from sinks.contract import SKIP_HELP
 from sinks.reasons import explain
 from streams.history import queries
 from streams.history.queries import Query
+from streams.history.times import milliseconds
 from streams.rehearsal.reasons import MESSAGES, sentence
 
 Row = Mapping[str, Any]
@@ -153,8 +153,3 @@ def meaning(channel: str, reason: str) -> str:
         return own
     found = SKIP_HELP.get(reason) or explain(channel, reason)
     return found.means.rstrip(".")
-
-
-def milliseconds(at: datetime) -> int:
-    """A time of ClickHouse since 1970 UTC."""
-    return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1000)

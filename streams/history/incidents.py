@@ -7,8 +7,8 @@ from schemas.wire.alert import Severity
 from schemas.wire.command import MAX_MEMBERS
 from schemas.wire.incident import Incident, Status
 from streams.history import queries
-from streams.history.explain import milliseconds
 from streams.history.queries import Query
+from streams.history.times import milliseconds
 
 
 class MembersError(ValueError):

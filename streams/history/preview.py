@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from schemas.wire.incident import Status
-from streams.history.explain import milliseconds
 from streams.history.incidents import incident_of
+from streams.history.times import milliseconds
 from streams.policy.language import compile_incident
 
 _DAY_MS = 86_400_000

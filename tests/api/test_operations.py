@@ -167,10 +167,15 @@ async def test_each_question_is_asked_about_the_callers_tenant(client: MakeClien
 
 async def test_alerts_have_pages(client: MakeClient) -> None:
     """`next` is the place of the last one shown; what is no such place is refused."""
-    rows = [
-        {"event_id": UUID(int=9 - number), "received_at": AT, "summary": "s", "incident_id": UUID(int=0)}
-        for number in range(3)
-    ]
+    names = ("provider", "integration", "service", "action", "outcome", "dedup_key", "summary", "source", "rule")
+    row = {
+        **dict.fromkeys(names, "s"),
+        "severity": "error",
+        "labels": {},
+        "received_at": AT,
+        "incident_id": UUID(int=0),
+    }
+    rows = [{**row, "event_id": UUID(int=9 - number)} for number in range(3)]
     viewer = await client(parts(rows={queries.ALERTS_PAGE: rows}), "viewer")
     page = (await viewer.get("/alerts?limit=2")).json()
     assert [item["incident_id"] for item in page["items"]] == [None, None]

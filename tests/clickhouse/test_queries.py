@@ -1,5 +1,6 @@
 """The named queries answer what their names say, on rows that came through the writer's way."""
 
+import json
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -7,16 +8,19 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from pydantic import BaseModel
 
 from schemas.topics import ALERTS_HISTORY, CHANGES, INCIDENTS, INCIDENTS_EVENTS, NOTIFICATIONS_RESULTS, REJECTIONS
 from schemas.wire.alert import Action
 from schemas.wire.codec import encode
 from schemas.wire.incident import Status
-from schemas.wire.notification import Outcome
+from schemas.wire.notification import Outcome, Transition
 from schemas.wire.rows import AlertOutcome, AlertRow, uuid_column
 from sinks.clickhouse.batches import form
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import TABLES
+from streams.api.rows import shown
+from streams.api.tables import AlertShown, AttemptShown, DestinationPages, HourShown, NoisyAlert, ServiceResponse
 from streams.cli.deliveries import read_attempts
 from streams.history import queries
 from streams.history.incidents import incident_of
@@ -304,3 +308,25 @@ async def test_attempts_are_shown_as_text(server: Server, clickhouse: ClickHouse
     assert first["notification_id"] == str(uuid.UUID(bytes=sent.notification_id))
     with pytest.raises(OperatorError, match="does not tell the attempts"):
         await read_attempts(replace(settings, clickhouse_database="gone"), params)
+
+
+async def test_the_api_shows_every_column(clickhouse: ClickHouse) -> None:
+    """What a query selects are the fields of its answer's rows, and each value is one of its field."""
+    await write_alerts(clickhouse, [alert_row(0)])
+    await write(clickhouse, INCIDENTS.name, [incident()])
+    told = structs.replace(delivery(), tenant="default", outcome=Outcome.DELIVERED, transition=Transition.TRIGGERED)
+    await write(clickhouse, NOTIFICATIONS_RESULTS.name, [told])
+    scope = {"tenant": "default", "since": 0, "until": 2 * NOW, "limit": 10}
+    chosen = {"before": 2 * NOW, "before_id": str(UUID), "service": "", "outcome": "", "text": ""}
+    tables: list[tuple[str, type[BaseModel], dict[str, Any]]] = [
+        (queries.ALERTS_PAGE, AlertShown, {**scope, **chosen}),
+        (queries.ATTEMPTS, AttemptShown, {**scope, "destination": "", "failed": 0}),
+        (queries.VOLUMES, HourShown, scope),
+        (queries.NOISIEST, NoisyAlert, scope),
+        (queries.RESPONSE, ServiceResponse, scope),
+        (queries.PAGES_BY_DESTINATION, DestinationPages, scope),
+    ]
+    for sql, model, params in tables:
+        row = (await clickhouse.query(sql, params))[0]
+        assert set(row) == set(model.model_fields)
+        assert json.loads(model(**shown(row)).model_dump_json()) == shown(row)

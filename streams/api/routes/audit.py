@@ -14,7 +14,8 @@ from pydantic import AwareDatetime, BaseModel, Field
 from streams.api.caller import Caller, CallerOf
 from streams.api.parts import Parts, PartsOf
 from streams.api.problems import ProblemError, Wrong
-from streams.api.times import Time, iso, milliseconds
+from streams.api.times import Time, iso
+from streams.history.times import milliseconds
 
 router = APIRouter()
 

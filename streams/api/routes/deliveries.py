@@ -2,7 +2,7 @@
 
 import time
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -11,12 +11,14 @@ from streams.api.caller import Caller, CallerOf
 from streams.api.parts import Parts, PartsOf
 from streams.api.problems import ProblemError, Wrong
 from streams.api.rows import shown
-from streams.api.times import Time, milliseconds, moment, moment_or_none
+from streams.api.tables import AttemptShown
+from streams.api.times import Time, moment, moment_or_none
 from streams.control.destinations import find_destination
 from streams.delivery import letters
 from streams.delivery.letters import Found
 from streams.delivery.replay import Plan, plan, redeliver, replay
 from streams.history.queries import ATTEMPTS
+from streams.history.times import milliseconds
 
 router = APIRouter()
 
@@ -27,7 +29,7 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 class DeliveriesShown(BaseModel):
     """Attempts, the latest first."""
 
-    items: list[dict[str, Any]]
+    items: list[AttemptShown]
 
 
 class Again(BaseModel):
@@ -91,7 +93,8 @@ async def list_deliveries(
     """The attempts to tell somebody; of `failed` ones only those."""
     since = milliseconds(begin) if begin is not None else _now() - _DAY_MS
     params = {"tenant": caller.tenant, "destination": destination, "failed": int(failed), "since": since}
-    return DeliveriesShown(items=[shown(row) for row in await parts.query(ATTEMPTS, {**params, "limit": limit})])
+    rows = await parts.query(ATTEMPTS, {**params, "limit": limit})
+    return DeliveriesShown(items=[AttemptShown(**shown(row)) for row in rows])
 
 
 @router.post("/deliveries/redeliver")

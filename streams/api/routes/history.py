@@ -12,8 +12,10 @@ from streams.api.caller import CallerOf
 from streams.api.parts import Parts, PartsOf
 from streams.api.problems import ProblemError, Wrong
 from streams.api.rows import shown
-from streams.api.times import Time, milliseconds, moment
+from streams.api.tables import AlertShown, DestinationPages, HourShown, NoisyAlert, ServiceResponse
+from streams.api.times import Time, moment
 from streams.history import queries
+from streams.history.times import milliseconds
 
 router = APIRouter()
 
@@ -68,7 +70,7 @@ class QueryAnswer(BaseModel):
 class AlertsShown(BaseModel):
     """Alerts, the newest first; `next` is the `after` of the next page."""
 
-    items: list[dict[str, Any]]
+    items: list[AlertShown]
     next: str | None
 
 
@@ -81,10 +83,10 @@ class Insights(BaseModel):
     incidents: int
     pages: int
     noise_ratio: float | None
-    hours: list[dict[str, Any]]
-    noisiest: list[dict[str, Any]]
-    response: list[dict[str, Any]]
-    pages_by_destination: list[dict[str, Any]]
+    hours: list[HourShown]
+    noisiest: list[NoisyAlert]
+    response: list[ServiceResponse]
+    pages_by_destination: list[DestinationPages]
 
 
 @router.get("/alerts")
@@ -116,7 +118,7 @@ async def list_alerts(
     rows = await parts.query(queries.ALERTS_PAGE, params)
     last = rows[limit - 1] if len(rows) > limit else None
     following = f"{milliseconds(last['received_at'])}:{last['event_id']}" if last is not None else None
-    return AlertsShown(items=[shown(row) for row in rows[:limit]], next=following)
+    return AlertsShown(items=[AlertShown(**shown(row)) for row in rows[:limit]], next=following)
 
 
 @router.get("/queries")
@@ -168,10 +170,10 @@ async def show_insights(parts: PartsOf, caller: CallerOf, begin: Begin = None, e
         incidents=incidents,
         pages=pages,
         noise_ratio=round(1 - incidents / alerts, 4) if alerts else None,
-        hours=hours,
-        noisiest=await ask("noisiest"),
-        response=await ask("response"),
-        pages_by_destination=await ask("pages"),
+        hours=[HourShown(**row) for row in hours],
+        noisiest=[NoisyAlert(**row) for row in await ask("noisiest")],
+        response=[ServiceResponse(**row) for row in await ask("response")],
+        pages_by_destination=[DestinationPages(**row) for row in await ask("pages")],
     )
 
 

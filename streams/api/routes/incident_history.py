@@ -12,9 +12,10 @@ from streams.api.found import IncidentOf
 from streams.api.incident import Link, SeverityName, StatusName, links_of
 from streams.api.parts import PartsOf
 from streams.api.problems import ProblemError, Wrong
-from streams.api.times import Time, milliseconds, moment, moment_or_none
+from streams.api.times import Time, moment, moment_or_none
 from streams.history import queries
 from streams.history.explain import explain_incident, meaning, of_timeline
+from streams.history.times import milliseconds
 
 router = APIRouter()
 

@@ -11,10 +11,11 @@ from schemas.control import Schedule, User
 from streams.api.caller import Caller, CallerOf
 from streams.api.parts import PartsOf
 from streams.api.problems import ProblemError, Wrong
-from streams.api.times import Time, milliseconds, moment
+from streams.api.times import Time, moment
 from streams.control import ical
 from streams.control.oncall import on_call
 from streams.control.state import Control
+from streams.history.times import milliseconds
 from streams.policy.oncall import Shift
 
 router = APIRouter()

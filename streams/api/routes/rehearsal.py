@@ -11,10 +11,11 @@ from streams.api.caller import CallerOf
 from streams.api.parts import PartsOf
 from streams.api.problems import ProblemError, Wrong
 from streams.api.replays import Job
-from streams.api.times import Time, iso, milliseconds, moment
+from streams.api.times import Time, iso, moment
 from streams.control import rehearsed
 from streams.control.document import ConfigurationError
 from streams.control.state import Control
+from streams.history.times import milliseconds
 from streams.rehearsal.sample import alert_of, rehearse, sentences
 
 router = APIRouter()

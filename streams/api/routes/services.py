@@ -9,8 +9,9 @@ from pydantic import BaseModel
 from schemas.control import Heartbeat, Service
 from streams.api.caller import CallerOf
 from streams.api.parts import PartsOf
-from streams.api.times import Time, milliseconds, moment
+from streams.api.times import Time, moment
 from streams.history.queries import MISSING_HEARTBEATS, OPEN_BY_SERVICE
+from streams.history.times import milliseconds
 
 router = APIRouter()
 

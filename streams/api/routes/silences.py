@@ -9,9 +9,10 @@ from pydantic import BaseModel, Field
 from streams.api.caller import CallerOf
 from streams.api.parts import PartsOf
 from streams.api.problems import ProblemError, Wrong
-from streams.api.times import Time, milliseconds, moment
+from streams.api.times import Time, moment
 from streams.history.preview import preview
 from streams.history.queries import INCIDENTS_SINCE
+from streams.history.times import milliseconds
 from streams.policy.language import compile_incident
 from streams.policy.matching import is_broad
 
