@@ -75,7 +75,8 @@ def class_of(name: str, schema: Schema, *, only_sent: bool) -> str:
 def _field(owner: Schema, name: str, schema: Schema, *, only_sent: bool) -> Iterator[str]:
     if description := schema.get("description"):
         yield f"    #: {' '.join(description.split())}"
-    kind, plain, default = type_of(schema), python_name(name), None
+    kind, plain = type_of(schema), python_name(name)
+    default: str | None = None
     if name not in owner.get("required", []):
         given = schema.get("default")
         # A document leaves out a default that is null.
@@ -84,11 +85,12 @@ def _field(owner: Schema, name: str, schema: Schema, *, only_sent: bool) -> Iter
             default = "msgspec.UNSET"
         else:
             default = repr(given)
-    if plain != name:
-        more = f", default={default}" if default else ""
-        yield f"    {plain}: {kind} = msgspec.field(name={_quoted(name)}{more})"
-    else:
-        yield f"    {plain}: {kind}{f' = {default}' if default else ''}"
+    arguments = [f"name={_quoted(name)}"] if plain != name else []
+    if default is not None:
+        # msgspec refuses a default that somebody could change.
+        arguments.append(f"default_factory=lambda: {default}" if default[0] in "[{" else f"default={default}")
+    assigned = f" = msgspec.field({', '.join(arguments)})" if arguments else ""
+    yield f"    {plain}: {kind}{assigned}"
 
 
 def docstring(text: str, more: Sequence[str] = ()) -> str:

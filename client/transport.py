@@ -34,8 +34,12 @@ class ApiError(Exception):
     """An answer other than success. `retry_after` is the seconds after which to ask again, if the answer says so."""
 
     def __init__(self, problem: Problem, retry_after: int | None = None) -> None:
-        fields = "; ".join(f"{wrong.path}: {wrong.message}" for wrong in problem.errors)
-        super().__init__(": ".join(filter(None, [f"{problem.status} {problem.title}", problem.detail, fields])))
+        said = f"{problem.status} {problem.title}"
+        if problem.detail:
+            said += f": {problem.detail}"
+        if problem.errors:
+            said += f" ({'; '.join(f'{wrong.path}: {wrong.message}' for wrong in problem.errors)})"
+        super().__init__(said)
         self.problem = problem
         self.retry_after = retry_after
 

@@ -1,6 +1,5 @@
 """The list of incidents, one of them, and commands: what is asked, answered, refused, and waited for."""
 
-import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,15 @@ from uuid import UUID
 import pytest
 
 from schemas.wire.alert import Severity
-from schemas.wire.command import Command, CommandAction, CommandEnd, CommandResult
+from schemas.wire.command import CommandAction, CommandEnd, CommandResult
 from schemas.wire.incident import Status
 from sinks.clickhouse.client import ClickHouseError
 from streams.api.app import PREFIX, application
 from streams.api.routes import commands
 from streams.history import queries
 from tests.api.conftest import MakeClient, parts
-from tests.api.reading import NOW, Fed, incident, reading, records
+from tests.api.reading import NOW, incident, reading, records
+from tests.api.worker import Worker
 
 ONE, TWO, OTHER = (str(UUID(int=number)) for number in (1, 2, 9))
 ROUTES = sorted(
@@ -141,29 +141,6 @@ async def test_an_incident_is_shown_without_history(client: MakeClient, tmp_path
         assert (shown["title"], shown["told"], shown["children"]) == ("disk 1 is full", None, None)
         answer = await api.get(f"/incidents/{ONE}/timeline")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
-
-
-class Worker:
-    """Stands for the stream: each command makes the next version, which the list has after `delay` seconds."""
-
-    def __init__(self, model: Fed, delay: float = 0.0, result: CommandResult | None = None) -> None:
-        self.commands: list[Command] = []
-        self._model = model
-        self._delay = delay
-        self._result = result
-
-    async def submit(self, command: Command) -> CommandResult:
-        """Answer at once."""
-        self.commands.append(command)
-        if self._result is not None:
-            return self._result
-        found = await self._model.find(command.tenant, command.incident_id)
-        assert found is not None
-        number = int.from_bytes(command.incident_id, "big")
-        after = incident(number, version=found.version + 1, status=Status.ACKNOWLEDGED, acknowledged_by=command.actor)
-        if self._delay >= 0:
-            asyncio.get_running_loop().call_later(self._delay, self._model.feed, records(after))
-        return CommandResult(end=CommandEnd.DONE, version=after.version, status="acknowledged")
 
 
 async def test_an_answer_waits_until_the_list_shows_it(client: MakeClient, tmp_path: Path) -> None:
