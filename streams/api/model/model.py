@@ -13,7 +13,7 @@ import structlog
 from schemas.wire.incident import Incident
 from streams.api.model.feed import PERIOD_S, Feeds
 from streams.api.model.follow import Follower
-from streams.api.model.pages import Facets, Filter, Order, Page, Place, read_facets, read_incident, read_page
+from streams.api.model.pages import Facets, Filter, Order, Page, Place, narrowed, read_facets, read_incident, read_page
 from streams.api.model.store import Applied, is_lost
 from streams.api.problems import ProblemError
 from streams.process.kafka import Kafka
@@ -71,7 +71,8 @@ class Model:
         def read(db: sqlite3.Connection) -> tuple[Page, Facets]:
             db.execute("BEGIN")
             try:
-                return read_page(db, which, order, after, limit), read_facets(db, which)
+                found = narrowed(db, which)
+                return read_page(db, found, order, after, limit), read_facets(db, found)
             finally:
                 db.execute("ROLLBACK")
 

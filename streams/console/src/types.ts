@@ -67,7 +67,8 @@ export interface Incident {
 export interface IncidentPage extends Page<Incident> {
   total: number;
   as_of: string;
-  facets: Partial<Record<'status' | 'severity' | 'service', Record<string, number>>>;
+  total_at_least: boolean;
+  facets: Partial<Record<'status' | 'severity' | 'service', Record<string, number>>> & { at_least?: boolean };
 }
 
 export type IncidentFilter = Partial<Record<'status' | 'severity' | 'service' | 'q' | 'mine' | 'order', string | undefined>>;
