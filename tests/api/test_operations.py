@@ -7,11 +7,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from schemas.control import Heartbeat, Rule, Schedule, Service, User
 from schemas.wire.alert import RawEvent
+from schemas.wire.audit import AuditRecord
 from schemas.wire.codec import encode
 from sinks.channels import CHANNELS
+from streams.api.audit import Audit
 from streams.api.routes import deliveries, rejections
 from streams.api.routes.history import QUESTIONS
 from streams.delivery import letters
@@ -123,6 +126,36 @@ async def test_a_replay_is_a_job(client: MakeClient) -> None:
     assert (await member.get(path)).status_code == 404
     wrong = await member.post("/replays", json={**wanted, "to": "2026-11-26T09:00:00Z"})
     assert (wrong.status_code, wrong.json()["errors"][0]["path"]) == (422, "to")
+
+
+async def test_a_replay_is_on_record_before_it_begins(client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process runs while the audit is written; without the audit's record there is no replay."""
+    course: list[str] = []
+
+    async def run(*_: object, **__: object) -> None:
+        course.append("process")
+        raise OSError("no process")
+
+    async def keep(entry: AuditRecord) -> None:
+        await asyncio.sleep(0)
+        course.append(entry.action)
+
+    async def fail(_: AuditRecord) -> None:
+        raise KafkaConnectionError("away")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", run)
+    made = parts()
+    member = await client(made, "member")
+    wanted = {"from": "2026-11-26T10:00:00Z", "to": "2026-11-26T11:00:00Z"}
+    made.audit = Audit(fail, made.now)
+    assert (await member.post("/replays", json=wanted)).status_code == 503
+    assert (await member.get("/replays")).json()["items"] == []
+    made.audit = Audit(keep, made.now)
+    assert (await member.post("/replays", json=wanted)).status_code == 202
+    (job,) = made.replays.of("default")
+    assert job.task is not None
+    await asyncio.wait([job.task])
+    assert course == ["started", "process"]
 
 
 async def test_a_replay_that_cannot_begin_has_failed(client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
