@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,9 @@ from schemas.control import Heartbeat, Rule, Schedule, Service, User
 from schemas.wire.alert import RawEvent
 from schemas.wire.audit import AuditRecord
 from schemas.wire.codec import encode
+from schemas.wire.incident import Status
 from sinks.channels import CHANNELS
+from sinks.clickhouse.client import ClickHouseError
 from streams.api.audit import Audit
 from streams.api.routes import deliveries, rejections
 from streams.api.routes.history import QUESTIONS
@@ -21,7 +24,8 @@ from streams.delivery import letters
 from streams.delivery.letters import Found, Place
 from streams.history import queries
 from streams.process.kafka import Kafka
-from tests.api.conftest import MakeClient, parts
+from tests.api.conftest import Client, MakeClient, parts
+from tests.api.reading import incident, reading
 
 HOOK = CHANNELS["webhook"].settings.model_validate({"id": "hook", "type": "webhook", "url": "https://example.com/x"})
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -46,11 +50,44 @@ INCIDENT: dict[str, Any] = {
 }
 
 
-async def test_a_silence_is_previewed(client: MakeClient) -> None:
-    """What it hides now, and a warning if it may hide everything; a wrong line is named."""
-    member = await client(parts(rows={queries.INCIDENTS_SINCE: [INCIDENT]}), "member")
-    found = (await member.post("/silences/preview", json={"match": ['service="web"']})).json()
-    assert (found["total"], found["hides_now"][0]["id"], found["warnings"]) == (1, str(UUID(int=7)), [])
+async def test_a_silence_is_previewed(client: MakeClient, tmp_path: Path) -> None:
+    """What it hides now and a day, and a warning if it may hide everything; a wrong line is named."""
+    opened = [
+        incident(7),
+        incident(8, service="db"),
+        incident(9, status=Status.RESOLVED),
+        incident(10, tenant="other"),
+        *(incident(number, service="many") for number in range(100, 750)),
+    ]
+    now = datetime.now(UTC) - timedelta(days=1)
+    rows = {queries.INCIDENTS_SINCE: [INCIDENT | {"status": "resolved", "opened_at": now}] * 60}
+    async with reading(tmp_path, *opened) as model:
+        member = await client(parts(rows=rows, model=model), "member")
+        found = (await member.post("/silences/preview", json={"match": ['service="web"']})).json()
+        shown = found["hides_now"][0]
+        many = (await member.post("/silences/preview", json={"match": ['service="many"']})).json()
+        await _broad_and_wrong(member)
+    assert (found["total"], found["hidden_a_day"], found["days"], found["warnings"]) == (1, 2.0, 30.0, [])
+    assert (shown["id"], shown["status"], shown["severity"]) == (str(UUID(int=7)), "open", "error")
+    assert found["sentence"] == "hides this open incident and about 2.0 a day (of the last 30 days)"
+    assert (many["total"], len(many["hides_now"])) == (650, 100)
+
+
+async def test_a_silence_is_previewed_without_history(client: MakeClient, tmp_path: Path) -> None:
+    """What it hides now does not depend on ClickHouse; how many a day is told as not known."""
+
+    async def away(*_: object) -> list[dict[str, Any]]:
+        raise ClickHouseError("away", None, "away")
+
+    async with reading(tmp_path, incident(7)) as model:
+        member = await client(parts(query=away, model=model), "member")
+        answer = await member.post("/silences/preview", json={"match": ['service="web"']})
+    found = answer.json()
+    assert (answer.status_code, found["total"], found["hidden_a_day"], found["days"]) == (200, 1, None, None)
+    assert found["sentence"] == "hides this open incident; how many a day is not known, as history does not answer"
+
+
+async def _broad_and_wrong(member: Client) -> None:
     broad = (await member.post("/silences/preview", json={"match": ['severity="error"']})).json()
     assert broad["warnings"][0]["path"] == "match"
     wrong = await member.post("/silences/preview", json={"match": ['service="web"', "==="]})
