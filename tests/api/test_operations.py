@@ -25,9 +25,17 @@ from streams.delivery.letters import Found, Place
 from streams.history import queries
 from streams.process.kafka import Kafka
 from tests.api.conftest import Client, MakeClient, parts
+from tests.api.people import browsing, inhabited, person
 from tests.api.reading import incident, reading
 
 HOOK = CHANNELS["webhook"].settings.model_validate({"id": "hook", "type": "webhook", "url": "https://example.com/x"})
+SCHEDULE = Schedule.model_validate(
+    {
+        "id": "ops",
+        "zone": "UTC",
+        "layers": [{"users": ["ada", "grace"], "start": "2026-11-23", "handover": "08:00"}],
+    }
+)
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
 INCIDENT: dict[str, Any] = {
     "incident_id": UUID(int=7),
@@ -96,18 +104,11 @@ async def _broad_and_wrong(member: Client) -> None:
 
 async def test_who_is_on_call(client: MakeClient) -> None:
     """Now and next, the shifts, and a calendar; of another tenant 404."""
-    schedule = Schedule.model_validate(
-        {
-            "id": "ops",
-            "zone": "UTC",
-            "layers": [{"users": ["ada", "grace"], "start": "2026-11-23", "handover": "08:00"}],
-        }
-    )
     made = parts(
         User.model_validate({"id": "ada", "name": "Ada", "destinations": [{"destination": "hook"}]}),
         User.model_validate({"id": "grace", "name": "Grace", "destinations": [{"destination": "hook"}]}),
         HOOK,
-        schedule,
+        SCHEDULE,
     )
     viewer = await client(made, "viewer")
     (now,) = (await viewer.get("/oncall?at=2026-11-26T12:00:00Z")).json()["items"]
@@ -123,6 +124,36 @@ async def test_who_is_on_call(client: MakeClient) -> None:
     for path in ("/schedules/ops/shifts", "/schedules/ops.ics"):
         assert (await other.get(path)).status_code == 404
     assert (await other.get("/oncall")).json()["items"] == []
+
+
+async def test_a_calendar_program_follows_one_schedule() -> None:
+    """By an address alone, which opens nothing else, can be revoked, and is not in the audit."""
+    made = inhabited(
+        person("ada", "member"), person("bob", "owner", "other"), SCHEDULE, SCHEDULE.model_copy(update={"id": "db"})
+    )
+    async with browsing(made, "ada") as ada, browsing(made) as calendar, browsing(made, "bob") as bob:
+        wanted = {"name": "phone", "feed": "ops"}
+        begun = (await ada("POST", "/tokens", wanted)).json()
+        path = f"/calendars/{begun['token']}.ics"
+        read = await calendar("GET", path)
+        assert (read.status_code, read.headers["content-type"]) == (200, "text/calendar; charset=utf-8")
+        assert "X-WR-CALNAME:ops" in read.text
+        bearer = {"authorization": f"Bearer {begun['token']}"}
+        assert (await calendar("GET", "/oncall", **bearer)).status_code == 401
+        plain = (await ada("POST", "/tokens", {"name": "deploy"})).json()["token"]
+        for wrong in (plain, "swc_x"):
+            assert (await calendar("GET", f"/calendars/{wrong}.ics")).status_code == 404
+        assert (await ada("POST", "/tokens", {**wanted, "feed": "gone"})).status_code == 422
+        assert (await ada("POST", "/tokens", {**wanted, "role": "member"})).status_code == 422
+        assert (await bob("POST", "/tokens", wanted)).status_code == 422
+        assert (await bob("DELETE", f"/tokens/{begun['id']}")).status_code == 404
+        listed = (await ada("GET", "/tokens")).json()["items"]
+        assert [each["last_used_at"] is not None for each in listed if each["feed"] == "ops"] == [True]
+        assert (await ada("DELETE", f"/tokens/{begun['id']}")).status_code == 204
+        assert (await calendar("GET", path)).status_code == 404
+    noted = [entry for entry in made.memory.audit if entry.kind == "token" and entry.id == begun["id"]]
+    assert [entry.action for entry in noted] == ["created", "deleted"]
+    assert begun["token"] not in str(made.memory.audit)
 
 
 async def test_an_alert_is_routed_on_paper(client: MakeClient) -> None:

@@ -1,6 +1,8 @@
 """Every page: accessible in both themes and on a phone, pictured, and honest when Stormweir is away."""
 
 import os
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -168,6 +170,21 @@ def test_a_silence_says_what_it_hides(served: Served, logged_in: Open) -> None:
         expect(page.get_by_text("The silence holds.")).to_be_visible()
         somebody.go("rules/silence")
         expect(page.get_by_text("the switch is replaced").first).to_be_visible()
+
+
+def test_a_calendar_address_is_made_and_revoked(logged_in: Open) -> None:
+    """A calendar program reads the shown address without logging in, until it is revoked."""
+    with logged_in("member") as somebody:
+        page = somebody.go("oncall")
+        page.get_by_role("button", name="Calendar", exact=True).click()
+        page.get_by_role("button", name="Make an address").click()
+        calendar = page.get_by_text("/api/v1/calendars/").inner_text()
+        with urllib.request.urlopen(calendar, timeout=10) as answer:
+            assert answer.read().startswith(b"BEGIN:VCALENDAR")
+        page.get_by_role("button", name="Revoke").click()
+        expect(page.get_by_text("No addresses")).to_be_visible()
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(calendar, timeout=10)
 
 
 def test_route_test(logged_in: Open) -> None:

@@ -204,6 +204,8 @@ export interface Account {
 }
 
 export interface Token {
+  /** The schedule whose calendar is all that it reads, empty for a token of the API. */
+  feed: string;
   id: string;
   name: string;
   role: Role;
