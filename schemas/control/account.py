@@ -66,7 +66,8 @@ class Account(AnyRecord):
 class Token(AnyRecord):
     """A bearer token for the API. The record has its SHA-256, and `prefix` for people to know it by.
 
-    It acts for the account `created_by` and ends with it; its role is never above that account's present one.
+    It acts for the account `created_by` and ends with it; its role is never above that account's present one. With
+    `feed`, a schedule's id, it reads that schedule's calendar feed, and nothing else.
     """
 
     per_tenant: ClassVar[bool] = False
@@ -78,6 +79,7 @@ class Token(AnyRecord):
     prefix: str = Field(default="", max_length=12)
     sha256: Annotated[str, SecretMark(hashed=True)] = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
     role: RoleName = "viewer"
+    feed: Name | Literal[""] = ""
     created_by: Name
     created_at: AwareDatetime
     expires_at: AwareDatetime | None = None

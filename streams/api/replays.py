@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import orjson
 
@@ -41,6 +41,12 @@ class Job:
     task: "asyncio.Task[None] | None" = field(default=None, repr=False)
 
 
+class Note(Protocol):
+    """Puts on record that a replay begins."""
+
+    async def __call__(self, job: Job) -> None: ...
+
+
 class Replays:
     """Runs one replay at a time, and remembers the last ones until the process ends."""
 
@@ -52,12 +58,22 @@ class Replays:
         """The tenant's replays, the oldest first."""
         return [job for job in self._jobs if job.tenant == tenant]
 
-    async def start(self, tenant: str, since: int, until: int, configuration: str | None, anyway: bool) -> Job:
-        """Begin a replay. Raises ProblemError if one runs."""
+    async def start(
+        self, tenant: str, since: int, until: int, configuration: str | None, anyway: bool, note: Note
+    ) -> Job:
+        """Begin a replay once `note` has returned; if that raises, there is none. Raises ProblemError if one runs."""
         if any(job.state == "running" for job in self._jobs):
             raise ProblemError(409, "another replay runs: wait for it, or delete it")
         job = Job(secrets.token_hex(8), tenant, since, until, time.time_ns() // 1_000_000)
         self._jobs = [*self._jobs[1 - _KEPT :], job]
+        try:
+            await note(job)
+        except BaseException:
+            if job in self._jobs:
+                self._jobs.remove(job)
+            raise
+        if job not in self._jobs:
+            raise ProblemError(409, "the replay was deleted before it began")
         job.task = asyncio.create_task(self._run(job, configuration, anyway), name="replay")
         job.task.add_done_callback(lambda task: _ended(job, task))
         return job

@@ -73,7 +73,7 @@ def preview_(
     from streams.cli._console import print_json, print_table, printable
     from streams.cli.incidents import plain, query
     from streams.history import queries
-    from streams.history.preview import preview
+    from streams.history.preview import preview, sentence
     from streams.policy.language import compile_incident
     from streams.process.errors import OperatorError
 
@@ -87,9 +87,9 @@ def preview_(
     found = preview([{**row, "tenant": tenant} for row in rows], match, since, now, _READ)
     hidden = [plain(dict(row)) for row in found.open]
     if json:
-        print_json({"open": hidden, "a_day": round(found.a_day, 2), "days": round(found.days, 2)})
+        print_json({"open": hidden, "a_day": round(found.rate.a_day, 2), "days": round(found.rate.days, 2)})
         return
-    print(found.sentence())
+    print(sentence(len(hidden), found.rate))
     if hidden:
         print()
         print_table(("incident_id", "status", "severity", "service", "title", "opened_at"), hidden[:_LISTED])

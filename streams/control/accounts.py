@@ -107,8 +107,8 @@ def tokens_of(control: Control, account: Account) -> Iterator[Token]:
 
 
 def new_token(account: Account, values: Mapping[str, Any], now: datetime) -> Made:
-    """A new API token of the account. `values` are `name`, `role` and `expires_at`. Raises FieldError."""
-    text = new_secret_token("swt")
+    """A new token of the account. `values` are `name`, `role`, `feed` and `expires_at`. Raises FieldError."""
+    text = new_secret_token("swc" if values.get("feed") else "swt")
     made = {
         "id": secrets.token_hex(8),
         "tenant": account.tenant,
@@ -124,6 +124,15 @@ def new_token(account: Account, values: Mapping[str, Any], now: datetime) -> Mad
     if token.expires_at is not None and not now < token.expires_at <= now + _LONGEST:
         raise FieldError("expires_at", "is a time in the next ten years")
     return Made(token, text)
+
+
+def held_token(control: Control, text: str, now: datetime) -> tuple[Token, Account] | None:
+    """The token that this is, and the account that it acts for, if both hold."""
+    token = control.tokens.get(hash_of(text))
+    if token is None or (token.expires_at is not None and token.expires_at <= now):
+        return None
+    account = control.every(Account).get((token.tenant, token.created_by))
+    return (token, account) if account is not None and account.usable else None
 
 
 def by_subject(control: Control, issuer: str, subject: str) -> Account | None:

@@ -11,22 +11,30 @@ from streams.policy.language import compile_incident
 _DAY_MS = 86_400_000
 
 
-class Preview(NamedTuple):
-    """The rows of open incidents that match, and how many that match opened in a day, over so many days."""
+class Rate(NamedTuple):
+    """How many incidents that match opened in a day, over so many days."""
 
-    open: list[Mapping[str, Any]]
     a_day: float
     days: float
 
-    def sentence(self) -> str:
-        """What people are told."""
-        if self.open:
-            count = len(self.open)
-            told = f"hides {'this open incident' if count == 1 else f'these {count:,} open incidents'}"
-        else:
-            told = "hides no open incident"
-        each = f"{self.a_day:,.0f}" if self.a_day >= 10 else f"{self.a_day:.1f}"
-        return f"{told} and about {each} a day (of the last {self.days:.0f} days)"
+
+class Preview(NamedTuple):
+    """The rows of open incidents that match, and how many that match opened in a day."""
+
+    open: list[Mapping[str, Any]]
+    rate: Rate
+
+
+def sentence(count: int, rate: Rate | None) -> str:
+    """What people are told: so many open incidents match; the rate is None if history does not answer."""
+    if count:
+        told = f"hides {'this open incident' if count == 1 else f'these {count:,} open incidents'}"
+    else:
+        told = "hides no open incident"
+    if rate is None:
+        return f"{told}; how many a day is not known, as history does not answer"
+    each = f"{rate.a_day:,.0f}" if rate.a_day >= 10 else f"{rate.a_day:.1f}"
+    return f"{told} and about {each} a day (of the last {rate.days:.0f} days)"
 
 
 def preview(rows: Iterable[Mapping[str, Any]], lines: Sequence[str], since: int, now: int, limit: int) -> Preview:
@@ -44,4 +52,4 @@ def preview(rows: Iterable[Mapping[str, Any]], lines: Sequence[str], since: int,
     # Incidents are counted as they were when they would have been told: open.
     count = sum(matches(incident_of(row, Status.OPEN)) for row in opened)
     found = [row for row in everything if row["status"] != "resolved" and matches(incident_of(row))]
-    return Preview(found, count / days, days)
+    return Preview(found, Rate(count / days, days))

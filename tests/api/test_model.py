@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Incident, Status
-from streams.api.model.pages import Filter, Order, Place, read_facets, read_incident, read_page
+from streams.api.model.pages import COUNTED, Filter, Order, Place, narrowed, read_facets, read_incident, read_page
 from streams.api.model.store import Store, is_lost
 from tests.api.reading import NOW, Record, gone, incident, records
 
@@ -115,6 +115,55 @@ def test_facets_count_what_each_value_would_find(tmp_path: Path, which: Filter) 
         assert facets.service.get(service, 0) == sum(
             matches(each, which._replace(services=[service])) for each in everything
         )
+
+
+@pytest.mark.parametrize("which", [each for each in FILTERS if each.text], ids=lambda each: each.text)
+def test_a_search_that_finds_few_answers_as_one_that_walks(tmp_path: Path, which: Filter) -> None:
+    """The same pages in both orders, and the same counts, though it reads only what the text finds."""
+    with closing(stored(tmp_path, *many())) as store, closing(sqlite3.connect(store.path)) as db:
+        few = narrowed(db, which)
+        assert few.places is not None
+        assert read_facets(db, few) == read_facets(db, which)
+        for order in ("priority", "-opened_at"):
+            assert numbers(store, few, order) == numbers(store, which, order)
+
+
+def test_a_search_that_finds_few_reads_only_these(tmp_path: Path) -> None:
+    """SQLite takes no more steps of a search in a file of 3,000 incidents than in one of 300."""
+    steps: list[int] = []
+    for size in (300, 3_000):
+        everything = [incident(n, title=f"disk {n} is full" if n > 5 else "fan stands") for n in range(1, size + 1)]
+        folder = tmp_path / str(size)
+        with closing(stored(folder, *everything)) as store, closing(sqlite3.connect(store.path)) as db:
+            steps.append(0)
+
+            def step() -> None:
+                steps[-1] += 1
+
+            db.set_progress_handler(step, 10)
+            few = narrowed(db, Filter("default", text="fan", statuses=[OPEN]))
+            assert len(read_page(db, few, "priority", None, 50).incidents) == read_facets(db, few).total == 5
+    assert steps[1] <= steps[0] * 1.1
+
+
+def test_counts_of_many_end_at_a_bound_and_say_so(tmp_path: Path) -> None:
+    """The list stays exact, and so is a total that is below the bound; other counts are of the first by priority."""
+    count = COUNTED + 30
+    states = {number: OPEN if number % 100 else RESOLVED for number in range(1, count + 1)}
+    everything = [incident(n, status=state, acknowledged_by="ada") for n, state in states.items()]
+    with closing(stored(tmp_path, *everything)) as store, closing(sqlite3.connect(store.path)) as db:
+        for which in (Filter("default", text="full"), Filter("default", acknowledged_by="ada")):
+            many = narrowed(db, which)
+            assert many.places is None
+            facets = read_facets(db, many)
+            assert (facets.total, facets.total_at_least, facets.at_least) == (COUNTED, True, True)
+            assert sum(facets.status.values()) <= COUNTED + 1
+            assert facets.status["open"] <= [*states.values()].count(OPEN)
+            assert sorted(numbers(store, many, limit=500)) == sorted(states)
+            resolved = read_facets(db, many._replace(statuses=[RESOLVED]))
+            assert (resolved.total, resolved.total_at_least) == ([*states.values()].count(RESOLVED), False)
+        kept = read_facets(db, Filter("default"))
+        assert (kept.total, kept.total_at_least, kept.at_least) == (count, False, False)
 
 
 def test_pages_go_on_while_incidents_come_and_go(tmp_path: Path) -> None:

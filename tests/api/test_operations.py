@@ -2,25 +2,40 @@
 
 import asyncio
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from schemas.control import Heartbeat, Rule, Schedule, Service, User
 from schemas.wire.alert import RawEvent
+from schemas.wire.audit import AuditRecord
 from schemas.wire.codec import encode
+from schemas.wire.incident import Status
 from sinks.channels import CHANNELS
+from sinks.clickhouse.client import ClickHouseError
+from streams.api.audit import Audit
 from streams.api.routes import deliveries, rejections
 from streams.api.routes.history import QUESTIONS
 from streams.delivery import letters
 from streams.delivery.letters import Found, Place
 from streams.history import queries
 from streams.process.kafka import Kafka
-from tests.api.conftest import MakeClient, parts
+from tests.api.conftest import Client, MakeClient, parts
+from tests.api.people import browsing, inhabited, person
+from tests.api.reading import incident, reading
 
 HOOK = CHANNELS["webhook"].settings.model_validate({"id": "hook", "type": "webhook", "url": "https://example.com/x"})
+SCHEDULE = Schedule.model_validate(
+    {
+        "id": "ops",
+        "zone": "UTC",
+        "layers": [{"users": ["ada", "grace"], "start": "2026-11-23", "handover": "08:00"}],
+    }
+)
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
 INCIDENT: dict[str, Any] = {
     "incident_id": UUID(int=7),
@@ -43,11 +58,44 @@ INCIDENT: dict[str, Any] = {
 }
 
 
-async def test_a_silence_is_previewed(client: MakeClient) -> None:
-    """What it hides now, and a warning if it may hide everything; a wrong line is named."""
-    member = await client(parts(rows={queries.INCIDENTS_SINCE: [INCIDENT]}), "member")
-    found = (await member.post("/silences/preview", json={"match": ['service="web"']})).json()
-    assert (found["total"], found["hides_now"][0]["id"], found["warnings"]) == (1, str(UUID(int=7)), [])
+async def test_a_silence_is_previewed(client: MakeClient, tmp_path: Path) -> None:
+    """What it hides now and a day, and a warning if it may hide everything; a wrong line is named."""
+    opened = [
+        incident(7),
+        incident(8, service="db"),
+        incident(9, status=Status.RESOLVED),
+        incident(10, tenant="other"),
+        *(incident(number, service="many") for number in range(100, 750)),
+    ]
+    now = datetime.now(UTC) - timedelta(days=1)
+    rows = {queries.INCIDENTS_SINCE: [INCIDENT | {"status": "resolved", "opened_at": now}] * 60}
+    async with reading(tmp_path, *opened) as model:
+        member = await client(parts(rows=rows, model=model), "member")
+        found = (await member.post("/silences/preview", json={"match": ['service="web"']})).json()
+        shown = found["hides_now"][0]
+        many = (await member.post("/silences/preview", json={"match": ['service="many"']})).json()
+        await _broad_and_wrong(member)
+    assert (found["total"], found["hidden_a_day"], found["days"], found["warnings"]) == (1, 2.0, 30.0, [])
+    assert (shown["id"], shown["status"], shown["severity"]) == (str(UUID(int=7)), "open", "error")
+    assert found["sentence"] == "hides this open incident and about 2.0 a day (of the last 30 days)"
+    assert (many["total"], len(many["hides_now"])) == (650, 100)
+
+
+async def test_a_silence_is_previewed_without_history(client: MakeClient, tmp_path: Path) -> None:
+    """What it hides now does not depend on ClickHouse; how many a day is told as not known."""
+
+    async def away(*_: object) -> list[dict[str, Any]]:
+        raise ClickHouseError("away", None, "away")
+
+    async with reading(tmp_path, incident(7)) as model:
+        member = await client(parts(query=away, model=model), "member")
+        answer = await member.post("/silences/preview", json={"match": ['service="web"']})
+    found = answer.json()
+    assert (answer.status_code, found["total"], found["hidden_a_day"], found["days"]) == (200, 1, None, None)
+    assert found["sentence"] == "hides this open incident; how many a day is not known, as history does not answer"
+
+
+async def _broad_and_wrong(member: Client) -> None:
     broad = (await member.post("/silences/preview", json={"match": ['severity="error"']})).json()
     assert broad["warnings"][0]["path"] == "match"
     wrong = await member.post("/silences/preview", json={"match": ['service="web"', "==="]})
@@ -56,18 +104,11 @@ async def test_a_silence_is_previewed(client: MakeClient) -> None:
 
 async def test_who_is_on_call(client: MakeClient) -> None:
     """Now and next, the shifts, and a calendar; of another tenant 404."""
-    schedule = Schedule.model_validate(
-        {
-            "id": "ops",
-            "zone": "UTC",
-            "layers": [{"users": ["ada", "grace"], "start": "2026-11-23", "handover": "08:00"}],
-        }
-    )
     made = parts(
         User.model_validate({"id": "ada", "name": "Ada", "destinations": [{"destination": "hook"}]}),
         User.model_validate({"id": "grace", "name": "Grace", "destinations": [{"destination": "hook"}]}),
         HOOK,
-        schedule,
+        SCHEDULE,
     )
     viewer = await client(made, "viewer")
     (now,) = (await viewer.get("/oncall?at=2026-11-26T12:00:00Z")).json()["items"]
@@ -83,6 +124,36 @@ async def test_who_is_on_call(client: MakeClient) -> None:
     for path in ("/schedules/ops/shifts", "/schedules/ops.ics"):
         assert (await other.get(path)).status_code == 404
     assert (await other.get("/oncall")).json()["items"] == []
+
+
+async def test_a_calendar_program_follows_one_schedule() -> None:
+    """By an address alone, which opens nothing else, can be revoked, and is not in the audit."""
+    made = inhabited(
+        person("ada", "member"), person("bob", "owner", "other"), SCHEDULE, SCHEDULE.model_copy(update={"id": "db"})
+    )
+    async with browsing(made, "ada") as ada, browsing(made) as calendar, browsing(made, "bob") as bob:
+        wanted = {"name": "phone", "feed": "ops"}
+        begun = (await ada("POST", "/tokens", wanted)).json()
+        path = f"/calendars/{begun['token']}.ics"
+        read = await calendar("GET", path)
+        assert (read.status_code, read.headers["content-type"]) == (200, "text/calendar; charset=utf-8")
+        assert "X-WR-CALNAME:ops" in read.text
+        bearer = {"authorization": f"Bearer {begun['token']}"}
+        assert (await calendar("GET", "/oncall", **bearer)).status_code == 401
+        plain = (await ada("POST", "/tokens", {"name": "deploy"})).json()["token"]
+        for wrong in (plain, "swc_x"):
+            assert (await calendar("GET", f"/calendars/{wrong}.ics")).status_code == 404
+        assert (await ada("POST", "/tokens", {**wanted, "feed": "gone"})).status_code == 422
+        assert (await ada("POST", "/tokens", {**wanted, "role": "member"})).status_code == 422
+        assert (await bob("POST", "/tokens", wanted)).status_code == 422
+        assert (await bob("DELETE", f"/tokens/{begun['id']}")).status_code == 404
+        listed = (await ada("GET", "/tokens")).json()["items"]
+        assert [each["last_used_at"] is not None for each in listed if each["feed"] == "ops"] == [True]
+        assert (await ada("DELETE", f"/tokens/{begun['id']}")).status_code == 204
+        assert (await calendar("GET", path)).status_code == 404
+    noted = [entry for entry in made.memory.audit if entry.kind == "token" and entry.id == begun["id"]]
+    assert [entry.action for entry in noted] == ["created", "deleted"]
+    assert begun["token"] not in str(made.memory.audit)
 
 
 async def test_an_alert_is_routed_on_paper(client: MakeClient) -> None:
@@ -123,6 +194,36 @@ async def test_a_replay_is_a_job(client: MakeClient) -> None:
     assert (await member.get(path)).status_code == 404
     wrong = await member.post("/replays", json={**wanted, "to": "2026-11-26T09:00:00Z"})
     assert (wrong.status_code, wrong.json()["errors"][0]["path"]) == (422, "to")
+
+
+async def test_a_replay_is_on_record_before_it_begins(client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process runs while the audit is written; without the audit's record there is no replay."""
+    course: list[str] = []
+
+    async def run(*_: object, **__: object) -> None:
+        course.append("process")
+        raise OSError("no process")
+
+    async def keep(entry: AuditRecord) -> None:
+        await asyncio.sleep(0)
+        course.append(entry.action)
+
+    async def fail(_: AuditRecord) -> None:
+        raise KafkaConnectionError("away")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", run)
+    made = parts()
+    member = await client(made, "member")
+    wanted = {"from": "2026-11-26T10:00:00Z", "to": "2026-11-26T11:00:00Z"}
+    made.audit = Audit(fail, made.now)
+    assert (await member.post("/replays", json=wanted)).status_code == 503
+    assert (await member.get("/replays")).json()["items"] == []
+    made.audit = Audit(keep, made.now)
+    assert (await member.post("/replays", json=wanted)).status_code == 202
+    (job,) = made.replays.of("default")
+    assert job.task is not None
+    await asyncio.wait([job.task])
+    assert course == ["started", "process"]
 
 
 async def test_a_replay_that_cannot_begin_has_failed(client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:

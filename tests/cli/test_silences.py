@@ -15,7 +15,7 @@ from streams.cli import _periods, incidents, maintenance, silences
 from streams.cli._when import instant, length
 from streams.control.state import Control
 from streams.control.write import Change
-from streams.history.preview import preview
+from streams.history.preview import preview, sentence
 from streams.process.errors import OperatorError
 from tests.policy.test_recurrence import ms
 
@@ -180,8 +180,11 @@ def test_a_preview_counts_open_incidents_and_those_of_a_day() -> None:
     ]
     found = preview(rows, ['service="web"', 'env="a"'], SINCE, NOW, 1000)
     assert [each["incident_id"].int for each in found.open] == [1, 2]
-    assert (found.a_day, found.days) == (2.0, 30.0)
-    assert found.sentence() == "hides these 2 open incidents and about 2.0 a day (of the last 30 days)"
+    assert found.rate == (2.0, 30.0)
+    assert (
+        sentence(len(found.open), found.rate)
+        == "hides these 2 open incidents and about 2.0 a day (of the last 30 days)"
+    )
 
 
 def test_a_preview_of_a_status_counts_incidents_as_they_opened() -> None:
@@ -189,18 +192,19 @@ def test_a_preview_of_a_status_counts_incidents_as_they_opened() -> None:
     rows = [row(1, NOW - DAY_MS, "acknowledged"), row(2, NOW - DAY_MS, "open"), row(3, NOW - DAY_MS)]
     found = preview(rows, ['service="web"', 'status="open"'], NOW - 3 * DAY_MS, NOW, 1000)
     assert [each["incident_id"].int for each in found.open] == [2]
-    assert found.sentence() == "hides this open incident and about 1.0 a day (of the last 3 days)"
+    assert sentence(len(found.open), found.rate) == "hides this open incident and about 1.0 a day (of the last 3 days)"
 
 
 def test_a_preview_of_more_than_it_reads_counts_fewer_days() -> None:
     """The rate stays right: 400 of the last two days are 200 a day."""
     rows = [row(number, NOW - 2 * DAY_MS + number * 100_000) for number in range(400)]
     found = preview(rows, ['service="web"'], SINCE, NOW, 400)
-    assert (found.a_day, found.days) == (200.0, 2.0)
-    assert found.sentence() == "hides no open incident and about 200 a day (of the last 2 days)"
+    assert found.rate == (200.0, 2.0)
+    assert sentence(len(found.open), found.rate) == "hides no open incident and about 200 a day (of the last 2 days)"
     rows = [row(number, NOW - 2 * DAY_MS + number * 100_000, "open") for number in range(400)]
-    assert preview(rows, ['service="web"'], SINCE, NOW, 400).a_day == 200.0
-    assert preview([], ['service="web"'], SINCE, NOW, 400).sentence().startswith("hides no open incident and about 0.0")
+    assert preview(rows, ['service="web"'], SINCE, NOW, 400).rate.a_day == 200.0
+    none = preview([], ['service="web"'], SINCE, NOW, 400)
+    assert sentence(0, none.rate).startswith("hides no open incident and about 0.0")
 
 
 def test_the_command_previews(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """Finds the callers of requests: by a token, or by the session of a browser."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from fastapi import Request
 
@@ -10,7 +9,8 @@ from streams.api.caller import Caller
 from streams.api.identity.browser import address_of, session_of
 from streams.api.identity.sessions import Sessions
 from streams.api.roles import Role
-from streams.control.accounts import hash_of
+from streams.api.times import moment
+from streams.control.accounts import held_token
 from streams.control.state import Control
 
 
@@ -46,12 +46,10 @@ class People:
         )
 
     def _by_token(self, text: str, request: Request) -> Caller | None:
-        token = self._control.tokens.get(hash_of(text))
-        if token is None or (token.expires_at is not None and token.expires_at <= self._today()):
+        held = held_token(self._control, text, moment(self._now()))
+        if held is None or held[0].feed:
             return None
-        account = self._account(token.tenant, token.created_by)
-        if account is None:
-            return None
+        token, account = held
         self._sessions.see(token.id)
         return Caller(
             tenant=token.tenant,
@@ -65,6 +63,3 @@ class People:
     def _account(self, tenant: str, name: str) -> Account | None:
         account = self._control.every(Account).get((tenant, name))
         return account if account is not None and account.usable else None
-
-    def _today(self) -> datetime:
-        return datetime.fromtimestamp(self._now() / 1000, UTC)

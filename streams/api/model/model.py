@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import structlog
 
-from schemas.wire.incident import Incident
+from schemas.wire.incident import Incident, Status
 from streams.api.model.feed import PERIOD_S, Feeds
 from streams.api.model.follow import Follower
-from streams.api.model.pages import Facets, Filter, Order, Page, Place, read_facets, read_incident, read_page
+from streams.api.model.pages import Facets, Filter, Order, Page, Place, narrowed, read_facets, read_incident, read_page
 from streams.api.model.store import Applied, is_lost
 from streams.api.problems import ProblemError
 from streams.process.kafka import Kafka
@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 FILE = "api/incidents.sqlite"
 _READERS = 2
+#: Incidents that are read at once where all are read.
+_PAGE = 500
 _BUSY_S = 5.0
 _CACHE_KIB = 16 * 1024
 
@@ -71,7 +73,31 @@ class Model:
         def read(db: sqlite3.Connection) -> tuple[Page, Facets]:
             db.execute("BEGIN")
             try:
-                return read_page(db, which, order, after, limit), read_facets(db, which)
+                found = narrowed(db, which)
+                return read_page(db, found, order, after, limit), read_facets(db, found)
+            finally:
+                db.execute("ROLLBACK")
+
+        return await self._read(read)
+
+    async def working(self, tenant: str, matches: Callable[[Incident], bool]) -> list[Incident]:
+        """The tenant's incidents that are not resolved and match, in the order of work.
+
+        `matches` is called in another thread. Raises ProblemError while the file is made again.
+        """
+        which = Filter(tenant, statuses=[Status.OPEN, Status.ACKNOWLEDGED])
+
+        def read(db: sqlite3.Connection) -> list[Incident]:
+            found: list[Incident] = []
+            after: Place | None = None
+            db.execute("BEGIN")
+            try:
+                while True:
+                    page = read_page(db, which, "priority", after, _PAGE)
+                    found += filter(matches, page.incidents)
+                    after = page.next
+                    if after is None:
+                        return found
             finally:
                 db.execute("ROLLBACK")
 

@@ -1,7 +1,8 @@
 """What the list of incidents answers from: pages in an order, searches, and counts for facets.
 
 Each query gives one row (streams.api.model.store says why). A page goes on after the last incident of the page before,
-so it stays right while incidents come and go.
+so it stays right while incidents come and go. A search that finds few reads only these; one that finds many walks the
+incidents in their order, and its counts end at a bound, as they would otherwise read everything.
 """
 
 import re
@@ -19,6 +20,9 @@ Order = Literal["priority", "-opened_at"]
 
 #: Services in the facet, those with the most incidents.
 _SERVICES = 100
+#: So many incidents are counted of a filter that the kept counts do not answer. Up to so many, what a search finds is
+#: read one by one; beyond, a walk in the order is faster.
+COUNTED = 2_000
 _COLUMNS: Mapping[str, str] = {"priority": "priority", "-opened_at": "age"}
 _WORDS = re.compile(r"\w+")
 
@@ -28,6 +32,7 @@ class Filter(NamedTuple):
 
     `text` has words, or beginnings of words, that all stand in the title, the service, the dedup key, the source or the
     labels. `acknowledged_by` is who acknowledged them, "" for anybody and nobody.
+    `places` are the numbers of what the text finds, if `narrowed` found that they are few.
     """
 
     tenant: str
@@ -36,6 +41,7 @@ class Filter(NamedTuple):
     services: Sequence[str] = ()
     text: str = ""
     acknowledged_by: str = ""
+    places: Sequence[int] | None = None
 
 
 class Place(NamedTuple):
@@ -53,9 +59,15 @@ class Page(NamedTuple):
 
 
 class Facets(msgspec.Struct):
-    """How many incidents there are in all, and for each value of a field, if that were the only filter of the field."""
+    """How many incidents there are in all, and for each value of a field, if that were the only filter of the field.
+
+    `total_at_least`: there are more than the total. `at_least`: there may be more of each value; the first in the order
+    of work are counted.
+    """
 
     total: int
+    total_at_least: bool
+    at_least: bool
     status: dict[str, int]
     severity: dict[str, int]
     service: dict[str, int]
@@ -64,6 +76,17 @@ class Facets(msgspec.Struct):
 _decode_page = msgspec.json.Decoder(list[tuple[int, int, Incident]]).decode
 _decode_incident = msgspec.json.Decoder(Incident).decode
 _decode_facets = msgspec.json.Decoder(Facets).decode
+_decode_places = msgspec.json.Decoder(list[int]).decode
+
+
+def narrowed(db: sqlite3.Connection, which: Filter) -> Filter:
+    """The filter with `places`, if its text finds few incidents, of whatever tenant. It is right for one moment."""
+    if not which.text:
+        return which
+    sql = """
+SELECT json_group_array(rowid) FROM (SELECT rowid FROM search WHERE search MATCH :text LIMIT :limit)"""
+    places = _decode_places(_one(db, sql, {"text": _expression(which.text), "limit": COUNTED + 1}))
+    return which._replace(places=places) if len(places) <= COUNTED else which
 
 
 def read_page(db: sqlite3.Connection, which: Filter, order: Order, after: Place | None, limit: int) -> Page:
@@ -80,7 +103,7 @@ def read_page(db: sqlite3.Connection, which: Filter, order: Order, after: Place 
         params.update(key=after.key, number=after.number)
     sql = f"""
 SELECT json_group_array(json_array(key, place, json(record))) FROM (
-    SELECT {column} AS key, place, record FROM incidents
+    SELECT {column} AS key, place, record FROM {_source(which, column)}
     WHERE {" AND ".join(conditions)} ORDER BY {column}, place LIMIT :limit
 )"""  # noqa: S608 - every value is a parameter
     rows = _decode_page(_one(db, sql, {**params, "limit": limit + 1}))
@@ -92,14 +115,17 @@ SELECT json_group_array(json_array(key, place, json(record))) FROM (
 
 def read_facets(db: sqlite3.Connection, which: Filter) -> Facets:
     """The counts of a filter."""
-    params: dict[str, object] = {"tenant": which.tenant, "services": _SERVICES}
+    params: dict[str, object] = {"tenant": which.tenant, "services": _SERVICES, "counted": COUNTED}
     source = "SELECT status, severity, service, n FROM counts WHERE tenant = :tenant AND n > 0"
-    if which.text or which.acknowledged_by:
+    kept = not (which.text or which.acknowledged_by)
+    if not kept:
         conditions, more = _conditions(which._replace(statuses=(), severities=(), services=()))
         params |= more
         source = f"""
-SELECT status, severity, service, count(*) AS n FROM incidents
-WHERE {" AND ".join(conditions)} GROUP BY status, severity, service"""  # noqa: S608
+SELECT status, severity, service, count(*) AS n FROM (
+    SELECT status, severity, service FROM {_source(which, "priority")}
+    WHERE {" AND ".join(conditions)} ORDER BY priority, place LIMIT :counted + 1
+) GROUP BY status, severity, service"""  # noqa: S608
     chosen: dict[str, str] = {}
     for name, values in (("status", which.statuses), ("severity", which.severities), ("service", which.services)):
         chosen[name] = _among(name, f"chosen_{name}") if values else "true"
@@ -116,9 +142,15 @@ WHERE {" AND ".join(conditions)} GROUP BY status, severity, service"""  # noqa: 
 WITH found AS MATERIALIZED ({source})
 SELECT json_object(
     'total', (SELECT coalesce(sum(n), 0) FROM found WHERE {" AND ".join(chosen.values())}),
+    'total_at_least', json('false'),
+    'at_least', json({"'false'" if kept else "iif((SELECT sum(n) FROM found) > :counted, 'true', 'false')"}),
     {facet("status")}, {facet("severity")}, {facet("service", "ORDER BY n DESC, service LIMIT :services")}
 )"""  # noqa: S608
     facets = _decode_facets(_one(db, sql, params))
+    if facets.at_least and facets.total <= COUNTED:
+        facets.total = _count(db, which)
+    if facets.at_least and facets.total > COUNTED:
+        facets.total, facets.total_at_least = COUNTED, True
     facets.status = {Status(int(number)).name.lower(): n for number, n in facets.status.items()}
     facets.severity = {Severity(int(number)).name.lower(): n for number, n in facets.severity.items()}
     facets.service = dict(sorted(facets.service.items(), key=lambda item: (-item[1], item[0])))
@@ -132,6 +164,22 @@ def read_incident(db: sqlite3.Connection, tenant: str, incident_id: bytes) -> In
     return _decode_incident(row[0]) if row is not None else None
 
 
+def _count(db: sqlite3.Connection, which: Filter) -> int:
+    """How many incidents the filter has, but for what is more than one over the bound."""
+    conditions, params = _conditions(which)
+    sql = f"""
+SELECT count(*) FROM (
+    SELECT 1 FROM {_source(which, "priority")} WHERE {" AND ".join(conditions)} LIMIT :counted + 1
+)"""  # noqa: S608
+    count: int = db.execute(sql, {**params, "counted": COUNTED}).fetchone()[0]
+    return count
+
+
+def _source(which: Filter, column: str) -> str:
+    """The table, and the way through it: from the few numbers, or in the order of the column."""
+    return "incidents NOT INDEXED" if which.places is not None else f"incidents INDEXED BY by_{column}"
+
+
 def _conditions(which: Filter) -> tuple[list[str], dict[str, object]]:
     conditions = ["tenant = :tenant"]
     found: dict[str, object] = {"tenant": which.tenant}
@@ -142,8 +190,12 @@ def _conditions(which: Filter) -> tuple[list[str], dict[str, object]]:
     if which.acknowledged_by:
         conditions.append("acknowledged_by = :acknowledged_by")
         found["acknowledged_by"] = which.acknowledged_by
-    if which.text:
-        conditions.append("place IN (SELECT rowid FROM search WHERE search MATCH :text)")
+    if which.places is not None:
+        conditions.append("place IN (SELECT value FROM json_each(:places))")
+        found["places"] = _array(which.places)
+    elif which.text:
+        # The sign keeps SQLite from going from the many numbers to the rows.
+        conditions.append("+place IN (SELECT rowid FROM search WHERE search MATCH :text)")
         found["text"] = _expression(which.text)
     return conditions, found
 

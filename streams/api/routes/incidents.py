@@ -59,19 +59,24 @@ class IncidentQuery(BaseModel):
 
 
 class Facets(BaseModel):
-    """For each value, how many incidents there would be if it were the only one chosen of its field."""
+    """For each value, how many incidents there would be if it were the only one chosen of its field.
+
+    `at_least`: there may be more of each, as only the first 2,000 that the search finds are counted.
+    """
 
     status: dict[str, int]
     severity: dict[str, int]
     service: dict[str, int]
+    at_least: bool
 
 
 class IncidentPage(BaseModel):
-    """`total` is of all pages; `as_of` is the time up to which the list has everything."""
+    """`total` is of all pages, `total_at_least`: there are more. Up to `as_of` the list has everything."""
 
     items: list[Incident]
     next: str | None
     total: int
+    total_at_least: bool
     as_of: Time
     facets: Facets
 
@@ -119,8 +124,9 @@ async def list_incidents(parts: PartsOf, caller: CallerOf, query: Annotated[Inci
         items=[Incident.of(incident) for incident in page.incidents],
         next=f"{'p' if query.order == 'priority' else 'o'}{page.next.key}.{page.next.number}" if page.next else None,
         total=facets.total,
+        total_at_least=facets.total_at_least,
         as_of=moment(as_of),
-        facets=Facets(status=facets.status, severity=facets.severity, service=facets.service),
+        facets=Facets(status=facets.status, severity=facets.severity, service=facets.service, at_least=facets.at_least),
     )
 
 

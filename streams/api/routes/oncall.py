@@ -2,7 +2,7 @@
 
 import time
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
@@ -13,6 +13,7 @@ from streams.api.parts import PartsOf
 from streams.api.problems import ProblemError, Wrong
 from streams.api.times import Time, moment
 from streams.control import ical
+from streams.control.accounts import held_token
 from streams.control.oncall import on_call
 from streams.control.state import Control
 from streams.history.times import milliseconds
@@ -25,6 +26,7 @@ _AROUND = timedelta(days=35)
 _AHEAD = timedelta(days=90)
 _LONGEST = timedelta(days=2 * 366)
 _DAYS_SHOWN = timedelta(days=14)
+_CALENDAR: dict[int | str, dict[str, Any]] = {200: {"content": {"text/calendar": {"schema": {"type": "string"}}}}}
 
 
 class Person(BaseModel):
@@ -100,17 +102,30 @@ async def list_shifts(
     return Turns(items=_turns(parts.control, schedule, milliseconds(since), milliseconds(until)))
 
 
-@router.get(
-    "/schedules/{schedule_id}.ics",
-    response_class=Response,
-    responses={200: {"content": {"text/calendar": {"schema": {"type": "string"}}}}},
-)
+@router.get("/schedules/{schedule_id}.ics", response_class=Response, responses=_CALENDAR)
 async def export_schedule(parts: PartsOf, caller: CallerOf, schedule_id: str) -> Response:
-    """The shifts of three months as an iCalendar file, for calendars to subscribe to."""
-    schedule, now = _found(parts.control, caller, schedule_id), _now()
-    ahead = [shift for shift in _shifts(parts.control, schedule, now) if shift.end > now]
-    names = {name: user.name for (owner, name), user in parts.control.every(User).items() if owner == caller.tenant}
-    text = ical.written(schedule.name or schedule.id, f"{caller.tenant}/{schedule.id}", ahead, names, now)
+    """The shifts of three months as an iCalendar file."""
+    return _calendar(parts.control, _found(parts.control, caller, schedule_id))
+
+
+@router.get("/calendars/{token}.ics", response_class=Response, responses=_CALENDAR)
+async def follow_calendar(parts: PartsOf, token: str) -> Response:
+    """The same for calendar programs, which send nothing but an address: the token of one schedule's feed is in it."""
+    held = held_token(parts.control, token, moment(parts.now()))
+    schedule = parts.control.every(Schedule).get((held[0].tenant, held[0].feed)) if held else None
+    if held is None or schedule is None:
+        raise ProblemError(404, "there is no such calendar")
+    if wait := parts.limit.take(held[0].id, time.monotonic()):
+        raise ProblemError(429, "too many requests", headers={"Retry-After": str(wait)})
+    parts.sessions.see(held[0].id)
+    return _calendar(parts.control, schedule)
+
+
+def _calendar(control: Control, schedule: Schedule) -> Response:
+    now = _now()
+    ahead = [shift for shift in _shifts(control, schedule, now) if shift.end > now]
+    names = {name: user.name for (owner, name), user in control.every(User).items() if owner == schedule.tenant}
+    text = ical.written(schedule.name or schedule.id, f"{schedule.tenant}/{schedule.id}", ahead, names, now)
     return Response(text, media_type="text/calendar; charset=utf-8")
 
 

@@ -123,11 +123,12 @@ async def start_replay(parts: PartsOf, caller: CallerOf, wanted: NewReplay) -> R
     if until <= since:
         raise ProblemError(422, "the request is not valid", [Wrong("to", "is not after `from`")])
     _configured(wanted.configuration, parts.control)
-    job = await parts.replays.start(caller.tenant, since, until, wanted.configuration, wanted.anyway)
-    shown = _shown(job)
-    after = {"from": iso(shown.since), "to": iso(shown.until), "configuration": wanted.configuration is not None}
-    await parts.audit.add(caller.tenant, caller.by, "started", "replay", job.id, after=after)
-    return shown
+    after = {"from": iso(moment(since)), "to": iso(moment(until)), "configuration": wanted.configuration is not None}
+
+    async def note(job: Job) -> None:
+        await parts.audit.add(caller.tenant, caller.by, "started", "replay", job.id, after=after)
+
+    return _shown(await parts.replays.start(caller.tenant, since, until, wanted.configuration, wanted.anyway, note))
 
 
 @router.get("/replays")
@@ -146,8 +147,9 @@ async def show_replay(parts: PartsOf, caller: CallerOf, replay_id: str) -> Repla
 @router.delete("/replays/{replay_id}", status_code=204)
 async def delete_replay(parts: PartsOf, caller: CallerOf, replay_id: str) -> None:
     """End a replay and forget it."""
-    await parts.replays.forget(_found(parts.replays.of(caller.tenant), replay_id))
+    found = _found(parts.replays.of(caller.tenant), replay_id)
     await parts.audit.add(caller.tenant, caller.by, "deleted", "replay", replay_id)
+    await parts.replays.forget(found)
 
 
 def _configured(text: str | None, control: Control) -> Control:

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import AwareDatetime, BaseModel, Field
 
-from schemas.control import Account, RoleName, Token, control_key
+from schemas.control import Account, RoleName, Schedule, Token, control_key
 from streams.api.caller import Caller, CallerOf
 from streams.api.parts import Parts, PartsOf
 from streams.api.problems import ProblemError
@@ -20,11 +20,15 @@ router = APIRouter()
 
 
 class TokenShown(BaseModel):
-    """A token. `prefix` are its first characters; `created_by` is the id of the account that it acts for."""
+    """A token. `prefix` are its first characters; `created_by` is the id of the account that it acts for.
+
+    `feed` is the schedule whose calendar is all that it reads, empty for a token of the API.
+    """
 
     id: str
     name: str
     role: RoleName
+    feed: str
     prefix: str
     created_by: str
     created_at: Time
@@ -46,10 +50,14 @@ class Tokens(BaseModel):
 
 
 class NewToken(BaseModel):
-    """What the token may do, and until when; without an end it works until it is deleted."""
+    """What the token may do, and until when; without an end it works until it is deleted.
+
+    With `feed`, a schedule's id, it is for `/calendars/<token>.ics` only, which calendar programs subscribe to.
+    """
 
     name: str = Field(min_length=1, max_length=100)
     role: RoleName = "viewer"
+    feed: str = Field(default="", max_length=200)
     expires_at: AwareDatetime | None = None
 
 
@@ -68,6 +76,10 @@ async def create_token(parts: PartsOf, caller: CallerOf, wanted: NewToken) -> Ma
         raise ProblemError(403, "a token cannot make tokens: log in")
     if Role.of(wanted.role) > caller.role:
         raise FieldError("role", f"is above the caller's own, {caller.role.text}")
+    if wanted.feed and (caller.tenant, wanted.feed) not in parts.control.every(Schedule):
+        raise FieldError("feed", "there is no such schedule")
+    if wanted.feed and wanted.role != "viewer":
+        raise FieldError("role", "is viewer for a feed, which is only read")
     now = moment(parts.now())
 
     def plan(control: Control) -> tuple[accounts.Made, Change]:

@@ -94,7 +94,7 @@ export const api = {
   inviteAccount: (which: string) => post<T.Account>(`/accounts/${id(which)}/invitation`),
   deleteAccount: (which: string) => call<void>('DELETE', `/accounts/${id(which)}`),
   tokens: () => get<T.Page<T.Token>>('/tokens'),
-  addToken: (body: { name: string; role: T.Role; expires_at: string | null }) => post<T.Token>('/tokens', body),
+  addToken: (body: { name: string; role: T.Role; expires_at: string | null; feed?: string }) => post<T.Token>('/tokens', body),
   deleteToken: (which: string) => call<void>('DELETE', `/tokens/${id(which)}`),
   audit: (query: Query) => get<T.Page<T.AuditEntry>>('/audit', query),
 

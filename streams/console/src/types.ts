@@ -67,7 +67,8 @@ export interface Incident {
 export interface IncidentPage extends Page<Incident> {
   total: number;
   as_of: string;
-  facets: Partial<Record<'status' | 'severity' | 'service', Record<string, number>>>;
+  total_at_least: boolean;
+  facets: Partial<Record<'status' | 'severity' | 'service', Record<string, number>>> & { at_least?: boolean };
 }
 
 export type IncidentFilter = Partial<Record<'status' | 'severity' | 'service' | 'q' | 'mine' | 'order', string | undefined>>;
@@ -203,6 +204,8 @@ export interface Account {
 }
 
 export interface Token {
+  /** The schedule whose calendar is all that it reads, empty for a token of the API. */
+  feed: string;
   id: string;
   name: string;
   role: Role;

@@ -15,6 +15,8 @@ export class IncidentList {
   rows = $state.raw<Incident[]>([]);
   facets = $state.raw<IncidentPage['facets']>({});
   total = $state(0);
+  /** Whether there are more than `total`. */
+  totalAtLeast = $state(false);
   asOf = $state<string | null>(null);
   loading = $state(true);
   error = $state.raw<Problem | null>(null);
@@ -163,6 +165,7 @@ export class IncidentList {
     this.#next = page.next ?? null;
     this.facets = page.facets ?? this.facets;
     this.total = page.total ?? rows.length;
+    this.totalAtLeast = page.total_at_least ?? false;
     this.asOf = page.as_of ?? this.asOf;
   }
 
@@ -175,6 +178,7 @@ export class IncidentList {
       if (abort !== this.#abort) return;
       this.facets = page.facets;
       this.total = page.total;
+      this.totalAtLeast = page.total_at_least;
     } catch {
       // The next change counts again; what is wrong the stream or the list says.
     }
