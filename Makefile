@@ -45,7 +45,7 @@ $(CONSOLE): $(CONSOLE_SOURCES)
 	fi
 
 client: $(SETUP) ## Build the Python client of the API: a wheel in dist
-	@$(BIN)/python -m client dist/client
+	@$(BIN)/python -m streams.client dist/client
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  --wheel-dir dist dist/client
 	@ls dist/stormweir_client-*.whl

@@ -22,13 +22,13 @@ import pytest
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
-from client import transport
-from client.package import PACKAGE, write
-from client.schemas import type_of
 from schemas.control import Service, Token
 from streams.api.app import application, description
 from streams.api.limits import Limit
 from streams.api.problems import Problem, Wrong
+from streams.client import transport
+from streams.client.package import PACKAGE, write
+from streams.client.schemas import type_of
 from tests.api.conftest import Offline
 from tests.api.people import inhabited, person
 from tests.api.reading import incident, reading

@@ -16,7 +16,6 @@ from streams.api.problems import ProblemError, Wrong
 from streams.api.times import Time, moment
 from streams.history.preview import Rate, preview, sentence
 from streams.history.queries import INCIDENTS_SINCE
-from streams.history.times import milliseconds
 from streams.policy.language import compile_incident
 from streams.policy.matching import is_broad
 
@@ -96,7 +95,7 @@ async def preview_silence(parts: PartsOf, caller: CallerOf, wanted: TriedSilence
     )
 
 
-async def _rate(parts: Parts, tenant: str, wanted: Wanted) -> Rate:
+async def _rate(parts: Parts, tenant: str, wanted: TriedSilence) -> Rate:
     now = time.time_ns() // 1_000_000
     since = now - wanted.days * _DAY_MS
     rows = await parts.query(INCIDENTS_SINCE, {"tenant": tenant, "since": since, "limit": _READ})

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from client.operations import STYLES, operations_of
-from client.schemas import BY_HAND, class_of, references
+from streams.client.operations import STYLES, operations_of
+from streams.client.schemas import BY_HAND, class_of, references
 
 PACKAGE = "stormweir_client"
 _TRANSPORT = Path(__file__).with_name("transport.py")

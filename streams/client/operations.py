@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from textwrap import indent
 from typing import Any, NamedTuple
 
-from client.schemas import Schema, docstring, python_name, type_of
+from streams.client.schemas import Schema, docstring, python_name, type_of
 
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 #: Headers that carry a version.
