@@ -30,18 +30,18 @@ class _Effects(NamedTuple):
     named: bytes = b""
 
 
-def affect(table: Table, told: Told, now: int) -> None:
-    """Have the cause of this incident tell that it is affected. The caller must keep the incident."""
-    if told.counted_by == told.parent:
+def affect(table: Table, told: Told, cause: bytes, now: int) -> None:
+    """Have this cause of the incident tell that it is affected. The caller must keep the incident."""
+    if told.counted_by == cause:
         return
     leave(table, told)
-    told.counted_by = told.parent
-    found, incident_id = _get(table, told.parent), told.incident.incident_id
+    told.counted_by = cause
+    found, incident_id = _get(table, cause), told.incident.incident_id
     if len(found.named) < MAX_EFFECTS * _ID_BYTES:
         found = found._replace(named=found.named + incident_id)
     else:
         found = found._replace(unnamed=found.unnamed + 1)
-    _put(table, told.parent, found._replace(news_at=found.news_at or max(now + NEWS_WAIT_MS, found.news_after)))
+    _put(table, cause, found._replace(news_at=found.news_at or max(now + NEWS_WAIT_MS, found.news_after)))
 
 
 def leave(table: Table, told: Told) -> None:
@@ -59,6 +59,18 @@ def leave(table: Table, told: Told) -> None:
 def end(table: Table, cause: bytes) -> None:
     """The cause is over: nothing is told of its effects any more."""
     table.state.delete(_KEY + cause)
+
+
+def total(table: Table, cause: bytes) -> int:
+    """How many effects the cause has by now."""
+    found = _get(table, cause)
+    return len(found.named) // _ID_BYTES + found.unnamed
+
+
+def named(table: Table, cause: bytes) -> list[Told]:
+    """The effects that are known by name, the most severe first, then the earliest."""
+    known = [effect for each in _ids(_get(table, cause)) if (effect := table.incident(each)) is not None]
+    return sorted(known, key=lambda each: (-each.incident.severity, each.incident.opened_at, each.incident.incident_id))
 
 
 def cause_of(key: bytes) -> bytes | None:
