@@ -11,8 +11,8 @@ class Storm(Record):
     """A storm begins when `above` incidents of a service, or of a tenant, opened within `within` seconds.
 
     In a service's they and what opens next are one incident; in a tenant's one of them is told for all. It ends when
-    fewer than `below` opened within `within` seconds for `quiet` seconds. After a page the next ones wait `wait` seconds
-    for a storm.
+    fewer than `below` opened within `within` seconds for `quiet` seconds; a service's only once its alerts are resolved
+    as well. After a page the next ones wait `wait` seconds for a storm.
     """
 
     above: int = Field(default=20, ge=2, le=10_000)

@@ -14,8 +14,8 @@ mute hides is (streams.stages.muted), so they cost nothing while it storms, and 
 (streams.stages.effects), of which the lead tells.
 
 When the rate has fallen, the worst member that is still open is told, and leads those that are open as well. A lead
-that is muted, or was over for a minute, is replaced in the same way. Every member is then looked at again, in slices, so that each
-destination hears of the new lead.
+that is muted, or was over for a minute, is replaced in the same way. Every member is then looked at again, in slices,
+so that each destination hears of the new lead.
 """
 
 from collections.abc import Iterator, Sequence
@@ -72,8 +72,8 @@ class _Storm(msgspec.Struct, array_like=True, gc=False):
 
 
 class Kept(NamedTuple):
-    """An incident is kept from people, with this reason: `lead` is told for it. `wanted` are the destinations that would
-    hear of it, `missing` those of them that do not know of the lead.
+    """An incident is kept from people, with this reason: `lead` is told for it. `wanted` are the destinations that
+    would hear of it, `missing` those of them that do not know of the lead.
     """
 
     reason: str
@@ -167,7 +167,7 @@ def leave(table: Table, told: Told) -> None:
 
 
 def follow(table: Table, settings: Settings, told: Told, now: int) -> str:
-    """The incident is told now: have it lead if none does, or none of its kind. What people hear of that, if it does."""
+    """The incident is told now: have it lead if none does, or none of its kind. If it leads, what people hear of that."""
     found, own = _get(table, told.incident.tenant), told.incident.incident_id
     if found is None or not _is_of(found, told):
         return ""

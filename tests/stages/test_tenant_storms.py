@@ -1,18 +1,24 @@
 """A storm of a whole tenant: one incident is told for what opens in all of its services."""
 
 import json
+import uuid
 from itertools import permutations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from schemas.control import Service, Tenant
 from schemas.fingerprint import digest, uuid_text
+from schemas.records import Output
 from schemas.wire.command import CommandAction
-from schemas.wire.incident import Incident
+from schemas.wire.incident import Incident, Status
 from schemas.wire.notification import MAX_RELATED
+from streams.control import document
 from streams.policy.reach import Reach
 from streams.stages import dispatch_table, effects, tenant_storms
+from streams.stages.dispatch import Dispatch
 from tests.stages.path import Path, control
 from tests.stages.table import TableState
 from tests.stages.test_dispatch import PAGE, kept, people, silence, told
@@ -137,9 +143,7 @@ class TestReach:
 
     def owned(self, *names: str, **fields: Any) -> list[tuple[str, dict[str, Any]]]:
         """Services that each tell a team of their own."""
-        return [
-            (f"service/default/{name}", {"id": name, "destinations": [f"team-{name}"], **fields}) for name in names
-        ]
+        return [(f"service/default/{name}", {"id": name, "destinations": [f"team-{name}"], **fields}) for name in names]
 
     def test_each_destination_hears_once(self) -> None:
         """Teams of other services are told of the lead, and that it is a storm; of its end as well."""
@@ -340,15 +344,76 @@ class TestMany:
         assert not list(path.dispatch_state.items())
 
     def test_the_end_tells_in_slices(self) -> None:
-        """No timer gives more than a few outputs at once, and people hear of one incident."""
+        """No timer gives more than two outputs, and people hear of one incident."""
         path = Path(control(PAGE, tenant()))
         for number in range(500):
             path.push("trigger", f"k{number}", service=f"s{number}")
         path.tick(100)
-        before = len(path.notifications)
-        path.tick(OVER_S - 95)
+        before, state, dispatch = len(path.notifications), path.dispatch_state, Dispatch(path.control)
+        path.now += 1000 * (OVER_S - 95)
+        fired: list[list[Output]] = []
+        while due := state.fired(path.now):
+            fired += [list(dispatch.on_due(state, [each], path.now)) for each in due]
+        assert max(map(len, fired)) <= 2
+        assert len(fired) > 498
+        for outputs in fired:
+            path.emit(outputs)
         assert [change for change, *_ in heard(path)[before:]] == ["triggered"]
-        assert effects.total(dispatch_table.Table(path.dispatch_state), digest("default")) == 498
+        assert effects.total(dispatch_table.Table(state), digest("default")) == 498
+
+
+#: Services with teams of their own, one with an escalation, one in quiet hours for its own team, two that depend.
+TEAMS = [
+    *(each for each in people() if not each[0].startswith("service/")),
+    *(
+        (f"service/default/{name}", {"id": name, "destinations": [f"team-{name}"], **fields})
+        for name, fields in {
+            "a": {},
+            "b": {"quiet_hours": [{"zone": "UTC", "hours": "00:00-24:00", "destinations": ["team-a"]}]},
+            "c": {"escalation": "crew"},
+            "d": {"depends_on": ["a"]},
+        }.items()
+    ),
+    ("route/default/main", {"id": "main", "match": ['service=~"[ad]"'], "destinations": ["team-route"]}),
+]
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["trigger", "trigger", "trigger", "resolve", "silence", "unsilence"]),
+        st.sampled_from("abcd"),
+        st.sampled_from(["k0", "k1"]),
+        st.sampled_from(["warning", "error", "critical"]),
+        st.sampled_from([0, 1, 20, 90]),
+    ),
+    min_size=3,
+    max_size=20,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ACTIONS)
+def test_nobody_is_left_out(actions: list[tuple[str, str, str, str, int]]) -> None:
+    """Whatever opened, ended, and was silenced: in the end each team knows of what is open, or of what leads it."""
+    path = Path(control(*TEAMS, tenant(above=3, wait=10, quiet=30)))
+    for action, service, key, severity, pause in actions:
+        if action == "silence":
+            name, fields = silence(0, 100_000, f'service="{service}"')
+            path.control.apply(name, json.dumps(fields).encode())
+        elif action == "unsilence":
+            path.control.apply("silence/default/quiet", None)
+        else:
+            path.push(action, key, severity, service=service)
+        path.tick(pause)
+    path.control.apply("silence/default/quiet", None)
+    path.tick(400)
+    known = {(each.incident.incident_id, each.destination) for each in path.notifications}
+    standing = {each.incident_id: each for each in path.incidents.values() if each.status != Status.RESOLVED}
+    for incident in standing.values():
+        rows = [each.error for each in path.deliveries if each.incident_id == incident.incident_id]
+        why, _, other = rows[-1].partition("/") if rows else ("", "", "")
+        above = uuid.UUID(other).bytes if why in {"storm", "cause"} else b""
+        stands_for = {incident.incident_id, *({above} & standing.keys())}
+        teams = {destination for each, destination in known if each in stands_for}
+        assert f"team-{incident.service}" in teams or (why == "cause" and teams), (incident.service, rows)
 
 
 def test_all_services_of_the_tenant_are_one_domain() -> None:
@@ -364,6 +429,34 @@ def test_all_services_of_the_tenant_are_one_domain() -> None:
     assert {Reach(counted, services).domain("default", name) for name in names} == {"default/"}
     assert len({Reach([Tenant(id="default")], services).domain("default", name) for name in names}) == 3
     assert Reach(counted, services).domain("other", "web") == "other/db"
+
+
+def test_inhibitions_may_name_any_services() -> None:
+    """They are one domain: `apply` refuses an inhibition across two domains only without the setting."""
+    text = """
+        services: [{id: web, depends_on: [db]}, {id: db}, {id: mail}]
+        inhibitions: [{id: i, source: ['service="web"'], target: ['service="mail"']}]
+        tenants: [{id: default, storm: {above: 20}}]
+    """
+    document.check(document.load(text), {})
+    with pytest.raises(document.ConfigurationError, match=r"inhibitions\.0\.target"):
+        document.check(document.load(text.replace(", storm: {above: 20}", "")), {})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ("above: 5, below: 5", r"tenants\.0\.storm"),
+        ("above: 1", r"tenants\.0\.storm\.above"),
+        ("within: 0", r"tenants\.0\.storm\.within"),
+        ("wait: 601", r"tenants\.0\.storm\.wait"),
+        ("often: 3", r"tenants\.0\.storm\.often"),
+    ],
+)
+def test_wrong_numbers_are_refused(wrong: str, path: str) -> None:
+    """`apply` names the field."""
+    with pytest.raises(document.ConfigurationError, match=path):
+        document.check(document.load(f"tenants: [{{id: default, storm: {{{wrong}}}}}]"), {})
 
 
 def test_a_restart_changes_nothing() -> None:
