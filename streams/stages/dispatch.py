@@ -270,7 +270,8 @@ class Dispatch:
         if not (self._settings.storms or tenant_storms.is_member(told)):
             return ""
         if told.waiting or leaves or (told.ladder is not None and 0 < escalation.due(told.ladder) <= now):
-            table.keep_page(now, told.incident.tenant)
+            if told.incident.tenant in self._settings.storms:
+                table.keep_page(now, told.incident.tenant)
             note = tenant_storms.follow(table, self._settings, told, now)
             tenant_storms.leave(table, told)
             return note
@@ -319,7 +320,7 @@ class Dispatch:
             return
         storms = cause != told.incident.incident_id
         note = tenant_storms.note(table, told.incident.tenant) if storms else ""
-        known = groups.places(table, told) if storms else groups.owners(table, told)
+        known = groups.places(table, self._settings, told, now) if storms else groups.owners(table, told)
         for destination in dict.fromkeys([*told.destinations, *known]):
             yield from self._tell(told, Transition.UPDATED, destination, now, note=note, related=related, more=more)
         table.keep(told)

@@ -68,9 +68,8 @@ def total(table: Table, cause: bytes) -> int:
 
 
 def named(table: Table, cause: bytes) -> list[Told]:
-    """The effects that are known by name, the most severe first, then the earliest."""
-    known = [effect for each in _ids(_get(table, cause)) if (effect := table.incident(each)) is not None]
-    return sorted(known, key=lambda each: (-each.incident.severity, each.incident.opened_at, each.incident.incident_id))
+    """The effects that are known by name."""
+    return [effect for each in _ids(_get(table, cause)) if (effect := table.incident(each)) is not None]
 
 
 def cause_of(key: bytes) -> bytes | None:
@@ -86,11 +85,11 @@ def wait(table: Table, cause: bytes, now: int) -> None:
 def news(table: Table, cause: bytes, now: int) -> tuple[tuple[Related, ...], int]:
     """What a cause tells of its effects: the most severe ones, and how many more there are."""
     found = _get(table, cause)
-    known = [effect.incident for each in _ids(found) if (effect := table.incident(each)) is not None]
+    known = [effect.incident for effect in named(table, cause)]
     known.sort(key=lambda incident: -incident.severity)
-    named = tuple(related(incident, Change.NEW) for incident in known[:MAX_RELATED])
+    first = tuple(related(incident, Change.NEW) for incident in known[:MAX_RELATED])
     _put(table, cause, found._replace(news_at=0, news_after=now + NEWS_INTERVAL_MS))
-    return named, len(known) + found.unnamed - len(named)
+    return first, len(known) + found.unnamed - len(first)
 
 
 def related(incident: Incident, change: Change) -> Related:

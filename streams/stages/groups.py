@@ -70,11 +70,14 @@ def withdraw(table: Table, told: Told) -> bool:
     return True
 
 
-def places(table: Table, told: Told) -> Iterator[str]:
+def places(table: Table, settings: Settings, told: Told, now: int) -> Iterator[str]:
     """The destinations of all groups that tell of this incident, in a message of its own or not."""
     for key in told.groups:
         grouped = table.group(key)
-        if grouped is not None and told.incident.incident_id in grouped.group.members:
+        if grouped is None or told.incident.incident_id not in grouped.group.members:
+            continue
+        leaf = settings.routes.leaf(grouped.tenant, grouped.leaf)
+        if leaf is None or not leaf.muted_by(settings.hours, now):
             yield from grouped.destinations
 
 

@@ -140,11 +140,12 @@ def keeper(table: Table, settings: Settings, told: Told, leaves: Sequence[Leaf],
 
 def held(table: Table, settings: Settings, told: Told, now: int) -> int:
     """Until when an incident waits for a storm after somebody was paged for the tenant, milliseconds; 0 for no wait."""
-    limits, found = settings.storms.get(told.incident.tenant), _get(table, told.incident.tenant)
-    wait = limits.wait * 1000 if limits is not None else 0
-    if not wait or found is None or found.over_at or now - table.page(told.incident.tenant) >= wait:
+    tenant, limits = told.incident.tenant, settings.storms.get(told.incident.tenant)
+    until = told.since + limits.wait * 1000 if limits is not None else 0
+    if limits is None or until <= now or now - table.page(tenant) >= limits.wait * 1000:
         return 0
-    return told.since + wait if told.since + wait > now else 0
+    found = _get(table, tenant)
+    return until if found is not None and not found.over_at else 0
 
 
 def add(table: Table, told: Told, now: int) -> None:
@@ -223,7 +224,8 @@ def look(table: Table, settings: Settings, key: bytes, now: int) -> list[Told]:
         found.lead = b""
     found.check_at = now + RECHECK_MS if members else 0
     _put(table, found)
-    return effects.named(table, name) if members and not leads else []
+    able = effects.named(table, name) if members and not leads else []
+    return sorted(able, key=lambda each: (*_class(each), *_rank(each.incident)))
 
 
 def _begin(table: Table, settings: Settings, found: _Storm, told: Told, now: int) -> None:
@@ -293,7 +295,7 @@ def _rank(incident: Incident) -> tuple[int, int, bytes]:
 def _places(table: Table, settings: Settings, told: Told, now: int) -> Iterator[str]:
     """The destinations that know of the incident, or will when its group tells of it, and hear what becomes of it."""
     known = [destination for destination in told.destinations if destination not in told.waiting]
-    for place in dict.fromkeys([*known, *groups.places(table, told)]):
+    for place in dict.fromkeys([*known, *groups.places(table, settings, told, now)]):
         if _reaches(settings, told, Transition.UPDATED, place, now):
             yield place
 
