@@ -168,7 +168,7 @@ def leave(table: Table, told: Told) -> None:
 
 
 def follow(table: Table, settings: Settings, told: Told, now: int) -> str:
-    """The incident is told now: have it lead if none does, or none of its kind. If it leads, what people hear of that."""
+    """The incident is told now: it leads if none does, or none of its kind. What people hear of that, if it leads."""
     found, own = _get(table, told.incident.tenant), told.incident.incident_id
     if found is None or not _is_of(found, told):
         return ""
