@@ -18,6 +18,7 @@ that is muted, or was over for a minute, is replaced in the same way. Every memb
 so that each destination hears of the new lead.
 """
 
+import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ from streams.stages import effects, groups, muted
 from streams.stages.dispatch_settings import Settings
 from streams.stages.dispatch_table import Table, Told
 
-#: Openings that are remembered: they are taken into a storm, or lead it; the newest ones. Each has about 30 bytes.
+#: Openings that are remembered: they are taken into a storm, or lead it; the newest ones, with 24 bytes each.
 MAX_RECENT = 500
 #: Services of a storm that are told apart, with 8 bytes each.
 MAX_SERVICES = 500
@@ -42,6 +43,7 @@ OUTLIVE_MS = 60_000
 #: Whether the lead still is one is asked again after this time: it may have been silenced.
 RECHECK_MS = 10_000
 _KEY, _DUE_BYTES, _SERVICE_BYTES = b"tenant-storm:", 8, 8
+_OPENING = struct.Struct(">q16s")
 #: How a reason begins that names the lead.
 _REASON = "storm/"
 
@@ -49,7 +51,8 @@ _REASON = "storm/"
 class _Storm(msgspec.Struct, array_like=True, gc=False):
     """`rate` is the state of the count, as good as none at `idle_at`. The storm is over at `over_at`; it has `opened`
     incidents by now, of these `services`, which came since `began`. `recent` are openings: when they came, and the id.
-    Entries `first` to `after` of the list have its members. Times are milliseconds since 1970 UTC, 0 for none.
+    Entries `first` to `after` of the list have its members. Times are milliseconds since 1970 UTC, 0 for none. It is
+    read and written with each opening, so lists are packed.
     """
 
     tenant: str
@@ -59,8 +62,8 @@ class _Storm(msgspec.Struct, array_like=True, gc=False):
     check_at: int = 0
     began: int = 0
     opened: int = 0
-    services: list[bytes] = []
-    recent: list[tuple[int, bytes]] = []
+    services: bytes = b""
+    recent: bytes = b""
     lead: bytes = b""
     first: int = 0
     after: int = 0
@@ -111,11 +114,12 @@ def count(table: Table, settings: Settings, told: Told, now: int) -> None:
         _note(found, told.incident)
     else:
         first = now - limits.within * 1000
-        found.recent = [each for each in found.recent if each[0] > first][1 - MAX_RECENT :]
+        old = next((place for place, (since, _) in enumerate(_openings(found)) if since > first), MAX_RECENT)
+        found.recent = found.recent[old * _OPENING.size :]
         found.over_at = storm.over_at(found.rate, limits)
         if found.over_at:
             _begin(table, settings, found, told, now)
-        found.recent.append((now, told.incident.incident_id))
+        _remember(found, told, now)
     _put(table, found)
 
 
@@ -177,7 +181,7 @@ def follow(table: Table, settings: Settings, told: Told, now: int) -> str:
     if leads:
         _follow(table, found, own, now)
     elif found.over_at and found.lead != own:
-        found.recent = [*found.recent, (now, own)][-MAX_RECENT:]
+        _remember(found, told, now)
     _put(table, found)
     return _note_of(table, found) if leads else ""
 
@@ -213,9 +217,9 @@ def look(table: Table, settings: Settings, key: bytes, now: int) -> list[Told]:
     limits, name = settings.storms.get(found.tenant), _name(found.tenant)
     over = found.over_at and (found.over_at <= now or limits is None)
     if over or (not found.over_at and 0 < found.idle_at <= now):
-        found.rate, found.idle_at, found.recent = b"", 0, []
+        found.rate, found.idle_at, found.recent = b"", 0, b""
     if over:
-        found.over_at, found.opened, found.services, found.lead = 0, 0, [], b""
+        found.over_at, found.opened, found.services, found.lead = 0, 0, b"", b""
     members = effects.total(table, name)
     leads = members > 0 and _lead(table, settings, found, now) is not None
     if not leads:
@@ -231,10 +235,10 @@ def look(table: Table, settings: Settings, key: bytes, now: int) -> list[Told]:
 def _begin(table: Table, settings: Settings, found: _Storm, told: Told, now: int) -> None:
     """It storms: find the lead, and have what opened on the way and is not told yet looked at again."""
     own = told.incident.incident_id
-    found.opened, found.services, found.lead = storm.openings(found.rate), [], b""
-    found.began = min((since for since, _ in found.recent), default=now)
+    found.opened, found.services, found.lead = storm.openings(found.rate), b"", b""
+    found.began = min((since for since, _ in _openings(found)), default=now)
     _note(found, told.incident)
-    for _, incident_id in found.recent:
+    for _, incident_id in _openings(found):
         each = table.incident(incident_id)
         if each is None or incident_id == own or each.incident.status == Status.RESOLVED:
             continue
@@ -253,7 +257,7 @@ def _lead(table: Table, settings: Settings, found: _Storm, now: int) -> Told | N
         if lead is not None and _may_lead(table, settings, lead, now):
             return lead
         found.lead = b""
-    known = [table.incident(incident_id) for _, incident_id in found.recent] if found.over_at else []
+    known = [table.incident(incident_id) for _, incident_id in _openings(found)] if found.over_at else []
     able = [each for each in known if each is not None and _may_lead(table, settings, each, now)]
     if not able:
         return None
@@ -321,14 +325,27 @@ def _reaches(settings: Settings, told: Told, transition: Transition, place: str,
 def _note(found: _Storm, incident: Incident) -> None:
     """Count the service of an incident of the storm."""
     service = digest(incident.service)[:_SERVICE_BYTES]
-    if service not in found.services and len(found.services) < MAX_SERVICES:
-        found.services.append(service)
+    place = found.services.find(service)
+    while place % _SERVICE_BYTES and place > 0:
+        place = found.services.find(service, place + 1)
+    if place < 0 and len(found.services) < MAX_SERVICES * _SERVICE_BYTES:
+        found.services += service
+
+
+def _openings(found: _Storm) -> Iterator[tuple[int, bytes]]:
+    """The openings that are remembered: when each came, and the incident's id."""
+    return _OPENING.iter_unpack(found.recent)
+
+
+def _remember(found: _Storm, told: Told, now: int) -> None:
+    opening = _OPENING.pack(now, told.incident.incident_id)
+    found.recent = (found.recent + opening)[-MAX_RECENT * _OPENING.size :]
 
 
 def _note_of(table: Table, found: _Storm) -> str:
     if not found.over_at:
         return f"the storm is over; incidents of it that are still open: {effects.total(table, _name(found.tenant))}"
-    services = len(found.services)
+    services = len(found.services) // _SERVICE_BYTES
     several = f"{services} or more" if services == MAX_SERVICES else str(services)
     return f"a storm: {found.opened} incidents opened, services: {several}; others are not told by themselves"
 
