@@ -168,6 +168,25 @@ class TestReach:
         path.tick(40)
         assert ("triggered", "s1", "team-s1") in heard(path)
 
+    def test_a_group_that_a_calendar_mutes_is_not_told_of_the_lead(self) -> None:
+        """Its destination hears of the lead for a member whose route is not muted."""
+        always = {day: ["00:00-24:00"] for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")}
+        routes = [
+            {"id": "night", "match": ['service="s0"'], "destinations": ["team"], "mute_calendars": ["always"]},
+            {"id": "rest", "match": ['service=~"s[1-9]"'], "destinations": ["team"]},
+        ]
+        path = Path(
+            control(
+                tenant(),
+                ("calendar/default/always", {"id": "always", "zone": "UTC", "hours": always}),
+                ("service/default/s0", {"id": "s0", "destinations": ["own"]}),
+                *((f"route/default/{each['id']}", each) for each in routes),
+            )
+        )
+        storm(path, 6)
+        path.tick(20)
+        assert heard(path) == [("triggered", "s0", "own"), ("triggered", "s0", "team")]
+
     def test_what_is_urgent_is_not_hidden_by_what_is_not(self) -> None:
         """It is told, and leads from then on."""
         path = Path(control(PAGE, tenant()))
