@@ -8,10 +8,11 @@ from schemas.control.record import Record
 
 
 class Storm(Record):
-    """A storm begins when `above` incidents of a service opened within `within` seconds.
+    """A storm begins when `above` incidents of a service, or of a tenant, opened within `within` seconds.
 
-    They and what opens next are one incident. It ends when fewer than `below` opened within `within` seconds for
-    `quiet` seconds, and its alerts are resolved. After a page the next ones wait `wait` seconds for a storm.
+    In a service's they and what opens next are one incident; in a tenant's one of them is told for all. It ends when
+    fewer than `below` opened within `within` seconds for `quiet` seconds; a service's only once its alerts are resolved
+    as well. After a page the next ones wait `wait` seconds for a storm.
     """
 
     above: int = Field(default=20, ge=2, le=10_000)

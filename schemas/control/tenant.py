@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from schemas.control.record import AnyRecord, Name, RateLimit, Reference, SeverityName, references
+from schemas.control.storm import Storm
 
 
 class Tenant(AnyRecord):
@@ -16,6 +17,9 @@ class Tenant(AnyRecord):
     An incident may be the cause of one downstream that opens within `topology_window` seconds before or after it. What
     is downstream waits `topology_hold` seconds for its cause to be seen. If only `storms` are causes, single incidents
     that open by chance at the same time are not taken for cause and effect.
+
+    With `storm`, what opens in all services together is counted: in a storm one incident is told for all. All incidents
+    of the tenant are then decided on in one place.
     """
 
     per_tenant: ClassVar[bool] = False
@@ -27,6 +31,7 @@ class Tenant(AnyRecord):
     topology_window: int = Field(default=300, ge=1, le=3600)
     topology_hold: int = Field(default=15, ge=0, le=300)
     topology_causes: Literal["incidents", "storms"] = "incidents"
+    storm: Storm | None = None
 
     @property
     def owner(self) -> str:

@@ -22,6 +22,7 @@ from schemas.control import (
     Schedule,
     Service,
     Silence,
+    Tenant,
     User,
     control_key,
 )
@@ -101,7 +102,9 @@ def _silences(everything: Everything) -> Iterator[Problem]:
 
 
 def _inhibitions(everything: Everything) -> Iterator[Problem]:
-    domain = Topology(record for record in everything.values() if isinstance(record, Service)).domain
+    services_of = (record for record in everything.values() if isinstance(record, Service))
+    tenants = (record for record in everything.values() if isinstance(record, Tenant))
+    domain = Topology(services_of, (each.id for each in tenants if each.storm is not None)).domain
     for key, record in everything.items():
         if not isinstance(record, Inhibition):
             continue

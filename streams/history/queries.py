@@ -246,7 +246,8 @@ ORDER BY received_at, toString(event_id)
 LIMIT {limit:UInt32}
 """
 
-#: tenant, incident_id, since (when it opened), limit -> the incidents that ended in it, or that it is the cause of
+#: tenant, incident_id, since (when it opened), limit -> the incidents that ended in it, or that it is the cause of, or
+#: that it was told for in a storm of the tenant
 CHILDREN_OF_INCIDENT = """
 SELECT DISTINCT incident_id
 FROM (
@@ -255,7 +256,8 @@ FROM (
         AND at >= fromUnixTimestamp64Milli({since:Int64})
     UNION ALL
     SELECT incident_id FROM deliveries
-    WHERE tenant = {tenant:String} AND error = concat('cause/', {incident_id:String})
+    WHERE tenant = {tenant:String}
+        AND error IN (concat('cause/', {incident_id:String}), concat('storm/', {incident_id:String}))
         AND queued_at >= fromUnixTimestamp64Milli({since:Int64})
 )
 ORDER BY incident_id

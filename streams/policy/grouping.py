@@ -160,6 +160,15 @@ def resolved(group: Group, incident_id: bytes, now: int) -> None:
     _wake(group, now)
 
 
+def withdrawn(group: Group, incident_id: bytes) -> None:
+    """The incident, which the group has not told, is none of its members any more."""
+    group.members.pop(incident_id, None)
+    rest = group.rest
+    counted = rest.new or rest.flapped or rest.resolved
+    if not counted and all(member.change is Change.OPEN for member in group.members.values()):
+        group.send_at = 0
+
+
 def due(group: Group) -> int:
     """When the group must be flushed; 0 for never."""
     return min(filter(None, (group.send_at, group.look_at)), default=0)

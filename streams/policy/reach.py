@@ -19,12 +19,14 @@ class Reach:
         inhibitions: Iterable[Inhibition] = (),
         routes: Iterable[Route] = (),
     ) -> None:
+        tenants = list(tenants)
         self._tenants = {tenant.id for tenant in tenants if tenant.severity_routes}
         # A source of an inhibition counts although nobody is told of it.
         self._tenants |= {inhibition.tenant for inhibition in inhibitions}
         self._tenants |= {route.tenant for route in routes}
         services = list(services)
-        self._topology = Topology(services)
+        # What storms in a tenant is counted in one place.
+        self._topology = Topology(services, (tenant.id for tenant in tenants if tenant.storm is not None))
         self._services = {
             (service.tenant, service.id)
             for service in services

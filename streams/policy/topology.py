@@ -15,10 +15,11 @@ _NONE: Mapping[str, int] = {}
 
 
 class Topology:
-    """The services of every tenant, compiled once; a Topology never changes."""
+    """The services of every tenant, compiled once; a Topology never changes. Each tenant of `whole` is one domain."""
 
-    def __init__(self, services: Iterable[Service] = ()) -> None:
+    def __init__(self, services: Iterable[Service] = (), whole: Iterable[str] = ()) -> None:
         services = list(services)
+        self._whole = frozenset(whole)
         self._up: dict[tuple[str, str], tuple[str, ...]] = {}
         self._named: dict[tuple[str, str], str] = {}
         needed: set[tuple[str, str]] = set()
@@ -36,8 +37,11 @@ class Topology:
 
     def domain(self, tenant: str, service: str) -> str:
         """What the service's incidents are decided on with: its named domain, or that of a service it is connected to;
-        else the smallest name of the services it is connected to; "" for a service that is connected to none.
+        else the smallest name of the services it is connected to; "" for a service that is connected to none, and for
+        a tenant that is one domain.
         """
+        if tenant in self._whole:
+            return ""
         place = tenant, service
         root = self._roots.get(place)
         if root is None:

@@ -33,6 +33,7 @@ RECORDS: Mapping[str, str] = {
     "inhibition": "the inhibition {} holds, because its source is open",
     "calendar": "the route's calendar {} mutes it",
     "cause": "the incident {}, which is open, is its cause",
+    "storm": "the incident {} is told for it, in a storm of the tenant or for what is left of one",
 }
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from schemas.wire.incident import Incident
 from streams.policy.incidents import is_storm
+from streams.stages import tenant_storms
 from streams.stages.dispatch_settings import Settings
 from streams.stages.dispatch_table import Table, Told
 
@@ -43,6 +44,8 @@ def find(table: Table, settings: Settings, told: Told) -> tuple[bytes | None, in
         for candidate in sorted(candidates):
             cause = table.incident(candidate.incident_id)
             if cause is None or not (cause.destinations or cause.grouped or cause.ladder is not None):
+                continue
+            if tenant_storms.is_member(cause):  # nobody is told of it by itself
                 continue
             if not causes.storms or is_storm(cause.incident):
                 return candidate.incident_id, 0

@@ -10,6 +10,7 @@ that says why.
   was told is told.
 - A tenant's routes put incidents into groups that share messages (streams.stages.groups).
 - After a page of a service that may have a storm, the next ones wait for it: a storm takes them in.
+- When a tenant's openings exceed a rate, one incident is told for all (streams.stages.tenant_storms).
 - The service's escalation policy pages people until somebody acknowledges, and its targets are watched, by timers.
 - The service's flags and quiet hours have the last word on each message (streams.policy.audience).
 
@@ -28,7 +29,8 @@ from schemas.wire.notification import MAX_RELATED, Change, Related, Transition
 from streams.policy import escalation, sla
 from streams.policy.audience import Skip
 from streams.policy.incidents import MERGED
-from streams.stages import causes, effects, groups, muted, shifts
+from streams.policy.routing import Leaf
+from streams.stages import causes, effects, groups, muted, shifts, tenant_storms
 from streams.stages.configuration import Configuration
 from streams.stages.dispatch_settings import Settings
 from streams.stages.dispatch_table import Table, Told, group_of
@@ -86,11 +88,13 @@ class Dispatch:
                 for each in shifts.look(table, key, self._settings.on_call, now):
                     yield from self._notify(table, each, now)
             elif (cause := effects.cause_of(key)) is not None:
-                told = table.incident(cause)
+                told = table.incident(cause) or tenant_storms.leader(table, cause)
                 if told is not None:
-                    yield from self._news(table, told, now)
+                    yield from self._news(table, told, cause, now)
                 else:
                     effects.end(table, cause)
+            elif tenant_storms.is_storm(key):
+                yield from self._lead(table, tenant_storms.look(table, self._settings, key, now), now)
             elif told is None:
                 table.expire(key)
             else:
@@ -106,6 +110,7 @@ class Dispatch:
     def _take(self, table: Table, change: IncidentChange, now: int) -> Iterator[Output]:
         incident = change.incident
         told = table.incident(incident.incident_id)
+        opens = told is None
         if told is None:
             if incident.status == Status.RESOLVED:
                 return
@@ -124,6 +129,8 @@ class Dispatch:
         if incident.status == Status.RESOLVED:
             effects.leave(table, told)
             effects.end(table, incident.incident_id)
+            if self._settings.storms:
+                tenant_storms.ended(table, incident, now)
             shifts.follow(table, told, None, self._settings.on_call, now)
             if not touched:
                 table.forget(incident.incident_id)
@@ -135,6 +142,8 @@ class Dispatch:
         if change.announces:
             yield from self._reach(told, change, now)
         self._turn(table, told, change, now)
+        if opens and self._settings.storms and self._would_be_told(told, now):
+            tenant_storms.count(table, self._settings, told, now)
         yield from self._wait(table, told, now)
         yield from self._climb(told, now)
         table.keep(told)
@@ -198,16 +207,33 @@ class Dispatch:
             if reason is not None:
                 yield skipped(incident, Transition.TRIGGERED, "", reason, now)
 
+    def _would_be_told(self, told: Told, now: int) -> bool:
+        """Whether somebody hears of the incident unless another one is told for it."""
+        reached = told.waiting or told.ladder is not None or self._settings.routes.match(told.incident)
+        return bool(reached) and self._settings.mutes.find(told.incident, now) is None
+
     def _wait(self, table: Table, told: Told, now: int) -> Iterator[Output]:
         """Tell those who wait that the incident is there, unless something keeps it from them."""
         leaves = [] if told.grouped else self._settings.routes.match(told.incident)
         if not (leaves or told.waiting or told.risen or (told.ladder is not None and told.ladder.next_at)):
+            tenant_storms.leave(table, told)
             told.look_at, told.kept, told.muted_by = 0, "", b""
             return
-        mute = self._settings.mutes.find(told.incident, now)
+        mute, instead = self._settings.mutes.find(told.incident, now), None
         if mute is None:
-            told.muted_by = b""
             kept, until = self._kept(table, told, now)
+            if not (kept or until) and (self._settings.storms or tenant_storms.is_member(told)):
+                instead = tenant_storms.keeper(table, self._settings, told, leaves, now)
+            if instead is not None:
+                kept = instead.reason
+                tenant_storms.add(table, told, now)
+                for destination in instead.missing:
+                    note = tenant_storms.note(table, told.incident.tenant)
+                    yield from self._page(instead.lead, destination, now, note=note)
+                if instead.missing:
+                    table.keep(instead.lead)
+            else:
+                told.muted_by = b""
         else:
             kept, until = mute.name, 0  # the list of the mute wakes it
             if told.muted_by != muted.list_name(told.incident.tenant, mute):
@@ -215,13 +241,16 @@ class Dispatch:
         told.look_at = told.quiet_until = min(until, now + RECHECK_MS) if until else 0
         if kept or until:
             if kept and kept != told.kept:
+                if instead is None:
+                    tenant_storms.leave(table, told)
                 told.kept = kept
                 if kept.startswith(_CAUSE):
-                    effects.affect(table, told, now)
+                    effects.affect(table, told, told.parent, now)
                 places = [*told.waiting, *(place for leaf in leaves for place in leaf.destinations)]
-                for destination in dict.fromkeys(places):
+                for destination in dict.fromkeys([*places, *(instead.wanted if instead is not None else ())]):
                     yield skipped(told.incident, Transition.TRIGGERED, destination, kept, now)
             return
+        note = self._stand_out(table, told, leaves, now)
         told.kept = ""
         groups.join(table, self._settings, told, leaves, now)
         waiting, told.waiting = told.waiting, []
@@ -229,12 +258,34 @@ class Dispatch:
         if waiting or leaves:
             told.told_at = now
             if self._settings.storm_wait(told.incident):
-                table.keep_page(told.incident, now)
+                table.keep_page(now, told.incident.tenant, told.incident.service)
         for destination in waiting:
-            yield from self._tell(told, Transition.TRIGGERED, destination, now)
+            yield from self._tell(told, Transition.TRIGGERED, destination, now, note=note)
         risen, told.risen = told.risen, []
         for destination in risen:
             yield from self._tell(told, Transition.ESCALATED, destination, now)
+
+    def _stand_out(self, table: Table, told: Told, leaves: Sequence[Leaf], now: int) -> str:
+        """The incident is told now: what people hear of the tenant's storm that it leads, if it does."""
+        if not (self._settings.storms or tenant_storms.is_member(told)):
+            return ""
+        if told.waiting or leaves or (told.ladder is not None and 0 < escalation.due(told.ladder) <= now):
+            if told.incident.tenant in self._settings.storms:
+                table.keep_page(now, told.incident.tenant)
+            note = tenant_storms.follow(table, self._settings, told, now)
+            tenant_storms.leave(table, told)
+            return note
+        return ""
+
+    def _lead(self, table: Table, found: Sequence[Told], now: int) -> Iterator[Output]:
+        """Tell the first of these members of a storm that nothing else keeps from people: it leads the others."""
+        for told in found:
+            told.muted_by = b""
+            yield from self._wait(table, told, now)
+            yield from self._climb(told, now)
+            table.keep(told)
+            if not (told.kept or told.look_at):
+                return
 
     def _kept(self, table: Table, told: Told, now: int) -> tuple[str, int]:
         """What keeps the incident from people, and until when; 0 for nothing. Without a name, it is only held."""
@@ -245,8 +296,10 @@ class Dispatch:
             if told.since + inhibit.hold_ms > now:
                 held = max(held, told.since + inhibit.hold_ms)
         wait = self._settings.storm_wait(told.incident)
-        if wait and told.since + wait > now and now - table.page(told.incident) < wait:
+        if wait and told.since + wait > now and now - table.page(told.incident.tenant, told.incident.service) < wait:
             held = max(held, told.since + wait)  # somebody was paged for this service, and a storm may take this in
+        if self._settings.storms:
+            held = max(held, tenant_storms.held(table, self._settings, told, now))
         cause, until = causes.find(table, self._settings, told)
         if cause is None and told.parent:
             cause, until = causes.outlived(table, told, now)
@@ -257,17 +310,19 @@ class Dispatch:
             return f"{_CAUSE}{uuid_text(cause)}", now + RECHECK_MS
         return "", max(held, until if until > now else 0)
 
-    def _news(self, table: Table, told: Told, now: int) -> Iterator[Output]:
-        """Tell those who know of a cause what else is affected by now."""
-        cause = told.incident.incident_id
+    def _news(self, table: Table, told: Told, cause: bytes, now: int) -> Iterator[Output]:
+        """Tell those who know of a cause, or of the lead of a storm, what else is affected by now."""
         if told.waiting:  # it is not told itself yet
             effects.wait(table, cause, now)
             return
         related, more = effects.news(table, cause, now)
         if not related and not more:  # what was affected is over
             return
-        for destination in dict.fromkeys([*told.destinations, *groups.owners(table, told)]):
-            yield from self._tell(told, Transition.UPDATED, destination, now, related=related, more=more)
+        storms = cause != told.incident.incident_id
+        note = tenant_storms.note(table, told.incident.tenant) if storms else ""
+        known = groups.places(table, self._settings, told, now) if storms else groups.owners(table, told)
+        for destination in dict.fromkeys([*told.destinations, *known]):
+            yield from self._tell(told, Transition.UPDATED, destination, now, note=note, related=related, more=more)
         table.keep(told)
 
     def _turn(self, table: Table, told: Told, change: IncidentChange, now: int) -> None:

@@ -50,6 +50,8 @@ class Settings:
         self._services = dict(control.services)
         self._levels: dict[tuple[str, str], Sequence[Sequence[str]]] = {}
         self._tenants = dict(control.tenants)
+        #: By tenant, empty if none counts what opens in all of its services.
+        self.storms = {each.id: each.storm for each in control.tenants.values() if each.storm is not None}
         self.topology = Topology(control.services.values())
         self._escalations = dict(control.every(Escalation))
         self.audience = Audience(control.tenants.values(), control.services.values(), control.rules.values())

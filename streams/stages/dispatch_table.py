@@ -154,16 +154,18 @@ class Table:
         """Delete a group that is over."""
         self.state.delete(_GROUP_KEY + key)
 
-    def page(self, incident: Incident) -> int:
-        """When somebody was told of an incident of this service last, if that is not long ago."""
-        value = self.state.get(_PAGE_KEY + digest(incident.tenant, incident.service))
+    def page(self, *scope: str) -> int:
+        """When somebody was told of an incident of this scope last, if that is not long ago: a tenant, or a tenant and
+        a service of it.
+        """
+        value = self.state.get(_PAGE_KEY + digest(*scope))
         return int.from_bytes(value[_DUE_BYTES:], "big") if value is not None else 0
 
-    def keep_page(self, incident: Incident, at: int) -> None:
-        """Remember that somebody is told of an incident of this service."""
+    def keep_page(self, at: int, *scope: str) -> None:
+        """Remember that somebody is told of an incident of this scope."""
         until = at + _PAGE_MS
         value = until.to_bytes(_DUE_BYTES, "big") + at.to_bytes(8, "big")
-        self.state.put(_PAGE_KEY + digest(incident.tenant, incident.service), value, until)
+        self.state.put(_PAGE_KEY + digest(*scope), value, until)
 
     def heir(self, cause: bytes) -> bytes:
         """The incident that is told for those which outlived this cause, empty for none."""

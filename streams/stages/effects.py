@@ -30,18 +30,18 @@ class _Effects(NamedTuple):
     named: bytes = b""
 
 
-def affect(table: Table, told: Told, now: int) -> None:
-    """Have the cause of this incident tell that it is affected. The caller must keep the incident."""
-    if told.counted_by == told.parent:
+def affect(table: Table, told: Told, cause: bytes, now: int) -> None:
+    """Have this cause of the incident tell that it is affected. The caller must keep the incident."""
+    if told.counted_by == cause:
         return
     leave(table, told)
-    told.counted_by = told.parent
-    found, incident_id = _get(table, told.parent), told.incident.incident_id
+    told.counted_by = cause
+    found, incident_id = _get(table, cause), told.incident.incident_id
     if len(found.named) < MAX_EFFECTS * _ID_BYTES:
         found = found._replace(named=found.named + incident_id)
     else:
         found = found._replace(unnamed=found.unnamed + 1)
-    _put(table, told.parent, found._replace(news_at=found.news_at or max(now + NEWS_WAIT_MS, found.news_after)))
+    _put(table, cause, found._replace(news_at=found.news_at or max(now + NEWS_WAIT_MS, found.news_after)))
 
 
 def leave(table: Table, told: Told) -> None:
@@ -61,6 +61,17 @@ def end(table: Table, cause: bytes) -> None:
     table.state.delete(_KEY + cause)
 
 
+def total(table: Table, cause: bytes) -> int:
+    """How many effects the cause has by now."""
+    found = _get(table, cause)
+    return len(found.named) // _ID_BYTES + found.unnamed
+
+
+def named(table: Table, cause: bytes) -> list[Told]:
+    """The effects that are known by name."""
+    return [effect for each in _ids(_get(table, cause)) if (effect := table.incident(each)) is not None]
+
+
 def cause_of(key: bytes) -> bytes | None:
     """The id of the cause whose entry has this key."""
     return key.removeprefix(_KEY) if key.startswith(_KEY) else None
@@ -74,11 +85,11 @@ def wait(table: Table, cause: bytes, now: int) -> None:
 def news(table: Table, cause: bytes, now: int) -> tuple[tuple[Related, ...], int]:
     """What a cause tells of its effects: the most severe ones, and how many more there are."""
     found = _get(table, cause)
-    known = [effect.incident for each in _ids(found) if (effect := table.incident(each)) is not None]
+    known = [effect.incident for effect in named(table, cause)]
     known.sort(key=lambda incident: -incident.severity)
-    named = tuple(related(incident, Change.NEW) for incident in known[:MAX_RELATED])
+    first = tuple(related(incident, Change.NEW) for incident in known[:MAX_RELATED])
     _put(table, cause, found._replace(news_at=0, news_after=now + NEWS_INTERVAL_MS))
-    return named, len(known) + found.unnamed - len(named)
+    return first, len(known) + found.unnamed - len(first)
 
 
 def related(incident: Incident, change: Change) -> Related:

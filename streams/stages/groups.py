@@ -54,6 +54,33 @@ def join(table: Table, settings: Settings, told: Told, leaves: Sequence[Leaf], n
             told.groups.append(key)
 
 
+def withdraw(table: Table, told: Told) -> bool:
+    """Take the incident out of its groups, unless one of them has told it; whether it is in none now."""
+    found = [(key, grouped) for key in told.groups if (grouped := table.group(key)) is not None]
+    members = [grouped.group.members.get(told.incident.incident_id) for _, grouped in found]
+    if not found or any(member is None or member.told for member in members):
+        return False
+    for key, grouped in found:
+        grouping.withdrawn(grouped.group, told.incident.incident_id)
+        if grouping.is_over(grouped.group):
+            table.forget_group(key)
+        else:
+            table.keep_group(key, grouped)
+    told.groups, told.grouped, told.told_at = [], False, 0
+    return True
+
+
+def places(table: Table, settings: Settings, told: Told, now: int) -> Iterator[str]:
+    """The destinations of all groups that tell of this incident, in a message of its own or not."""
+    for key in told.groups:
+        grouped = table.group(key)
+        if grouped is None or told.incident.incident_id not in grouped.group.members:
+            continue
+        leaf = settings.routes.leaf(grouped.tenant, grouped.leaf)
+        if leaf is None or not leaf.muted_by(settings.hours, now):
+            yield from grouped.destinations
+
+
 def follow(table: Table, told: Told, now: int) -> list[bytes]:
     """Tell the incident's groups of its new version, and return their keys."""
     incident = told.incident

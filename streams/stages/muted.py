@@ -65,12 +65,31 @@ def add(table: Table, tenant: str, mute: Mute, incident_id: bytes, now: int) -> 
     if found.first == found.after:
         found.author, found.stamp, found.until = mute.period.author, mute.period.stamp, mute.until_ms
         found.check_at = min(found.until, now + RECHECK_MS)
-    ids = table.state.get(_ids_key(name, found.after - 1)) if found.first < found.after else None
-    if ids is None or len(ids) >= _FULL:
-        ids, found.after = bytes(_DUE_BYTES), found.after + 1
+    after = append(table, name, found.first, found.after, incident_id)
+    if after != found.after:
+        found.after = after
         _put(table, name, found)
-    table.state.put(_ids_key(name, found.after - 1), ids + incident_id)
     return name
+
+
+def append(table: Table, name: bytes, first: int, after: int, incident_id: bytes) -> int:
+    """Put the incident, which must keep `name`, into the entries `first` to `after` of a list; `after` from now on."""
+    ids = table.state.get(_ids_key(name, after - 1)) if first < after else None
+    if ids is None or len(ids) >= _FULL:
+        ids, after = bytes(_DUE_BYTES), after + 1
+    table.state.put(_ids_key(name, after - 1), ids + incident_id)
+    return after
+
+
+def wake(table: Table, name: bytes, first: int, after: int, now: int) -> int:
+    """Have the incidents of these entries of a list looked at again, in slices; how many entries there are."""
+    found = 0
+    for number in range(first, after):
+        ids = table.state.get(_ids_key(name, number))
+        if ids is not None:
+            table.state.put(_ids_key(name, number), now.to_bytes(_DUE_BYTES, "big") + ids[_DUE_BYTES:], now)
+            found += 1
+    return found
 
 
 def list_name(tenant: str, mute: Mute) -> bytes:
@@ -110,11 +129,7 @@ def _check(table: Table, mutes: Mutes, name: bytes, found: _List, now: int) -> N
     if mute is not None and mute.period.stamp == found.stamp and now < found.until:
         found.check_at = min(found.until, now + RECHECK_MS)
         return
-    for number in range(found.first, found.after):
-        ids = table.state.get(_ids_key(name, number))
-        if ids is not None:
-            table.state.put(_ids_key(name, number), now.to_bytes(_DUE_BYTES, "big") + ids[_DUE_BYTES:], now)
-            found.left += 1
+    found.left += wake(table, name, found.first, found.after, now)
     found.first, found.check_at = found.after, 0
     found.over = found.over or mute is None
 

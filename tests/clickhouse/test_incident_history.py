@@ -93,7 +93,8 @@ async def test_an_incident_that_the_model_has_not(clickhouse: ClickHouse, api: h
     )
     caused = structs.replace(skipped, incident_id=named(6), error=f"cause/{UUID}")
     await write(clickhouse, NOTIFICATIONS_RESULTS.name, delivery(1, "unavailable"), delivery(2), skipped)
-    await write(clickhouse, NOTIFICATIONS_RESULTS.name, structs.replace(caused, notification_id=named(1)))
+    stormed = structs.replace(skipped, incident_id=named(5), error=f"storm/{UUID}", notification_id=named(2))
+    await write(clickhouse, NOTIFICATIONS_RESULTS.name, structs.replace(caused, notification_id=named(1)), stormed)
     rows = [
         alert_row(0, links=LINKS, incident_id=uuid_column(UUID.bytes), fingerprint=uuid_column(named(1))),
         alert_row(1, links=LINKS, incident_id=uuid_column(UUID.bytes), fingerprint=uuid_column(named(2))),
@@ -106,7 +107,7 @@ async def test_an_incident_that_the_model_has_not(clickhouse: ClickHouse, api: h
     shown = await read(api, "")
     assert (shown["status"], shown["acknowledged_by"], shown["open_alerts"]) == ("acknowledged", "cli:ada", 1)
     assert shown["links"] == [{"href": "https://wiki/disk", "text": "runbook"}]
-    assert (shown["parent"], shown["children"]) == (_text(3), [_text(6), _text(7)])
+    assert (shown["parent"], shown["children"]) == (_text(3), [_text(5), _text(6), _text(7)])
     assert {each["destination"]: (each["outcome"], each["reason"]) for each in shown["told"]} == {
         "chat": ("suppressed", f"cause/{_text(3)}"),
         "ops": ("delivered", None),

@@ -110,6 +110,27 @@ def test_fifty_openings_are_a_storm() -> None:
     assert path.incidents[storm.incident_id].status is Status.RESOLVED
 
 
+def test_a_storm_of_a_tenant_is_told_as_one() -> None:
+    """Storms of a tenant: 49 are not; with the fiftieth one is told for all, and one for what is left 180 s later."""
+    limits = next(each for each in _whole()["tenants"] if each["id"] == "shops")["storm"]
+    counted = ("tenant/default", {"id": "default", "storm": limits})
+    few, path = (Path(control(counted, ("rule/default/a", {"id": "a", "route": ["ops"]}))) for _ in range(2))
+    for number in range(50):
+        path.push("trigger", "down", "critical" if number == 7 else "error", service=f"shop-{number}")
+        if number < 49:
+            few.push("trigger", "down", service=f"shop-{number}")
+    few.tick(31)
+    assert len(few.notifications) == 49
+    path.tick(60 + 120 + 1)
+    assert [(each.transition, each.incident.service) for each in path.notifications] == [
+        ("triggered", "shop-0"),
+        ("updated", "shop-0"),
+        ("triggered", "shop-7"),
+    ]
+    assert path.notifications[1].note.startswith("a storm: 50 incidents opened, services: 50;")
+    assert path.notifications[2].note == "the storm is over; incidents of it that are still open: 49"
+
+
 def test_the_cause_is_told() -> None:
     """Topology: the shop waits 15 s; the switch is its cause, also if it comes later, and only it is told."""
     path = _path()

@@ -36,6 +36,7 @@ RECORDS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("rule/default/noise", {"id": "noise", "match": ['dedup_key="c"', 'severity="info"'], "suppress": True}),
 ]
+STORM = ("tenant/default", {"id": "default", "storm": {"above": 2, "below": 1, "within": 60, "quiet": 30, "wait": 10}})
 
 
 class Heard(Listener):
@@ -95,10 +96,12 @@ STEPS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(STEPS)
-def test_a_line_decides_as_workers_do(steps: list[tuple[str, str, str, str, int]]) -> None:
+@given(STEPS, st.sampled_from([(), (STORM,)]))
+def test_a_line_decides_as_workers_do(
+    steps: list[tuple[str, str, str, str, int]], more: tuple[tuple[str, dict[str, Any]], ...]
+) -> None:
     """Alerts, commands and deadlines in any order: the same outcomes, incidents, timelines and messages."""
-    path = Path(control(*RECORDS))
+    path = Path(control(*RECORDS, *more))
     inputs: list[tuple[int, Any]] = []
     for action, key, service, severity, seconds in steps:
         if action == "command":

@@ -147,8 +147,8 @@ class Path:
 
     def run(self) -> None:
         """Let every stage take what is new."""
-        self._emit(self._normalize.requests(None, self._new(topics.ALERTS_RAW.name), self.now))
-        self._emit(self._normalize.events(None, self._new(topics.ALERTS_EVENTS.name), self.now))
+        self.emit(self._normalize.requests(None, self._new(topics.ALERTS_RAW.name), self.now))
+        self.emit(self._normalize.events(None, self._new(topics.ALERTS_EVENTS.name), self.now))
         self.stage(self.heartbeats_state, self._heartbeats, self._new(topics.HEARTBEATS.name))
         self.stage(self.dedup_state, self._dedup, self._new(topics.ALERTS_NORMALIZED.name))
         self.stage(self.correlation_state, self._correlate, self._new(topics.ALERTS_UNIQUE.name))
@@ -156,7 +156,7 @@ class Path:
 
     def stage(self, state: TableState, run: Any, records: list[Rec]) -> None:
         """One batch as the engine runs it: deadlines fire before records of a later time."""
-        self._emit(step(run, state, records, self.now))
+        self.emit(step(run, state, records, self.now))
 
     def arm(self) -> None:
         """Do what the attendant of the stage of heartbeats does after a change of the configuration."""
@@ -189,7 +189,8 @@ class Path:
         self._read[topic] = len(self.logs[topic])
         return self.logs[topic][start:]
 
-    def _emit(self, outputs: Iterable[Output]) -> None:
+    def emit(self, outputs: Iterable[Output]) -> None:
+        """Put what a stage sends on its topics."""
         for output in outputs:
             self.append(output.topic, output.value, output.key, output.headers)
 

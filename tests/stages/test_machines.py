@@ -225,19 +225,20 @@ class Crashing(Path):
             return
         before = copy.deepcopy(state.__dict__)
         first = list(step(run, state, records, self.now))
-        self._emit(first)
+        self.emit(first)
         state.__dict__ = before
         self.restart()
         again = {type(each): each for each in (self._dedup, self._correlate, self._dispatch)}.get(type(run), run)
         second = list(step(again, state, records, self.now))
         assert first == second
-        self._emit(second)
+        self.emit(second)
 
 
 #: Every timer there is: a hold, a threshold, flapping, an end without a resolve, groups, repeats, escalation, targets,
-#: a silence with a notice, an inhibition, a cause.
+#: a silence with a notice, an inhibition, a cause, a storm of the tenant.
 EVERYTHING = [
     PAGE,
+    ("tenant/default", {"id": "default", "storm": {"above": 3, "below": 2, "within": 60, "quiet": 30, "wait": 15}}),
     ("service/default/web", {
         "id": "web", "escalation": "crew", "life": {"hold": 20, "resolve_after": 3000},
         "sla": [{"severities": ["error"], "acknowledge_within": 400, "resolve_within": 900}],
@@ -283,6 +284,21 @@ def played(path: Path, actions: list[tuple[str, str, str, int]]) -> Counter[tupl
 def test_a_crash_at_any_record_tells_the_same(actions: list[tuple[str, str, str, int]], kills: set[int]) -> None:
     """With every timer, and kills at any calls of any stage: no message more, none less, none at another time."""
     assert played(Crashing(control(*EVERYTHING), kills), actions) == played(Path(control(*EVERYTHING)), actions)
+
+
+@pytest.mark.parametrize("kind", ["all", "even", "odd"])
+def test_a_storm_of_the_tenant_tells_once(kind: str) -> None:
+    """Openings in three services, a lead that ends, the end of the storm, killed as in the test after this one."""
+    actions = [
+        *(("trigger", service, f"k{key}", 1) for key in range(3) for service in ("db", "web", "db", "net")),
+        ("trigger", "web", "k3", 30), ("trigger", "net", "k4", 10), ("resolve", "web", "k0", 90),
+    ]  # fmt: skip
+    calls = {"all": set(range(1, 5000)), "even": set(range(2, 5000, 2)), "odd": set(range(1, 5000, 2))}[kind]
+    whole, crashing = Path(control(*EVERYTHING)), Crashing(control(*EVERYTHING), calls)
+    assert played(whole, actions) == played(crashing, actions)
+    notes = [each.note for each in whole.notifications if each.transition != "reminder"]
+    assert any(note.startswith("a storm: ") for note in notes)
+    assert any(note.startswith("the storm is over") for note in notes)
 
 
 @pytest.mark.parametrize("kind", ["all", "even", "odd"])

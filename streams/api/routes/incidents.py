@@ -29,6 +29,8 @@ _CHILDREN = 100
 _LINKS = 20
 _PLACE = re.compile(r"(p|o)(-?[0-9]{1,16})\.([0-9]{1,16})")
 _ORDERS: dict[str, Order] = {"p": "priority", "o": "-opened_at"}
+#: How a reason begins that names the incident which is told instead.
+_ABOVE = frozenset({"cause", "storm"})
 _INTO = re.compile(r"into ([0-9a-f-]{36})")
 
 
@@ -94,8 +96,9 @@ class Told(BaseModel):
 class IncidentDetail(Incident):
     """One incident as of the time `as_of`. The last fields are from history, and null while that does not answer.
 
-    `open_alerts` are its keys that fire on. `parent` is the incident that it ended in or that is its cause, `children`
-    are those for which it is that. `reasons` say what keeps it from destinations now.
+    `open_alerts` are its keys that fire on. `parent` is the incident that it ended in, that is its cause, or that is
+    told for it in a storm of the tenant; `children` are those for which it is that. `reasons` say what keeps it from
+    destinations now.
     """
 
     as_of: Time
@@ -168,7 +171,7 @@ async def _history(parts: Parts, incident: wire.Incident) -> dict[str, object]:
         else:
             newest[row["destination"]] = row
             kind, _, name = row["note"].partition("/")
-            parent = name if kind == "cause" else parent
+            parent = name if kind in _ABOVE else parent
     told = [
         {"transition": row["kind"], "reason": row["note"] or None, **{name: row[name] for name in _TOLD}}
         for row in newest.values()

@@ -16,6 +16,7 @@ const PREFIXES: Record<string, string> = {
   inhibition: 'inhibition',
   calendar: 'calendar',
   cause: 'waits for its cause',
+  storm: 'told with the storm of',
 };
 
 /** Why somebody was not told: `silence/new-switch` is "silence new-switch". */
