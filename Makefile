@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+# Processes start by the hundred: what they import must not be compiled each time.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := .venv/bin
 SETUP := .venv/.setup
 CONSOLE := streams/api/static/index.html

@@ -90,32 +90,22 @@ def cycle(services: Iterable[Service]) -> tuple[Service, list[str]] | None:
     by_place = {(service.tenant, service.id): service for service in services}
     done: set[tuple[str, str]] = set()
     for start in by_place:
-        path: list[tuple[str, str]] = []
-        stack = [(start, 0)]
-        while stack:
-            here, depth = stack.pop()
-            del path[depth:]
-            if here in path:
-                names = [name for _, name in path[path.index(here) :]]
-                return by_place[here], [*names, here[1]]
-            if here in done or here not in by_place:
-                continue
-            path.append(here)
-            stack += [((here[0], name), depth + 1) for name in by_place[here].depends_on]
-        done.update(_reached(by_place, start))
+        if start in done:
+            continue
+        # The way from the start, each service with those above it that are not walked yet. Each is walked once.
+        way = {start: iter(by_place[start].depends_on)}
+        while way:
+            here = next(reversed(way))
+            above = next(((here[0], name) for name in way[here] if (here[0], name) not in done), None)
+            if above is None:
+                done.add(here)
+                del way[here]
+            elif above in way:
+                places = [*way]
+                return by_place[above], [name for _, name in [*places[places.index(above) :], above]]
+            elif above in by_place:
+                way[above] = iter(by_place[above].depends_on)
     return None
-
-
-def _reached(by_place: Mapping[tuple[str, str], Service], start: tuple[str, str]) -> set[tuple[str, str]]:
-    seen, stack = {start}, [start]
-    while stack:
-        here = stack.pop()
-        if here in by_place:
-            for name in by_place[here].depends_on:
-                if (here[0], name) not in seen:
-                    seen.add((here[0], name))
-                    stack.append((here[0], name))
-    return seen
 
 
 def _above(up: Mapping[tuple[str, str], tuple[str, ...]], tenant: str, service: str) -> list[str]:

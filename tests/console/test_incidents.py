@@ -88,6 +88,21 @@ def test_only_what_is_new_is_offered(served: Served, logged_in: Open, viewport: 
         expect(page.get_by_role("button", name="new incident")).to_have_count(0)
 
 
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_no_row_moves_when_news_end(served: Served, logged_in: Open, viewport: dict[str, int]) -> None:
+    """After forty seconds without a word from the API the page says so, over the rows."""
+    with logged_in(viewport=viewport) as somebody:
+        opened_incident(served, somebody, "without news")
+        somebody.page.clock.install()
+        page = somebody.go("incidents?q=without+news")
+        expect(row(page, "without news")).to_be_visible()
+        expect(page.get_by_text("Live", exact=True)).to_be_attached()
+        before = boxes(page)
+        page.clock.fast_forward(50_000)
+        expect(page.get_by_role("status").filter(has_text="No news come now")).to_be_visible()
+        assert boxes(page) == before
+
+
 def test_what_comes_while_the_list_is_read_is_offered(served: Served, logged_in: Open) -> None:
     """An incident that opens after the API read the list and before the page shows it is not forgotten."""
     with logged_in() as somebody:

@@ -222,7 +222,7 @@ def test_a_calendar_address_is_made_and_revoked(logged_in: Open) -> None:
     """A calendar program reads the shown address without logging in, until it is revoked."""
     with logged_in("member") as somebody:
         page = somebody.go("oncall")
-        page.get_by_role("button", name="Calendar", exact=True).click()
+        page.get_by_role("region", name="Primary").get_by_role("button", name="Calendar", exact=True).click()
         page.get_by_role("button", name="Make an address").click()
         calendar = page.get_by_text("/api/v1/calendars/").inner_text()
         with urllib.request.urlopen(calendar, timeout=10) as answer:

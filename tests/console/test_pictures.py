@@ -22,7 +22,11 @@ from tests.console.sample import FILE, send_sample
 from tests.console.test_pages import violations
 from tests.docs.conftest import following
 
-pytestmark = pytest.mark.stack
+#: They take two minutes, and show what the other tests of the console assert.
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.skipif("CONSOLE_PICTURES" not in os.environ, reason="makes pictures, if CONSOLE_PICTURES is a folder"),
+]
 
 _SIZE = {"width": 1360, "height": 820}
 _LOW = {"width": 1360, "height": 560}
@@ -100,9 +104,9 @@ def test_the_pictures_of_the_readme(troubled: Served, browser: Browser, storm: s
         assert violations(opened, ("color-contrast", "target-size")) == []
         picture = webp(page)
         assert len(picture) <= _MOST_BYTES
-        if folder := os.environ.get("CONSOLE_PICTURES"):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            (Path(folder) / f"{name}.webp").write_bytes(picture)
+        folder = Path(os.environ["CONSOLE_PICTURES"])
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.webp").write_bytes(picture)
 
 
 def webp(page: Page) -> bytes:

@@ -62,6 +62,16 @@ def test_a_graph_without_cycles_has_none(seed: int) -> None:
             assert one == name or levels[one] < levels[name]
 
 
+def test_each_service_is_walked_once() -> None:
+    """There are 2**60 ways up a ladder of sixty pairs; a file with one is checked at once."""
+    ladder = [Service(id=f"{side}{n}", depends_on=(f"a{n + 1}", f"b{n + 1}")) for n in range(60) for side in "ab"]
+    assert cycle([*ladder, Service(id="a60"), Service(id="b60")]) is None
+    found = cycle([*ladder, Service(id="a60"), Service(id="b60", depends_on=("a0",))])
+    assert found is not None
+    assert (found[1][0], found[1][-1]) == (found[0].id, found[0].id)
+    assert {*found[1]} >= {"b60", "a0"}
+
+
 def test_a_long_chain_is_walked() -> None:
     """Thousands of services in a row need no recursion, and the closure is bounded."""
     chain = [Service(id=f"s{n}", depends_on=(f"s{n + 1}",)) for n in range(5_000)]
