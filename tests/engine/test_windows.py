@@ -39,7 +39,9 @@ async def test_windows_expire_by_time_with_a_tombstone_in_the_same_flush(make_ri
     await rig.drained()
     assert closed(await rig.read(rig.output)) == [("a", 2, START + 10_000), ("b", 1, START + 11_000)]
     assert (await rig.table()).keys() == {b"a", b"c"}
-    assert {record.key for record in await rig.read(rig.changelog) if record.value is None} == {b"b"}
+    deleted = {record.key for record in await rig.read(rig.changelog) if record.value is None}
+    # On a machine so slow that eight seconds pass before the second batch, time has closed the window of `a` before.
+    assert deleted - {b"a"} == {b"b"}
     assert await worker.terminate() == 0
 
 
