@@ -86,7 +86,8 @@ def test_the_first_alerts(reader: Reader) -> None:
     reader.wait_for("SELECT count() > 0 FROM incidents FINAL WHERE title = 'High CPU on web-01'", "1")
     assert "High CPU on web-01" in reader.bash(ask)
     assert json.loads(reader.bash(webhook))["status"] == "accepted"
-    reader.wait_for("SELECT severity FROM alerts WHERE summary = 'Batch job late' LIMIT 1", "error")
+    # A page of a provider sends one of this title, too, which is critical.
+    reader.wait_for("SELECT count() FROM alerts WHERE summary = 'Batch job late' AND severity = 'error'", "1")
 
 
 @pytest.mark.stack
