@@ -1,14 +1,14 @@
 """A platform in trouble, as the pictures of README.md show it. They are made again by
 
-CONSOLE_PICTURES=docs/pictures .venv/bin/python -m pytest tests/console/test_pictures.py
+.venv/bin/python -m pytest tests/console/pictures.py
+
+Other runs leave this module out: it takes two minutes, and shows what the other tests of the console assert.
 """
 
 import base64
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +22,9 @@ from tests.console.sample import FILE, send_sample
 from tests.console.test_pages import violations
 from tests.docs.conftest import following
 
-#: They take two minutes, and show what the other tests of the console assert.
-pytestmark = [
-    pytest.mark.stack,
-    pytest.mark.skipif("CONSOLE_PICTURES" not in os.environ, reason="makes pictures, if CONSOLE_PICTURES is a folder"),
-]
+pytestmark = pytest.mark.stack
 
+_FOLDER = ROOT / "docs/pictures"
 _SIZE = {"width": 1360, "height": 820}
 _LOW = {"width": 1360, "height": 560}
 _PHONE = {"width": 390, "height": 780}
@@ -104,9 +101,7 @@ def test_the_pictures_of_the_readme(troubled: Served, browser: Browser, storm: s
         assert violations(opened, ("color-contrast", "target-size")) == []
         picture = webp(page)
         assert len(picture) <= _MOST_BYTES
-        folder = Path(os.environ["CONSOLE_PICTURES"])
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.webp").write_bytes(picture)
+        (_FOLDER / f"{name}.webp").write_bytes(picture)
 
 
 def webp(page: Page) -> bytes:
