@@ -68,11 +68,11 @@ async def measure(settings: Settings, part: float, progress: Progress) -> list[R
     """Three rounds of `cold` and `list`, one of `clients`; `part` of the sizes."""
     runs: list[Run] = []
     count = int(OPEN * part)
-    await topics_made_anew(settings)
-    await fill(
-        settings.bootstrap, INCIDENTS.name, _PARTITIONS, ((each.incident_id, encode(each)) for each in _opened(count))
-    )
     for number in range(3):
+        # Without the updates of the round before.
+        await topics_made_anew(settings)
+        opened = ((each.incident_id, encode(each)) for each in _opened(count))
+        await fill(settings.bootstrap, INCIDENTS.name, _PARTITIONS, opened)
         for file in (settings.data_dir / "api").glob("*"):
             file.unlink()
         began = time.monotonic()
@@ -125,7 +125,10 @@ async def _serving(settings: Settings) -> AsyncIterator[tuple[httpx2.AsyncClient
         )  # fmt: skip
     base = f"http://127.0.0.1:{settings.port('api')}/api/v1"
     try:
-        async with httpx2.AsyncClient(base_url=base, headers={"Sec-Fetch-Site": "same-origin"}, timeout=30) as api:
+        # The default is 100 connections at most: further clients of the stream would count as lost.
+        limits = httpx2.Limits(max_connections=None)
+        headers = {"Sec-Fetch-Site": "same-origin"}
+        async with httpx2.AsyncClient(base_url=base, headers=headers, timeout=30, limits=limits) as api:
             await _ready(settings, process)
             login = {"login": "ada", "password": _PASSWORD}
             if token := re.search(r"make the first account at \S+?([\w-]{20,})\s", output.read_text()):

@@ -9,7 +9,7 @@ Schema = Mapping[str, Any]
 _PLAIN = {"null": "None", "integer": "int", "number": "float", "boolean": "bool", "string": "str"}
 _FORMATS = {"date-time": "datetime", "uuid": "UUID"}
 _REF = "#/components/schemas/"
-#: What client/transport.py has by hand.
+#: What the module `transport` has by hand.
 BY_HAND = ("Problem", "Wrong")
 
 

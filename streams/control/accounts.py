@@ -131,8 +131,14 @@ def held_token(control: Control, text: str, now: datetime) -> tuple[Token, Accou
     token = control.tokens.get(hash_of(text))
     if token is None or (token.expires_at is not None and token.expires_at <= now):
         return None
-    account = control.every(Account).get((token.tenant, token.created_by))
-    return (token, account) if account is not None and account.usable else None
+    account = usable_account(control, token.tenant, token.created_by)
+    return (token, account) if account is not None else None
+
+
+def usable_account(control: Control, tenant: str, account_id: str) -> Account | None:
+    """The account of this id, if its person may log in."""
+    account = control.every(Account).get((tenant, account_id))
+    return account if account is not None and account.usable else None
 
 
 def by_subject(control: Control, issuer: str, subject: str) -> Account | None:

@@ -102,9 +102,9 @@ def _silences(everything: Everything) -> Iterator[Problem]:
 
 
 def _inhibitions(everything: Everything) -> Iterator[Problem]:
-    services_of = (record for record in everything.values() if isinstance(record, Service))
+    declared = (record for record in everything.values() if isinstance(record, Service))
     tenants = (record for record in everything.values() if isinstance(record, Tenant))
-    domain = Topology(services_of, (each.id for each in tenants if each.storm is not None)).domain
+    domain = Topology(declared, tenants).domain
     for key, record in everything.items():
         if not isinstance(record, Inhibition):
             continue

@@ -25,8 +25,7 @@ class Reach:
         self._tenants |= {inhibition.tenant for inhibition in inhibitions}
         self._tenants |= {route.tenant for route in routes}
         services = list(services)
-        # What storms in a tenant is counted in one place.
-        self._topology = Topology(services, (tenant.id for tenant in tenants if tenant.storm is not None))
+        self._topology = Topology(services, tenants)
         self._services = {
             (service.tenant, service.id)
             for service in services

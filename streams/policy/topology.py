@@ -7,7 +7,7 @@ comes twice.
 
 from collections.abc import Iterable, Mapping
 
-from schemas.control import Service
+from schemas.control import Service, Tenant
 
 #: Services upstream that are looked at, the nearest first.
 MAX_UPSTREAM = 200
@@ -15,11 +15,14 @@ _NONE: Mapping[str, int] = {}
 
 
 class Topology:
-    """The services of every tenant, compiled once; a Topology never changes. Each tenant of `whole` is one domain."""
+    """The services of every tenant, compiled once; a Topology never changes.
 
-    def __init__(self, services: Iterable[Service] = (), whole: Iterable[str] = ()) -> None:
+    A tenant of `tenants` that has a storm is one domain: what opens in it is counted in one place.
+    """
+
+    def __init__(self, services: Iterable[Service] = (), tenants: Iterable[Tenant] = ()) -> None:
         services = list(services)
-        self._whole = frozenset(whole)
+        self._whole = frozenset(tenant.id for tenant in tenants if tenant.storm is not None)
         self._up: dict[tuple[str, str], tuple[str, ...]] = {}
         self._named: dict[tuple[str, str], str] = {}
         needed: set[tuple[str, str]] = set()

@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 from fastapi import Request
 
-from schemas.control import Account
 from streams.api.caller import Caller
 from streams.api.identity.browser import address_of, session_of
 from streams.api.identity.sessions import Sessions
 from streams.api.roles import Role
 from streams.api.times import moment
-from streams.control.accounts import held_token
+from streams.control.accounts import held_token, usable_account
 from streams.control.state import Control
 
 
@@ -31,7 +30,7 @@ class People:
         active = self._sessions.find(value) if value else None
         if active is None:
             return None
-        account = self._account(active.session.tenant, active.session.account)
+        account = usable_account(self._control, active.session.tenant, active.session.account)
         if account is None:
             return None
         self._sessions.see(active.id, account.id)
@@ -59,7 +58,3 @@ class People:
             account=account.id,
             address=address_of(request),
         )
-
-    def _account(self, tenant: str, name: str) -> Account | None:
-        account = self._control.every(Account).get((tenant, name))
-        return account if account is not None and account.usable else None

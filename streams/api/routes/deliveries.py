@@ -1,6 +1,5 @@
 """What was sent to people and how that ended, and what could not be used: seen, and put back after a fix."""
 
-import time
 from datetime import datetime
 from typing import Annotated
 
@@ -91,7 +90,7 @@ async def list_deliveries(
     limit: Limit = 100,
 ) -> DeliveriesShown:
     """The attempts to tell somebody; of `failed` ones only those."""
-    since = milliseconds(begin) if begin is not None else _now() - _DAY_MS
+    since = milliseconds(begin) if begin is not None else parts.now() - _DAY_MS
     params = {"tenant": caller.tenant, "destination": destination, "failed": int(failed), "since": since}
     rows = await parts.query(ATTEMPTS, {**params, "limit": limit})
     return DeliveriesShown(items=[AttemptShown(**shown(row)) for row in rows])
@@ -179,7 +178,3 @@ def _shown(parts: PartsOf, found: Found) -> LetterShown:
         replay=None if isinstance(to, str) else to.name,
         stays=to if isinstance(to, str) else "",
     )
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -1,6 +1,5 @@
 """History: alerts that came, named questions, and what a time was like."""
 
-import time
 from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
@@ -102,7 +101,7 @@ async def list_alerts(
     after: Annotated[str, Query(max_length=80)] = "",
 ) -> AlertsShown:
     """The alerts of a time, with what became of each."""
-    since, until = _span(begin, end)
+    since, until = _span(begin, end, parts.now())
     before, before_id = _place(after) if after else (until + 1, _LAST_ID)
     params = {
         "tenant": caller.tenant,
@@ -145,7 +144,7 @@ async def run_query(
     question = QUESTIONS.get(name)
     if question is None:
         raise ProblemError(404, "there is no such question")
-    since, until = _span(begin, end)
+    since, until = _span(begin, end, parts.now())
     rows = await _ask(parts, caller.tenant, question, since, until, limit)
     columns = list(rows[0]) if rows else []
     return QueryAnswer(
@@ -156,7 +155,7 @@ async def run_query(
 @router.get("/insights")
 async def show_insights(parts: PartsOf, caller: CallerOf, begin: Begin = None, end: End = None) -> Insights:
     """Volumes by hour, noise, how fast people respond, and who is paged."""
-    since, until = _span(begin, end)
+    since, until = _span(begin, end, parts.now())
 
     async def ask(name: str) -> list[dict[str, Any]]:
         return await _ask(parts, caller.tenant, QUESTIONS[name], since, until, 20)
@@ -185,8 +184,8 @@ async def _ask(
     return [shown(row) for row in await parts.query(question.sql, params)]
 
 
-def _span(begin: datetime | None, end: datetime | None) -> tuple[int, int]:
-    until = time.time_ns() // 1_000_000 if end is None else milliseconds(end)
+def _span(begin: datetime | None, end: datetime | None, now: int) -> tuple[int, int]:
+    until = now if end is None else milliseconds(end)
     since = until - int(_DAY.total_seconds() * 1000) if begin is None else milliseconds(begin)
     if since < 0 or since >= until:
         raise ProblemError(422, "the request is not valid", [Wrong("to", "is not after `from`")])

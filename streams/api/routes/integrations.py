@@ -1,6 +1,5 @@
 """Who may send alerts. An integration's key is its credential: it is shown when it is made, and not again."""
 
-import time
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -185,7 +184,7 @@ async def delete_integration(
 async def test_integration(parts: PartsOf, caller: CallerOf, integration_id: str) -> TrialShown:
     """Send a marked alert all the way, tell what became of it, and resolve it. People are notified of it."""
     found = _found(parts.control, caller, integration_id)
-    mark = time.time_ns() // 1_000_000
+    mark = parts.now()
     alert = probe(found, mark)
     if alert is None:
         raise ProblemError(422, f"a test of the type {found.type} has to come from the tool itself")

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from schemas.control import Schedule, User
 from streams.api.caller import Caller, CallerOf
-from streams.api.parts import PartsOf
+from streams.api.parts import Parts, PartsOf
 from streams.api.problems import ProblemError, Wrong
 from streams.api.times import Time, moment
 from streams.control import ical
@@ -73,7 +73,7 @@ async def show_oncall(
     parts: PartsOf, caller: CallerOf, at: Annotated[datetime | None, Query(description="Another time than now.")] = None
 ) -> OnCallNow:
     """Who is on call in each schedule."""
-    control, now = parts.control, moment(_now()) if at is None else at
+    control, now = parts.control, moment(parts.now()) if at is None else at
     return OnCallNow(
         at=now,
         items=[
@@ -94,7 +94,7 @@ async def list_shifts(
 ) -> Turns:
     """The shifts of a schedule, and the times in which nobody is on call; at most two years."""
     schedule = _found(parts.control, caller, schedule_id)
-    since = moment(_now()) if begin is None else begin
+    since = moment(parts.now()) if begin is None else begin
     until = since + _DAYS_SHOWN if end is None else end
     length = milliseconds(until) - milliseconds(since)
     if not 0 < length <= _LONGEST.total_seconds() * 1000:
@@ -105,7 +105,7 @@ async def list_shifts(
 @router.get("/schedules/{schedule_id}.ics", response_class=Response, responses=_CALENDAR)
 async def export_schedule(parts: PartsOf, caller: CallerOf, schedule_id: str) -> Response:
     """The shifts of three months as an iCalendar file."""
-    return _calendar(parts.control, _found(parts.control, caller, schedule_id))
+    return _calendar(parts, _found(parts.control, caller, schedule_id))
 
 
 @router.get("/calendars/{token}.ics", response_class=Response, responses=_CALENDAR)
@@ -118,11 +118,11 @@ async def follow_calendar(parts: PartsOf, token: str) -> Response:
     if wait := parts.limit.take(held[0].id, time.monotonic()):
         raise ProblemError(429, "too many requests", headers={"Retry-After": str(wait)})
     parts.sessions.see(held[0].id)
-    return _calendar(parts.control, schedule)
+    return _calendar(parts, schedule)
 
 
-def _calendar(control: Control, schedule: Schedule) -> Response:
-    now = _now()
+def _calendar(parts: Parts, schedule: Schedule) -> Response:
+    control, now = parts.control, parts.now()
     ahead = [shift for shift in _shifts(control, schedule, now) if shift.end > now]
     names = {name: user.name for (owner, name), user in control.every(User).items() if owner == schedule.tenant}
     text = ical.written(schedule.name or schedule.id, f"{schedule.tenant}/{schedule.id}", ahead, names, now)
@@ -171,7 +171,3 @@ def _found(control: Control, caller: Caller, name: str) -> Schedule:
     if found is None:
         raise ProblemError(404, "there is no such schedule")
     return found
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -1,6 +1,5 @@
 """What would happen: one alert through the stages, and recorded alerts through another configuration."""
 
-import time
 from datetime import datetime
 from typing import Any, Literal
 
@@ -88,7 +87,7 @@ class ReplaysShown(BaseModel):
 @router.post("/route-test")
 async def test_route(parts: PartsOf, caller: CallerOf, sample: Sample) -> Routed:
     """Who would be told of an alert that nobody handles, when, and why others would not. Sends nothing."""
-    begins = time.time_ns() // 1_000_000 if sample.at is None else milliseconds(sample.at)
+    begins = parts.now() if sample.at is None else milliseconds(sample.at)
     fields = {"dedup_key": "route-test", "summary": "route-test", **sample.alert, "tenant": caller.tenant}
     try:
         alert = alert_of(fields, begins)
@@ -119,7 +118,7 @@ async def test_route(parts: PartsOf, caller: CallerOf, sample: Sample) -> Routed
 @router.post("/replays", status_code=202)
 async def start_replay(parts: PartsOf, caller: CallerOf, wanted: NewReplay) -> ReplayShown:
     """Begin a replay; ask for it until it is done. One runs at a time (409)."""
-    since, until = milliseconds(wanted.since), _now() if wanted.until is None else milliseconds(wanted.until)
+    since, until = milliseconds(wanted.since), parts.now() if wanted.until is None else milliseconds(wanted.until)
     if until <= since:
         raise ProblemError(422, "the request is not valid", [Wrong("to", "is not after `from`")])
     _configured(wanted.configuration, parts.control)
@@ -182,7 +181,3 @@ def _shown(job: Job) -> ReplayShown:
         error=job.error,
         report=job.report,
     )
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

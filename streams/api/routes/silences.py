@@ -1,6 +1,5 @@
 """What a silence would hide; silences themselves are records."""
 
-import time
 from contextlib import suppress
 from typing import Annotated
 from uuid import UUID
@@ -96,7 +95,7 @@ async def preview_silence(parts: PartsOf, caller: CallerOf, wanted: TriedSilence
 
 
 async def _rate(parts: Parts, tenant: str, wanted: TriedSilence) -> Rate:
-    now = time.time_ns() // 1_000_000
+    now = parts.now()
     since = now - wanted.days * _DAY_MS
     rows = await parts.query(INCIDENTS_SINCE, {"tenant": tenant, "since": since, "limit": _READ})
     return preview([{**row, "tenant": tenant} for row in rows], wanted.match, since, now, _READ).rate
