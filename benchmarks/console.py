@@ -1,11 +1,12 @@
-"""`python -m benchmarks.console [--only few,many,closed] [--quick]`: a storm watched in the console. About six minutes.
+"""`python -m benchmarks.console [--only few,many,closed] [--quick]`: a storm watched in the console. About seven minutes.
 
 A whole stack runs, a real Chromium shows the list of incidents, and 200,000 alerts are played at an even rate. `few`:
 2,000 keys in 300 incidents, all of which are in the list before. `many`: 20,000 keys, each an incident of its own.
 The page itself notes the time between its frames (`frame`: while alerts are played; `rest`: from then until their
 repeats, which count a minute later, are shown), and whether the rows in sight are still the same. The heap is what the
 tab holds after a garbage collection: when the list was read, and when the storm is over. `closed`: 1,000 streams are
-opened and closed again, and what the API's process holds before and after.
+opened and closed, twice, and what the API's process holds before and after. What the first ones leave is the room that
+the allocator keeps for the next ones; so the goal is that the second ones leave nothing.
 """
 
 import asyncio
@@ -69,7 +70,7 @@ _WATCHED = tuple(
 GOALS = (
     *_WATCHED,
     Goal("closed_files", "1,000 streams closed: open files of the API that are left", 0, at_least=False),
-    Goal("closed_rss", "1,000 streams closed: memory of the API after / before", 1.2, at_least=False),
+    Goal("closed_rss", "another 1,000 streams closed: memory of the API after / before", 1.05, at_least=False),
 )
 PAGE = Page("A storm watched in the console", "python -m benchmarks.console", "console", "CONSOLE.md", GOALS)
 
@@ -199,16 +200,16 @@ async def _get(api: httpx2.AsyncClient, params: dict[str, str | int]) -> dict[st
 async def _closed(stack: Running, api: httpx2.AsyncClient, count: int) -> Run:
     """Open streams, close all of them, and look at the API's process."""
     pid = stack.pids["api"]
-    # What the process makes for its first streams is not counted.
-    await _streams(api, max(count // 10, 1), pid)
+    rss_new = rss_mb(pid)
+    await _streams(api, count, pid)
     before = await _settled(pid)
     rss_before = rss_mb(pid)
     rss_open, files_open = await _streams(api, count, pid)
     after = await _settled(pid)
     return {
-        "part": "closed", "streams": count, "rss_before_mb": round(rss_before, 1), "rss_open_mb": round(rss_open, 1),
-        "rss_after_mb": round(rss_mb(pid), 1), "files_before": before, "files_open": files_open, "files_after": after,
-        "round": 0,
+        "part": "closed", "streams": count, "rss_new_mb": round(rss_new, 1), "rss_before_mb": round(rss_before, 1),
+        "rss_open_mb": round(rss_open, 1), "rss_after_mb": round(rss_mb(pid), 1),
+        "files_before": before, "files_open": files_open, "files_after": after, "round": 0,
     }  # fmt: skip
 
 

@@ -29,7 +29,10 @@ def measure(bootstrap: str, scratch: Path, rounds: int, scale: float, progress: 
         if result["armed"] != count:
             raise ContenderError(f"deadlines fired before all were armed: {result}")
         runs.append({"part": "deadlines", "round": number, "deadlines": count, **result})
-        progress(f"deadlines {count:,}: fired in {result['seconds']} s, longest turn of the loop {result['lag_ms']} ms")
+        progress(
+            f"deadlines {count:,}: fired in {result['seconds']} s, longest turn of the loop {result['lag_ms']} ms, "
+            f"in which it computed at most {result['worked_ms']} ms"
+        )
         asyncio.run(delete(bootstrap, output, changelog))
         shutil.rmtree(data_dir)
     asyncio.run(delete(bootstrap, source))

@@ -10,6 +10,8 @@ const NEXT_PAGE = 500;
 /** Rows that are read again when changes were missed. */
 const MOST_REREAD = 2_000;
 const RECOUNT_MS = 4_000;
+/** New incidents that are counted; of more it is said that there are more. */
+const MOST_FRESH = 1_000;
 
 export class IncidentList {
   rows = $state.raw<Incident[]>([]);
@@ -22,6 +24,8 @@ export class IncidentList {
   error = $state.raw<Problem | null>(null);
   /** Ids that would be among the rows if the list were read again, and are not: they opened, or moved up. */
   fresh = $state.raw<ReadonlySet<string>>(new Set());
+  /** Whether there are more than `fresh`. */
+  freshAtLeast = $state(false);
   /** Ids whose rows stay although they match no longer. */
   left = $state.raw<ReadonlySet<string>>(new Set());
 
@@ -47,6 +51,7 @@ export class IncidentList {
       this.#places.clear();
       this.rows = [];
       this.fresh = new Set();
+      this.freshAtLeast = false;
       this.left = new Set();
       this.error = null;
       this.#add(page);
@@ -119,8 +124,9 @@ export class IncidentList {
       const belongs = matches(incident, this.#filter, session.current?.login);
       if (place === undefined) {
         // What comes after the last row is read when somebody scrolls there.
-        if (belongs && (!last || before(incident, last, this.#filter.order))) fresh.add(id);
-        else fresh.delete(id);
+        if (!belongs || (last && !before(incident, last, this.#filter.order))) fresh.delete(id);
+        else if (fresh.size < MOST_FRESH) fresh.add(id);
+        else if (!fresh.has(id)) this.freshAtLeast = true;
       } else if (incident.version >= (rows[place]?.version ?? 0)) {
         rows[place] = incident;
         if (belongs) left.delete(id);
