@@ -1,4 +1,4 @@
-"""`python -m benchmarks.console [--only few,many,closed] [--quick]`: a storm watched in the console. About seven minutes.
+"""`python -m benchmarks.console [--only few,many,closed] [--quick]`: a storm watched in the console, in seven minutes.
 
 A whole stack runs, a real Chromium shows the list of incidents, and 200,000 alerts are played at an even rate. `few`:
 2,000 keys in 300 incidents, all of which are in the list before. `many`: 20,000 keys, each an incident of its own.

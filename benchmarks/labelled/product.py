@@ -75,8 +75,12 @@ def _control(handed_over: Mapping[str, Any], settings: Settings) -> Control:
 
 def _records(handed_over: Mapping[str, Any], settings: Settings) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield f"tenant/{DEFAULT_TENANT}", {"id": DEFAULT_TENANT, **settings.tenant}
-    for name, about in handed_over["services"].items():
+    services = handed_over["services"]
+    depended = {need for about in services.values() for need in about["depends_on"]}
+    for name, about in services.items():
         own = {"id": name, "destinations": [about["owner"]], "depends_on": about["depends_on"]}
+        if not about["depends_on"] and name not in depended:
+            own["domain"] = about["cluster"]
         yield f"service/{DEFAULT_TENANT}/{name}", {**own, **settings.service}
     for number, window in enumerate(handed_over["maintenance"]):
         times = {f"{edge}_at": datetime.fromtimestamp(window[edge] / 1000, UTC) for edge in ("starts", "ends")}

@@ -16,7 +16,8 @@ class Tenant(AnyRecord):
 
     An incident may be the cause of one downstream that opens within `topology_window` seconds before or after it. What
     is downstream waits `topology_hold` seconds for its cause to be seen. If only `storms` are causes, single incidents
-    that open by chance at the same time are not taken for cause and effect.
+    that open by chance at the same time are not taken for cause and effect. What opens at most `topology_peers` seconds
+    after the storm of another service is told with that one, if both have the same domain and no known dependency.
 
     With `storm`, what opens in all services together is counted: in a storm one incident is told for all. All incidents
     of the tenant are then decided on in one place.
@@ -30,6 +31,7 @@ class Tenant(AnyRecord):
     severity_routes: dict[SeverityName, tuple[Name, ...]] = Field(default_factory=dict)
     topology_window: int = Field(default=300, ge=1, le=3600)
     topology_hold: int = Field(default=15, ge=0, le=300)
+    topology_peers: int = Field(default=0, ge=0, le=600)
     topology_causes: Literal["incidents", "storms"] = "incidents"
     storm: Storm | None = None
 

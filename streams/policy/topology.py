@@ -1,17 +1,16 @@
 """Which services depend on which: whose incident may be the cause of another's, and which are decided on together.
 
-`depends_on` names the services that a service needs; these are upstream of it. The level of a service is the length of
-the longest way up: 0 for one that depends on nothing. A cycle, which `apply` refuses, ends at the first service that
-comes twice.
+`depends_on` names the services that a service needs; these are upstream of it. A cycle, which `apply` refuses, ends at
+the first service that comes twice. Services that depend on nothing, and nothing on them, are not known to the topology;
+those of one named domain are peers: they may fail together.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from schemas.control import Service, Tenant
 
 #: Services upstream that are looked at, the nearest first.
 MAX_UPSTREAM = 200
-_NONE: Mapping[str, int] = {}
 
 
 class Topology:
@@ -35,8 +34,7 @@ class Topology:
         self._known = frozenset(needed | self._up.keys())
         self._roots = _components(self._up)
         self._domains = {root: name for place, name in self._named.items() if (root := self._roots.get(place))}
-        self._upstream: dict[tuple[str, str], Mapping[str, int]] = {}
-        self._levels: dict[tuple[str, str], int] = {}
+        self._upstream: dict[tuple[str, str], Sequence[str]] = {}
 
     def domain(self, tenant: str, service: str) -> str:
         """What the service's incidents are decided on with: its named domain, or that of a service it is connected to;
@@ -55,37 +53,24 @@ class Topology:
         """Whether this service depends on another one, or another one on it."""
         return (tenant, service) in self._known
 
-    def upstream(self, tenant: str, service: str) -> Mapping[str, int]:
-        """The services that this one depends on, directly or not, and itself, each with its level; empty for most."""
+    def peers_of(self, tenant: str, service: str) -> str:
+        """The named domain of a service that the topology does not know, else ""."""
         place = tenant, service
-        if place not in self._known:
-            return _NONE
+        return "" if place in self._known else self._named.get(place, "")
+
+    def upstream(self, tenant: str, service: str) -> Sequence[str]:
+        """The services that this one depends on, directly or not, the nearest first."""
+        place = tenant, service
+        if place not in self._up:
+            return ()
         found = self._upstream.get(place)
         if found is None:
-            above = [*_above(self._up, tenant, service), service]
-            found = self._upstream[place] = {name: self._level(tenant, name) for name in above}
+            found = self._upstream[place] = _above(self._up, tenant, service)
         return found
 
     def needs(self, tenant: str, service: str) -> tuple[str, ...]:
         """The services that this one depends on directly."""
         return self._up.get((tenant, service), ())
-
-    def _level(self, tenant: str, service: str) -> int:
-        place = tenant, service
-        if place not in self._levels:
-            # A walk with its own stack: a hostile file may chain thousands of services.
-            stack, walking = [place], {place}
-            while stack:
-                here = stack[-1]
-                above = [(tenant, name) for name in self._up.get(here, ())]
-                open_ones = [each for each in above if each not in self._levels and each not in walking]
-                if open_ones:
-                    stack.append(open_ones[0])
-                    walking.add(open_ones[0])
-                    continue
-                self._levels[here] = 1 + max((self._levels.get(each, -1) for each in above), default=-1)
-                walking.discard(stack.pop())
-        return self._levels[place]
 
 
 def cycle(services: Iterable[Service]) -> tuple[Service, list[str]] | None:

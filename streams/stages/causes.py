@@ -1,57 +1,72 @@
 """Which open incident is the cause of another one, by the topology of services (streams.policy.topology).
 
-A cause is of a service upstream, or of the same service and earlier, or urgent when the other one is not. An incident
-is a cause only if it is urgent and somebody is told of it: nothing that somebody must hear of is hidden. A tenant may
-demand that it is a storm, too.
+A failure passes from service to service, so an incident comes from one of a service that its own one needs: of several
+the one that opened last before it, for a failure that is long there has passed on already. That one comes from another
+one, and so on: the first of this way is the cause. Where nothing directly needed has an open incident, any service
+upstream may be next on the way, since alerts may be missing; then an earlier incident of the same service.
+Two on the way that follow each other opened within the tenant's window.
 
-A failure passes from service to service. So the cause is looked for on the ways up on which each service has an open
-incident, each opened within the window of the one before; of all that are found the highest up is the cause, then the
-earliest. If there is none, any service upstream may have it, within the window: alerts may be missing on the way.
+Services that the topology does not know may be peers: those with one named domain (streams.policy.topology). An
+incident of one comes from the storm of another that opened last before it, if that is a short time ago.
+
+An incident is a cause only if it is urgent and somebody is told of it: nothing that somebody must hear of is hidden. A
+tenant may demand that it is a storm, too; then only storms are on the way.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from schemas.wire.incident import Incident
 from streams.policy.incidents import is_storm
 from streams.stages import tenant_storms
 from streams.stages.dispatch_settings import Settings
-from streams.stages.dispatch_table import Table, Told
+from streams.stages.dispatch_table import Opening, Table, Told
 
+#: A cause that was found stays the cause from then on, while it is open: what is seen later is not more right, since
+#: what was on the way may be over.
+SETTLED_MS = 60_000
 #: What outlives its cause waits so long for its own end before it is told.
 OUTLIVE_MS = 60_000
 #: The incident that is told for all that outlived a cause is remembered for so long, or until it is over.
 _HEIR_MS = 7 * 86_400_000
 
 
-class Candidate(NamedTuple):
-    """An open incident upstream; the smallest one is the cause: the highest up, then the earliest."""
+def register(table: Table, settings: Settings, incident: Incident) -> None:
+    """Have an urgent incident count as a possible cause."""
+    if settings.topology.is_known(incident.tenant, incident.service):
+        table.add_cause(incident, incident.tenant, incident.service)
+    elif is_storm(incident) and (peers := settings.peers(incident.tenant, incident.service)):
+        table.add_cause(incident, incident.tenant, *peers)
 
-    level: int
-    opened_at: int
-    incident_id: bytes
+
+def withdraw(table: Table, settings: Settings, incident: Incident) -> None:
+    """The incident is over: it is no cause any more."""
+    table.drop_cause(incident, incident.tenant, incident.service)
+    if peers := settings.peers(incident.tenant, incident.service):
+        table.drop_cause(incident, incident.tenant, *peers)
 
 
-def find(table: Table, settings: Settings, told: Told) -> tuple[bytes | None, int]:
+def find(table: Table, settings: Settings, told: Told, now: int) -> tuple[bytes | None, int]:
     """The open incident that is the cause of this one, and until when to wait for one, in milliseconds."""
     incident = told.incident
-    upstream = settings.topology.upstream(incident.tenant, incident.service)
-    if not upstream:
+    known = settings.topology.is_known(incident.tenant, incident.service)
+    if not (known or settings.peers(incident.tenant, incident.service)):
         return None, 0
-    causes = settings.causes(incident.tenant)
-    until = told.since + causes.hold if len(upstream) > 1 or incident.urgency == "low" else 0
-    for candidates in (_on_the_ways(table, settings, incident), _anywhere(table, settings, incident)):
-        for candidate in sorted(candidates):
-            cause = table.incident(candidate.incident_id)
-            if cause is None or not (cause.destinations or cause.grouped or cause.ladder is not None):
-                continue
-            if tenant_storms.is_member(cause):  # nobody is told of it by itself
-                continue
-            if not causes.storms or is_storm(cause.incident):
-                return candidate.incident_id, 0
-            # It may be the first of a storm.
-            until = max(until, cause.since + settings.storm_wait(cause.incident))
-    return None, until
+    search = _Search(table, settings, incident)
+    before = table.incident(told.parent) if told.parent else None
+    if before is not None and not (_is_told(before) and search.may_come_from(before.incident)):
+        before = None
+    if before is not None and now >= told.since + SETTLED_MS:
+        return told.parent, 0
+    for cause in reversed(list(search.way())):
+        if _is_told(cause):
+            return cause.incident.incident_id, 0
+    if before is not None:
+        return told.parent, 0  # what was between them is over
+    upstream = settings.topology.upstream(incident.tenant, incident.service)
+    until = (
+        told.since + settings.causes(incident.tenant).hold if upstream or (known and incident.urgency == "low") else 0
+    )
+    return None, max(until, search.until)
 
 
 def outlived(table: Table, told: Told, now: int) -> tuple[bytes | None, int]:
@@ -69,38 +84,83 @@ def outlived(table: Table, told: Told, now: int) -> tuple[bytes | None, int]:
     return None, 0
 
 
-def _on_the_ways(table: Table, settings: Settings, incident: Incident) -> Iterator[Candidate]:
-    tenant, topology = incident.tenant, settings.topology
-    levels = topology.upstream(tenant, incident.service)
-    window = settings.causes(tenant).window
-    yield from _of(table, incident, incident.service, [incident.opened_at], window, levels[incident.service])
-    seen = {incident.service}
-    waiting = [(incident.service, [incident.opened_at])]
-    while waiting:
-        service, times = waiting.pop()
-        for above in topology.needs(tenant, service):
-            if above in seen or above not in levels:
+class _Search:
+    """The search for the cause of an incident. `until` is when what was seen on it, and is no storm, will be none."""
+
+    def __init__(self, table: Table, settings: Settings, incident: Incident) -> None:
+        self._table = table
+        self._settings = settings
+        self._incident = incident
+        self._causes = settings.causes(incident.tenant)
+        self.until = 0
+
+    def way(self) -> Iterator[Told]:
+        """The open incidents from which this one comes, one after the other."""
+        here, seen = self._incident, {self._incident.service}
+        while (found := self._before(here, seen)) is not None:
+            yield found
+            here = found.incident
+            seen.add(here.service)
+
+    def may_come_from(self, cause: Incident) -> bool:
+        """Whether the topology of now allows this cause."""
+        tenant, service = self._incident.tenant, self._incident.service
+        if cause.service == service or cause.service in self._settings.topology.upstream(tenant, service):
+            return True
+        peers = self._settings.peers(tenant, service)
+        return bool(peers) and peers == self._settings.peers(tenant, cause.service)
+
+    def _before(self, here: Incident, seen: set[str]) -> Told | None:
+        """The incident from which this one comes directly."""
+        topology, tenant, service = self._settings.topology, here.tenant, here.service
+        for names in (topology.needs(tenant, service), topology.upstream(tenant, service)):
+            found = [each for name in names if name not in seen for each in self._table.causes(tenant, name)]
+            if (nearest := self._first(_nearest(here, found, self._causes.window))) is not None:
+                return nearest
+        own = [each for each in self._table.causes(tenant, service) if _is_earlier(each, here)]
+        if (earliest := self._first(_within(here, own, self._causes.window))) is not None:
+            return earliest
+        peers = self._settings.peers(tenant, service)
+        beside = [each for each in self._table.causes(tenant, *peers) if each < _opening(here)] if peers else []
+        return self._first(_nearest(here, beside, self._causes.peers))
+
+    def _first(self, openings: Iterable[Opening]) -> Told | None:
+        """The first one that may be on the way."""
+        for _, incident_id in openings:
+            found = self._table.incident(incident_id)
+            if found is None or found.incident.incident_id == self._incident.incident_id:
                 continue
-            found = list(_of(table, incident, above, times, window, levels[above]))
-            if found:
-                seen.add(above)
-                waiting.append((above, [candidate.opened_at for candidate in found]))
-                yield from found
+            if not self._causes.storms or is_storm(found.incident):
+                return found
+            # It may be the first of a storm.
+            self.until = max(self.until, found.since + self._settings.storm_wait(found.incident))
+        return None
 
 
-def _anywhere(table: Table, settings: Settings, incident: Incident) -> Iterator[Candidate]:
-    window = settings.causes(incident.tenant).window
-    for service, level in settings.topology.upstream(incident.tenant, incident.service).items():
-        yield from _of(table, incident, service, [incident.opened_at], window, level)
+def _is_told(told: Told) -> bool:
+    """Whether somebody is told of it by itself."""
+    reaches = bool(told.destinations or told.grouped or told.ladder is not None)
+    return reaches and not tenant_storms.is_member(told)
 
 
-def _of(
-    table: Table, incident: Incident, service: str, times: Iterable[int], window: int, level: int
-) -> Iterator[Candidate]:
-    """The open incidents of a service that opened within the window of one of these times."""
-    own = incident.opened_at, incident.incident_id
-    for opened_at, incident_id, _ in table.causes(incident.tenant, service):
-        if service == incident.service and incident.urgency == "high" and (opened_at, incident_id) >= own:
-            continue
-        if any(abs(opened_at - time) <= window for time in times):
-            yield Candidate(level, opened_at, incident_id)
+def _is_earlier(opening: Opening, here: Incident) -> bool:
+    """Whether what opened so may be the cause of an incident of the same service."""
+    return here.urgency == "low" or opening < _opening(here)
+
+
+def _within(here: Incident, openings: Iterable[Opening], window: int) -> list[Opening]:
+    return [each for each in openings if abs(each[0] - here.opened_at) <= window]
+
+
+def _nearest(here: Incident, openings: Iterable[Opening], window: int) -> list[Opening]:
+    """Those within the window: the last one before the incident comes first, and those after it come last."""
+
+    def rank(opening: Opening) -> tuple[bool, int, bytes]:
+        late = opening[0] - here.opened_at
+        return late > 0, abs(late), opening[1]
+
+    return sorted(_within(here, openings, window), key=rank)
+
+
+def _opening(incident: Incident) -> Opening:
+    return incident.opened_at, incident.incident_id

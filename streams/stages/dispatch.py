@@ -168,11 +168,9 @@ class Dispatch:
             table.add_source(key, -1)
         told.sources = sources
         if over:
-            table.drop_cause(told)
-        elif told.incident.urgency == "high" and self._settings.topology.is_known(
-            told.incident.tenant, told.incident.service
-        ):
-            table.add_cause(told)
+            causes.withdraw(table, self._settings, told.incident)
+        elif told.incident.urgency == "high":
+            causes.register(table, self._settings, told.incident)
 
     def _change(self, table: Table, told: Told, transition: Transition, now: int) -> Iterator[Output]:
         """Tell a change to those who know of the incident; the others get a row that says why not."""
@@ -300,7 +298,7 @@ class Dispatch:
             held = max(held, told.since + wait)  # somebody was paged for this service, and a storm may take this in
         if self._settings.storms:
             held = max(held, tenant_storms.held(table, self._settings, told, now))
-        cause, until = causes.find(table, self._settings, told)
+        cause, until = causes.find(table, self._settings, told, now)
         if cause is None and told.parent:
             cause, until = causes.outlived(table, told, now)
         if cause is not None:

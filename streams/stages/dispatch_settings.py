@@ -33,11 +33,12 @@ _TENANT = Tenant(id="default")
 
 
 class Causes(NamedTuple):
-    """How far a cause and its effect may open apart, and how long an effect waits for its cause, milliseconds; and
-    whether only storms are causes.
+    """How far a cause and its effect may open apart, how far if they are peers, and how long an effect waits for its
+    cause, milliseconds; and whether only storms are causes.
     """
 
     window: int
+    peers: int
     hold: int
     storms: bool
 
@@ -48,7 +49,6 @@ class Settings:
     def __init__(self, control: Configuration) -> None:
         self.version = control.version
         self._services = dict(control.services)
-        self._levels: dict[tuple[str, str], Sequence[Sequence[str]]] = {}
         self._tenants = dict(control.tenants)
         #: By tenant, empty if none counts what opens in all of its services.
         self.storms = {each.id: each.storm for each in control.tenants.values() if each.storm is not None}
@@ -73,21 +73,18 @@ class Settings:
     def causes(self, tenant: str) -> Causes:
         """When an incident is the cause of another one."""
         found = self._tenants.get(tenant, _TENANT)
-        return Causes(found.topology_window * 1000, found.topology_hold * 1000, found.topology_causes == "storms")
+        return Causes(
+            window=found.topology_window * 1000,
+            peers=found.topology_peers * 1000,
+            hold=found.topology_hold * 1000,
+            storms=found.topology_causes == "storms",
+        )
 
-    def levels(self, tenant: str, service: str) -> Sequence[Sequence[str]]:
-        """The services upstream of this one, and itself, by how far up they are, the highest first; empty for most."""
-        place = tenant, service
-        found = self._levels.get(place)
-        if found is None:
-            upstream = self.topology.upstream(tenant, service)
-            if not upstream:
-                return ()
-            by_level: dict[int, list[str]] = {}
-            for name, level in upstream.items():
-                by_level.setdefault(level, []).append(name)
-            found = self._levels[place] = [by_level[level] for level in sorted(by_level)]
-        return found
+    def peers(self, tenant: str, service: str) -> tuple[str, ...]:
+        """The scope of the possible causes among the service's peers; empty if it has none."""
+        found = self._tenants.get(tenant, _TENANT)
+        domain = self.topology.peers_of(tenant, service) if found.topology_peers else ""
+        return ("", domain) if domain else ()
 
     def escalation(self, incident: Incident) -> Escalation | None:
         """The policy that pages people for the incident: its service's, else that of a route that takes it."""

@@ -5,7 +5,7 @@ Also a group of a route, when a service was paged last, and the incident that is
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -22,6 +22,8 @@ _INCIDENT_KEY, _SOURCES_KEY, _SERVICE_KEY = b"incident:", b"sources:", b"service
 _PAGE_KEY, _GROUP_KEY, _HEIR_KEY = b"page:", b"group:", b"heir:"
 #: Open incidents of one service that are remembered as possible causes, the earliest ones; an id and a time each.
 MAX_CAUSES = 64
+#: When an incident opened, and its id.
+Opening = tuple[int, bytes]
 _CAUSE = struct.Struct(">q16s")
 _DUE_BYTES = 8
 #: A page is remembered for longer than any storm is waited for.
@@ -181,35 +183,29 @@ class Table:
         if key.startswith((_PAGE_KEY, _HEIR_KEY)):
             self.state.delete(key)
 
-    def causes(self, tenant: str, service: str) -> Iterator[tuple[int, bytes, str]]:
-        """The open, urgent incidents of a service of the topology: when each opened, its id, and the service; the
-        earliest first.
+    def causes(self, *scope: str) -> Sequence[Opening]:
+        """The open incidents of a scope that may be causes, the earliest first: a tenant and a service of it, or what
+        else `add_cause` was told.
         """
-        for opened_at, incident_id in self._causes(tenant, service):
-            yield opened_at, incident_id, service
-
-    def _causes(self, tenant: str, service: str) -> Sequence[tuple[int, bytes]]:
-        value = self.state.get(_service_key(tenant, service))
+        value = self.state.get(_causes_key(*scope))
         return list(_CAUSE.iter_unpack(value[_DUE_BYTES:])) if value is not None else ()
 
-    def add_cause(self, told: Told) -> None:
+    def add_cause(self, incident: Incident, *scope: str) -> None:
         """The incident may be the cause of others from now on."""
-        incident = told.incident
         mine = incident.opened_at, incident.incident_id
-        causes = self._causes(incident.tenant, incident.service)
+        causes = self.causes(*scope)
         if mine not in causes and (len(causes) < MAX_CAUSES or mine < causes[-1]):
-            self._keep_causes(incident, sorted([*causes, mine])[:MAX_CAUSES])
+            self._keep_causes(sorted([*causes, mine])[:MAX_CAUSES], *scope)
 
-    def drop_cause(self, told: Told) -> None:
+    def drop_cause(self, incident: Incident, *scope: str) -> None:
         """The incident is over."""
-        incident = told.incident
-        causes = self._causes(incident.tenant, incident.service)
+        causes = self.causes(*scope)
         left = [cause for cause in causes if cause[1] != incident.incident_id]
         if len(left) < len(causes):
-            self._keep_causes(incident, left)
+            self._keep_causes(left, *scope)
 
-    def _keep_causes(self, incident: Incident, causes: Sequence[tuple[int, bytes]]) -> None:
-        key = _service_key(incident.tenant, incident.service)
+    def _keep_causes(self, causes: Sequence[Opening], *scope: str) -> None:
+        key = _causes_key(*scope)
         if causes:
             self.state.put(key, bytes(_DUE_BYTES) + b"".join(_CAUSE.pack(*cause) for cause in causes))
         else:
@@ -217,5 +213,5 @@ class Table:
 
 
 @lru_cache(maxsize=4096)
-def _service_key(tenant: str, service: str) -> bytes:
-    return _SERVICE_KEY + digest(tenant, service)
+def _causes_key(*scope: str) -> bytes:
+    return _SERVICE_KEY + digest(*scope)

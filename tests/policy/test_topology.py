@@ -17,13 +17,19 @@ def services(edges: dict[str, str], **domains: str) -> list[Service]:
     return [Service(id=name, depends_on=tuple(edges.get(name, "")), domain=domains.get(name)) for name in names]
 
 
-def test_upstream_is_the_closure_with_levels() -> None:
-    """Direct and indirect, each with the longest way up to a service that depends on nothing."""
+def test_upstream_is_the_closure() -> None:
+    """Direct and indirect, the nearest first."""
     topology = Topology(services({"w": "ab", "a": "d", "b": "a", "x": "w"}))
-    assert topology.upstream("default", "w") == {"a": 1, "b": 2, "d": 0, "w": 3}
-    assert topology.upstream("default", "d") == {"d": 0}
-    assert topology.upstream("default", "other") == {}
-    assert topology.upstream("acme", "w") == {}, "tenants are apart"
+    assert list(topology.upstream("default", "w")) == ["a", "b", "d"]
+    assert list(topology.upstream("default", "d")) == []
+    assert list(topology.upstream("default", "other")) == []
+    assert list(topology.upstream("acme", "w")) == [], "tenants are apart"
+
+
+def test_peers_are_what_the_topology_does_not_know() -> None:
+    """A named domain makes peers of services without a known dependency."""
+    topology = Topology([*services({"x": "y"}, x="shop", y="shop"), Service(id="z", domain="shop"), Service(id="a")])
+    assert {name: topology.peers_of("default", name) for name in "axyz"} == {"a": "", "x": "", "y": "", "z": "shop"}
 
 
 def test_connected_services_are_one_domain() -> None:
@@ -49,17 +55,15 @@ def test_a_cycle_is_found_with_its_way(edges: dict[str, str], way: int) -> None:
 
 @given(st.integers(0, 10_000))
 def test_a_graph_without_cycles_has_none(seed: int) -> None:
-    """Edges only to smaller numbers: no cycle is reported, and levels grow along every edge."""
+    """Edges only to smaller numbers: no cycle is reported, and what is upstream is so over every edge."""
     chance = random.Random(seed)
     edges = {str(n): tuple(str(m) for m in range(n) if chance.random() < 0.4) for n in range(8)}
     listed = [Service(id=name, depends_on=above) for name, above in edges.items()]
     assert cycle(listed) is None
     topology = Topology(listed)
     for name in edges:
-        levels = topology.upstream("default", name)
-        for one in levels:
-            assert all(levels[other] < levels[one] for other in edges[one])
-            assert one == name or levels[one] < levels[name]
+        upstream = topology.upstream("default", name)
+        assert set(upstream) == {*edges[name], *(above for one in upstream for above in edges[one])}
 
 
 def test_each_service_is_walked_once() -> None:
@@ -76,4 +80,4 @@ def test_a_long_chain_is_walked() -> None:
     """Thousands of services in a row need no recursion, and the closure is bounded."""
     chain = [Service(id=f"s{n}", depends_on=(f"s{n + 1}",)) for n in range(5_000)]
     assert cycle([*chain, Service(id="s5000")]) is None
-    assert len(Topology(chain).upstream("default", "s0")) == 201
+    assert len(Topology(chain).upstream("default", "s0")) == 200

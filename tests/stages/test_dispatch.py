@@ -432,6 +432,141 @@ class TestCause:
         path.tick(16)
         assert self.heard(path) == [("triggered", "web")]
 
+    def cause_of(self, path: Path, service: str) -> str:
+        """The service of the incident that is the cause of this service's, by the newest reason."""
+        error = next(each.error for each in reversed(path.deliveries) if service_of(path, each) == service)
+        by_reason = {f"cause/{uuid_text(each.incident_id)}": each.service for each in path.incidents.values()}
+        return by_reason[error]
+
+    def test_of_several_causes_the_last_before_is_it(self) -> None:
+        """A failure that has been there for minutes has passed on already; the one of just now is the cause."""
+        both = ("service/default/shop", {"id": "shop", "depends_on": ["db", "mail"]})
+        path = Path(control(PAGE, *self.MAP, both))
+        for service, seconds in (("db", 200), ("mail", 10), ("shop", 16)):
+            path.push("trigger", "down", service=service)
+            path.tick(seconds)
+        assert self.heard(path)[:2] == [("triggered", "db"), ("triggered", "mail")]
+        assert self.cause_of(path, "shop") == "mail"
+
+    def test_a_cause_stays_while_it_is_open(self) -> None:
+        """What was between a cause and its effect is over, and nobody is told of the effect for that."""
+        path = Path(control(PAGE, *self.MAP))
+        for service in ("db", "api", "web"):
+            path.push("trigger", "down", service=service)
+            path.tick(250)
+        path.push("resolve", "down", service="api")
+        path.tick(300)
+        assert ("triggered", "web") not in self.heard(path)
+        assert self.cause_of(path, "web") == "db"
+        path.push("resolve", "down", service="db")
+        path.tick(90)
+        assert self.heard(path)[-2:] == [("resolved", "db"), ("triggered", "web")]
+
+    def test_a_dependency_that_is_taken_away_hides_nothing(self) -> None:
+        """The file says that web does not need api: within seconds it is told."""
+        known = control(PAGE, *self.MAP)
+        path = Path(known)
+        path.push("trigger", "down", service="db")
+        path.push("trigger", "down", service="web")
+        path.tick(100)
+        assert ("triggered", "web") not in self.heard(path)
+        known.apply("service/default/web", b'{"id": "web", "depends_on": ["mail"]}')
+        path.tick(100)
+        assert ("triggered", "web") in self.heard(path)
+
+
+class TestPeers:
+    """Services of one domain fail together, though nobody wrote down who depends on whom."""
+
+    STORM: ClassVar[dict[str, int]] = {"above": 3, "below": 1, "wait": 20}
+
+    def path(self, seconds: int = 60, **more: object) -> Path:
+        """Services a to c of the domain `rack`, d of another one, e of none; f of `rack` depends on g."""
+        domains = {"a": "rack", "b": "rack", "c": "rack", "d": "hall", "e": None, "f": "rack", "g": "rack"}
+        return Path(
+            control(
+                PAGE,
+                ("tenant/default", {"id": "default", "topology_causes": "storms", "topology_peers": seconds, **more}),
+                *(
+                    (
+                        f"service/default/{name}",
+                        {
+                            "id": name,
+                            "domain": domain,
+                            "storm": self.STORM,
+                            "depends_on": ["g"] if name == "f" else [],
+                        },
+                    )
+                    for name, domain in domains.items()
+                ),
+            )
+        )
+
+    def storm(self, path: Path, service: str) -> None:
+        """A storm of the service, whose first page leaves at once."""
+        for number in range(3):
+            path.push("trigger", f"port-{number}", service=service)
+
+    def triggered(self, path: Path) -> list[str]:
+        """The services that people heard of."""
+        return [each.incident.service for each in path.notifications if each.transition == "triggered"]
+
+    def test_what_opens_after_a_storm_is_told_with_it(self) -> None:
+        """Each within the time of the one before: the first storm is told for all of them."""
+        path = self.path()
+        for service in "abc":
+            self.storm(path, service)
+            path.tick(50)
+        path.tick(300)
+        assert self.triggered(path) == ["a"]
+        assert {other.service for other in path.notifications[-1].related} == {"b", "c"}
+
+    def test_others_are_told_by_themselves(self) -> None:
+        """Another domain, none, and a service whose dependencies are known."""
+        path = self.path()
+        self.storm(path, "a")
+        for service in "def":
+            path.push("trigger", "down", service=service)
+        path.tick(30)
+        assert sorted(self.triggered(path)) == ["a", "d", "e", "f"]
+
+    def test_later_is_by_itself(self) -> None:
+        """What opens a minute after the last storm has another cause."""
+        path = self.path()
+        self.storm(path, "a")
+        path.tick(61)
+        path.push("trigger", "down", service="b")
+        path.tick(30)
+        assert self.triggered(path) == ["a", "b"]
+
+    def test_a_single_incident_is_no_peer(self) -> None:
+        """Without a storm nothing is hidden by a neighbour."""
+        path = self.path()
+        path.push("trigger", "down", service="a")
+        path.push("trigger", "down", service="b")
+        path.tick(30)
+        assert self.triggered(path) == ["a", "b"]
+
+    def test_off_unless_it_is_asked_for(self) -> None:
+        """A domain alone hides nothing."""
+        path = self.path(seconds=0)
+        self.storm(path, "a")
+        path.push("trigger", "down", service="b")
+        path.tick(30)
+        assert self.triggered(path) == ["a", "b"]
+
+    def test_what_outlives_the_storm_is_told(self) -> None:
+        """The first storm is over, the others are not: one of them is told for those."""
+        path = self.path()
+        self.storm(path, "a")
+        path.tick(20)
+        self.storm(path, "b")
+        path.tick(30)
+        for number in range(3):
+            path.push("resolve", f"port-{number}", service="a")
+        path.tick(400)
+        assert self.triggered(path) == ["a", "b"]
+
 
 class TestRoutes:
     """Routes put incidents into groups that share messages."""
