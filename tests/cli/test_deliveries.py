@@ -33,6 +33,7 @@ from streams.process.reading import records
 from streams.process.topics import create_topics
 from tests.conftest import FreePorts, free_base
 from tests.engine.harness import until
+from tests.forks import stormweir
 from tests.sinks.samples import destination, notification, of_incident
 
 pytestmark = pytest.mark.broker
@@ -67,14 +68,7 @@ class Deployment:
 
     def run(self, *arguments: str, status: int = 0) -> str:
         """What a command prints: its output, or with status 2 its errors."""
-        done = subprocess.run(
-            [sys.executable, "-m", "streams.cli", *arguments],
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = stormweir(*arguments, environ=self.environ)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stderr if status == 2 else done.stdout
 

@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import re
-import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from streams.control.follow import read
 from streams.control.state import Control
 from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
+from tests.forks import stormweir
 
 pytestmark = pytest.mark.broker
 
@@ -36,15 +35,7 @@ def run(kafka: str, *arguments: str, status: int = 0, given: str = "") -> str:
     """What a command prints: its output, or, with a status, its errors."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STORMWEIR_")}
     settings = Settings(kafka=kafka, base_url="https://alerts.example.com/")
-    done = subprocess.run(
-        [sys.executable, "-m", "streams.cli", *arguments],
-        env={**environ, **settings.environ(), "COLUMNS": "200"},
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = stormweir(*arguments, environ={**environ, **settings.environ(), "COLUMNS": "200"}, given=given)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stderr if status else done.stdout
 

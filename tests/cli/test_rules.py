@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from streams.control.follow import read
 from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
 from tests.conftest import FreePorts
+from tests.forks import stormweir
 
 pytestmark = pytest.mark.broker
 
@@ -37,11 +36,7 @@ def settings(broker: str, free_ports: FreePorts) -> Settings:
 def run(settings: Settings, *arguments: str, status: int = 0) -> str:
     """What a command prints: its output, or, with a status, its errors."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STORMWEIR_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "streams.cli", *arguments],
-        env={**environ, **settings.environ(), "COLUMNS": "200"},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = stormweir(*arguments, environ={**environ, **settings.environ(), "COLUMNS": "200"})
     assert done.returncode == status, done.stdout + done.stderr
     return done.stderr if status else done.stdout
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from streams.control.secrets import MissingKeysError, SecretKeys, new_key
 from streams.control.write import partition_of
 from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
+from tests import forks
 from tests.control.test_shown import CANARY, SAMPLES
 from tests.engine.harness import until
 
@@ -49,11 +49,8 @@ def settings(broker: str) -> Settings:
 def stormweir(settings: Settings, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command; no canary is in what it prints, whatever it is."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STORMWEIR_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "streams.cli", *arguments],
-        env={**environ, **settings.environ(), "COLUMNS": "200"},
-        input=given, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    environ = {**environ, **settings.environ(), "COLUMNS": "200"}
+    done = forks.stormweir(*arguments, environ=environ, given=given, seconds=120)
     for key in (CANARY, OLD, NEW, OTHER):
         assert key not in done.stdout + done.stderr, arguments
     return done

@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import aiohttp
@@ -16,6 +15,7 @@ from schemas.settings import Settings
 from streams.control.secrets import KEY_FILE, SecretKeys, new_key
 from streams.embedded.stack import Stack
 from tests.conftest import FreePorts, free_base
+from tests.forks import stormweir
 
 pytestmark = [pytest.mark.broker, pytest.mark.stack]
 
@@ -24,11 +24,7 @@ BODY = b'{"summary": "High CPU", "severity": "critical", "dedup_key": "a", "acti
 
 async def _run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command in another process on the same settings, as a user runs it."""
-    return await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "streams.cli", *arguments],
-        env={**os.environ, **settings.environ()}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    return await asyncio.to_thread(stormweir, *arguments, environ={**os.environ, **settings.environ()})
 
 
 async def _post(url: str, secret: str) -> int:

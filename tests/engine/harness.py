@@ -6,7 +6,6 @@ key's first record must be among the outputs, and a repeated output may only rep
 
 import asyncio
 import json
-import multiprocessing
 import os
 import signal
 import time
@@ -30,10 +29,8 @@ from streams.process.kafka import Kafka
 from tests.engine.params import Params
 from tests.engine.stages import number
 from tests.engine.worker import work
+from tests.forks import FORKS
 
-#: Makes workers by forking a process that has imported what they need: that takes a second of CPU time otherwise.
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.engine.worker"])
 Condition = Callable[[], "bool | Awaitable[bool]"]
 
 
@@ -58,7 +55,7 @@ class Worker:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "status.json").unlink(missing_ok=True)
         self.log_path.touch()
-        self._process = _FORKS.Process(target=work, args=(msgspec.json.encode(params), str(self.log_path)))
+        self._process = FORKS.Process(target=work, args=(msgspec.json.encode(params), str(self.log_path)))
         self._process.start()
 
     @property

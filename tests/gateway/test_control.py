@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from streams.control.follow import ControlReader, masked, publish, read
 from streams.control.state import Control
 from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
+from tests.forks import stormweir
 
 INVALID = "stormweir_control_invalid_total"
 
@@ -173,8 +173,7 @@ def test_apply_writes_once_and_a_dry_run_never(kafka: str, tmp_path: Path) -> No
     environ = {**os.environ, **Settings(kafka=kafka).environ()}
 
     def apply(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "streams.cli", "apply", "-f", str(file), *options]
-        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        return stormweir("apply", "-f", str(file), *options, environ=environ)
 
     def declared() -> bool:
         return ("default", service.id) in asyncio.run(read(Kafka(kafka))).services

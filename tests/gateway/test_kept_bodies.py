@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import time
 from typing import Any
 
@@ -19,6 +17,7 @@ from streams.control.follow import publish
 from streams.gateway.kept import KEPT_A_MINUTE, Mask
 from streams.gateway.kept_replay import kept
 from streams.process.kafka import Kafka
+from tests.forks import stormweir
 from tests.gateway.conftest import RunningGateway, accepted_since, ends
 from tests.gateway.senders import key
 
@@ -62,14 +61,8 @@ def test_a_key_that_the_end_cuts_is_masked_too() -> None:
 def run(gateway: RunningGateway, *arguments: str, status: int = 0) -> str:
     """What `stormweir rejections` prints."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STORMWEIR_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "streams.cli", "rejections", *arguments],
-        env={**environ, **Settings(kafka=gateway.bootstrap).environ(), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environ = {**environ, **Settings(kafka=gateway.bootstrap).environ(), "COLUMNS": "200"}
+    done = stormweir("rejections", *arguments, environ=environ)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stderr if status == 2 else done.stdout
 

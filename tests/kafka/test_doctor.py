@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from schemas.topics import (
 )
 from streams.process.kafka import Kafka
 from tests.conftest import FreePorts
+from tests.forks import stormweir
 from tests.kafka.certificates import Authority
 from tests.kafka.findings import problems
 from tests.kafka.secured import NOWHERE, PASSWORD, SecuredKafka
@@ -161,13 +161,7 @@ def test_topics(secured: SecuredKafka) -> None:
 
 
 def _doctor(settings: Settings, arguments: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "streams.cli", "doctor", "--kafka", *arguments],
-        env={**os.environ, **settings.environ()},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return stormweir("doctor", "--kafka", *arguments, environ={**os.environ, **settings.environ()})
 
 
 def test_the_command(granted: SecuredKafka) -> None:

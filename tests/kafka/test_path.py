@@ -25,6 +25,7 @@ from streams.process.kafka import Kafka
 from streams.process.topics import check_topics
 from tests.conftest import FreePorts, free_base
 from tests.engine.harness import until
+from tests.forks import stormweir
 from tests.kafka.findings import problems
 from tests.kafka.page import listed
 from tests.kafka.secured import SecuredKafka
@@ -71,14 +72,8 @@ class Deployment:
 
     def run(self, process: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command as the user of a process."""
-        return subprocess.run(
-            [sys.executable, "-m", "streams.cli", *command],
-            env={**os.environ, **self.settings(process).environ(), "COLUMNS": "200"},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
+        environ = {**os.environ, **self.settings(process).environ(), "COLUMNS": "200"}
+        return stormweir(*command, environ=environ, seconds=90, cwd=ROOT)
 
     @asynccontextmanager
     async def serving(self, names: Sequence[str]) -> AsyncIterator[None]:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import yaml
 
 from sinks.clickhouse.migrate import migrate
 from tests.docs.page import ROOT
+from tests.forks import stormweir
 from tests.senders.conftest import Stack, eventually, key
 
 pytestmark = pytest.mark.stack
@@ -119,15 +119,7 @@ def done(trials: Stack) -> Done:
     asyncio.run(migrate(settings.clickhouse_url, settings.clickhouse_token, "unwritten"))
 
     def run(case: Run) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "streams.cli", "integrations", "test", *case.arguments],
-            cwd=ROOT,
-            env={**trials.environ, **case.environ},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return stormweir("integrations", "test", *case.arguments, environ={**trials.environ, **case.environ}, cwd=ROOT)
 
     with ThreadPoolExecutor(4) as pool:
         return dict(zip(RUNS, pool.map(run, RUNS.values()), strict=True))
