@@ -138,9 +138,9 @@ class _Search:
 
 
 def _is_told(told: Told) -> bool:
-    """Whether somebody is told of it by itself."""
+    """Whether somebody knows of it by itself, or will; what is muted from the beginning nobody does."""
     reaches = bool(told.destinations or told.grouped or told.ladder is not None)
-    return reaches and not tenant_storms.is_member(told)
+    return reaches and not tenant_storms.is_member(told) and bool(told.told_at or not told.muted_by)
 
 
 def _is_earlier(opening: Opening, here: Incident) -> bool:

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from schemas.control import Integration, Service, control_key, dump
 from schemas.settings import Settings
-from schemas.topics import CONTROL
+from schemas.topics import AUDIT, CONTROL
 from streams.control import document
 from streams.control.follow import ControlReader, masked, publish, read
 from streams.control.state import Control
@@ -25,8 +25,8 @@ INVALID = "stormweir_control_invalid_total"
 
 @pytest.fixture(scope="module")
 def kafka(broker: str) -> str:
-    """The broker with the control topic."""
-    asyncio.run(create_topics(Kafka(broker), 4, 1, [CONTROL]))
+    """The broker with the topics of changes."""
+    asyncio.run(create_topics(Kafka(broker), 4, 1, [AUDIT, CONTROL]))
     return broker
 
 

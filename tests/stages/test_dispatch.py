@@ -474,6 +474,30 @@ class TestCause:
         path.tick(100)
         assert ("triggered", "web") in self.heard(path)
 
+    def test_a_cause_in_maintenance_hides_nothing(self) -> None:
+        """Nobody is told of it, so what depends on it is told; one that people knew of before stays the cause."""
+        window = {"id": "work", "author": "ada", "reason": "disks", "services": ["db"]}
+        times = {"starts_at": at(0), "ends_at": at(1000)}
+        path = Path(control(PAGE, *self.MAP, ("maintenance/default/work", {**window, **times})))
+        path.push("trigger", "down", service="db")
+        path.push("trigger", "down", service="api")
+        path.push("trigger", "down", service="web")
+        path.tick(60)
+        assert [service for transition, service in self.heard(path) if transition == "triggered"] == ["api"]
+        assert self.cause_of(path, "web") == "api"
+
+    def test_a_cause_that_is_silenced_later_stays_one(self) -> None:
+        """People know of it."""
+        known = control(PAGE, *self.MAP)
+        path = Path(known)
+        path.push("trigger", "down", service="db")
+        path.push("trigger", "down", service="web")
+        path.tick(20)
+        key, quiet = silence(0, 1000, 'service="db"')
+        assert known.apply(key, msgspec.json.encode(quiet)) is None
+        path.tick(200)
+        assert ("triggered", "web") not in self.heard(path)
+
 
 class TestPeers:
     """Services of one domain fail together, though nobody wrote down who depends on whom."""

@@ -2,7 +2,7 @@
 
 Each query gives one row (streams.api.model.store says why). A page goes on after the last incident of the page before,
 so it stays right while incidents come and go. A search that finds few reads only these; one that finds many walks the
-incidents in their order, and its counts end at a bound, as they would otherwise read everything.
+incidents in their order until it has enough of those that were found, and its counts end at a bound.
 """
 
 import re
@@ -23,6 +23,8 @@ _SERVICES = 100
 #: So many incidents are counted of a filter that the kept counts do not answer. Up to so many, what a search finds is
 #: read one by one; beyond, a walk in the order is faster.
 COUNTED = 2_000
+#: Incidents that the first step of a walk looks at; each further step looks at four times as many.
+_STEP = 1_000
 _COLUMNS: Mapping[str, str] = {"priority": "priority", "-opened_at": "age"}
 _WORDS = re.compile(r"\w+")
 
@@ -32,7 +34,7 @@ class Filter(NamedTuple):
 
     `text` has words, or beginnings of words, that all stand in the title, the service, the dedup key, the source or the
     labels. `acknowledged_by` is who acknowledged them, "" for anybody and nobody.
-    `places` are the numbers of what the text finds, if `narrowed` found that they are few.
+    `narrowed` says what the text finds: `places` are the numbers of these incidents if they are few, `many` if not.
     """
 
     tenant: str
@@ -42,6 +44,7 @@ class Filter(NamedTuple):
     text: str = ""
     acknowledged_by: str = ""
     places: Sequence[int] | None = None
+    many: frozenset[int] = frozenset()
 
 
 class Place(NamedTuple):
@@ -76,21 +79,25 @@ class Facets(msgspec.Struct):
 _decode_page = msgspec.json.Decoder(list[tuple[int, int, Incident]]).decode
 _decode_incident = msgspec.json.Decoder(Incident).decode
 _decode_facets = msgspec.json.Decoder(Facets).decode
+_decode_step = msgspec.json.Decoder(list[tuple[int, int]]).decode
 _decode_places = msgspec.json.Decoder(list[int]).decode
 
 
 def narrowed(db: sqlite3.Connection, which: Filter) -> Filter:
-    """The filter with `places`, if its text finds few incidents, of whatever tenant. It is right for one moment."""
-    if not which.text:
+    """The filter with what its text finds, of whatever tenant. It is right for one moment.
+
+    Pages and counts ask for it themselves; who needs both of them asks once.
+    """
+    if not which.text or which.places is not None or which.many:
         return which
-    sql = """
-SELECT json_group_array(rowid) FROM (SELECT rowid FROM search WHERE search MATCH :text LIMIT :limit)"""
-    places = _decode_places(_one(db, sql, {"text": _expression(which.text), "limit": COUNTED + 1}))
-    return which._replace(places=places) if len(places) <= COUNTED else which
+    sql = "SELECT json_group_array(rowid) FROM search WHERE search MATCH :text"
+    places = _decode_places(_one(db, sql, {"text": _expression(which.text)}))
+    return which._replace(places=places) if len(places) <= COUNTED else which._replace(many=frozenset(places))
 
 
 def read_page(db: sqlite3.Connection, which: Filter, order: Order, after: Place | None, limit: int) -> Page:
     """One page of at most `limit` incidents."""
+    which = _first(db, narrowed(db, which), order, after, limit + 1)
     conditions, params = _conditions(which)
     column = _COLUMNS[order]
     if which.statuses and order == "priority":
@@ -115,15 +122,17 @@ SELECT json_group_array(json_array(key, place, json(record))) FROM (
 
 def read_facets(db: sqlite3.Connection, which: Filter) -> Facets:
     """The counts of a filter."""
+    which = narrowed(db, which)
     params: dict[str, object] = {"tenant": which.tenant, "services": _SERVICES, "counted": COUNTED}
     source = "SELECT status, severity, service, n FROM counts WHERE tenant = :tenant AND n > 0"
     kept = not (which.text or which.acknowledged_by)
     if not kept:
-        conditions, more = _conditions(which._replace(statuses=(), severities=(), services=()))
+        every = _first(db, which._replace(statuses=(), severities=(), services=()), "priority", None, COUNTED + 1)
+        conditions, more = _conditions(every)
         params |= more
         source = f"""
 SELECT status, severity, service, count(*) AS n FROM (
-    SELECT status, severity, service FROM {_source(which, "priority")}
+    SELECT status, severity, service FROM {_source(every, "priority")}
     WHERE {" AND ".join(conditions)} ORDER BY priority, place LIMIT :counted + 1
 ) GROUP BY status, severity, service"""  # noqa: S608
     chosen: dict[str, str] = {}
@@ -164,8 +173,32 @@ def read_incident(db: sqlite3.Connection, tenant: str, incident_id: bytes) -> In
     return _decode_incident(row[0]) if row is not None else None
 
 
+def _first(db: sqlite3.Connection, which: Filter, order: Order, after: Place | None, wanted: int) -> Filter:
+    """Of a filter whose text finds many: the filter of the first so many of them, in the order."""
+    if not which.many:
+        return which
+    column, step = _COLUMNS[order], _STEP
+    conditions, params = _conditions(which)
+    found: list[int] = []
+    while len(found) < wanted:
+        here = [*conditions, f"({column}, place) > (:key, :number)"] if after is not None else conditions
+        sql = f"""
+SELECT json_group_array(json_array(key, place)) FROM (
+    SELECT {column} AS key, place FROM incidents INDEXED BY by_{column}
+    WHERE {" AND ".join(here)} ORDER BY {column}, place LIMIT :step
+)"""  # noqa: S608
+        at = {"key": after.key, "number": after.number} if after is not None else {}
+        rows = sorted(_decode_step(_one(db, sql, {**params, **at, "step": step})))
+        found += [place for _, place in rows if place in which.many]
+        if len(rows) < step:
+            break
+        after, step = Place(*rows[-1]), step * 4
+    return which._replace(places=found[:wanted], many=frozenset())
+
+
 def _count(db: sqlite3.Connection, which: Filter) -> int:
     """How many incidents the filter has, but for what is more than one over the bound."""
+    which = _first(db, which, "priority", None, COUNTED + 1)
     conditions, params = _conditions(which)
     sql = f"""
 SELECT count(*) FROM (
@@ -193,10 +226,6 @@ def _conditions(which: Filter) -> tuple[list[str], dict[str, object]]:
     if which.places is not None:
         conditions.append("place IN (SELECT value FROM json_each(:places))")
         found["places"] = _array(which.places)
-    elif which.text:
-        # The sign keeps SQLite from going from the many numbers to the rows.
-        conditions.append("+place IN (SELECT rowid FROM search WHERE search MATCH :text)")
-        found["text"] = _expression(which.text)
     return conditions, found
 
 
