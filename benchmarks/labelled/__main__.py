@@ -38,7 +38,7 @@ from benchmarks.report import commit, hardware
 TOPOLOGIES = (("true", 0.0, 0.0), ("10 % missing, 5 % wrong", 0.10, 0.05), ("none", 1.0, 0.0))
 #: Four openings a minute are more than chance brings to one service; what opens in the hour after is part of it.
 SETTINGS = product.Settings(
-    tenant={"topology_window": 600, "topology_hold": 0, "topology_causes": "storms", "topology_peers": 60},
+    tenant={"topology_window": 900, "topology_hold": 0, "topology_causes": "storms", "topology_peers": 75},
     service={
         "reopen": 600,
         "storm": {"above": 4, "below": 2, "within": 60, "quiet": 3600, "wait": 30},
