@@ -1,6 +1,7 @@
 """Every page: accessible in both themes and on a phone, pictured, and honest when Stormweir is away."""
 
 import os
+import re
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -190,6 +191,84 @@ def test_stormweir_is_away(served: Served, logged_in: Open) -> None:
         page.get_by_role("button", name="Try again").click()
         expect(page.get_by_role("button", name="Which alerts repeat most?")).to_be_visible()
         somebody.complaints[:] = [each for each in somebody.complaints if "ERR_FAILED" not in each]
+
+
+#: Pages that read nothing before somebody asks them to.
+_READ_NOTHING = {"file", "route-test"}
+
+
+def test_every_page_without_stormweir(served: Served, logged_in: Open) -> None:
+    """Each page says what is missing, offers to try again, and is whole once there is an answer."""
+    with logged_in() as somebody:
+        page = somebody.page
+        incident = opened_incident(served, somebody, "read without an answer")
+        wrong: dict[str, str] = {}
+        for name, path in PAGES.items():
+            # Who is logged in is known; all else is away.
+            page.route(re.compile(r"/api/v1/(?!session$)"), lambda route: route.abort())
+            print(name)
+            somebody.go(path.format(incident=incident))
+            expect(page.get_by_label("Loading")).to_have_count(0)
+            said = page.get_by_role("alert").filter(has_text="Stormweir does not answer.")
+            if name not in _READ_NOTHING:
+                said.first.wait_for()
+            page.unroute_all()
+            if again := page.get_by_role("button", name="Try again").all():
+                again[0].click()
+            else:
+                somebody.go(path.format(incident=incident))
+            expect(page.get_by_label("Loading")).to_have_count(0)
+            if page.get_by_role("heading", level=1).count() != 1:
+                wrong[name] = page.locator("main").inner_text()[:200]
+        assert wrong == {}
+        somebody.complaints[:] = [each for each in somebody.complaints if "ERR_FAILED" not in each]
+
+
+#: What somebody with a keyboard must reach; of radio buttons of one name the browser stops at one.
+_STOPS = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")].filter(
+  (each) => each.tabIndex >= 0 && !each.disabled && each.type !== "radio" && each.type !== "hidden"
+    && each.checkVisibility({visibilityProperty: true}) && !each.closest("[inert], dialog:not([open])"))"""
+#: Notes the element that has the focus: its text if it was there before, whether it is the page itself, and whether the
+#: focus can be seen on it or on what is around it.
+_FOCUS = """() => {
+  const here = document.activeElement;
+  if (!here || here === document.body) return "left";
+  const before = here.dataset.stopped;
+  here.dataset.stopped = "yes";
+  const shows = (each) => { const style = getComputedStyle(each);
+    return style.outlineStyle !== "none" || style.boxShadow !== "none"; };
+  if (before) return "again";
+  return shows(here) || shows(here.parentElement) ? "seen" : "unseen: " + here.outerHTML.slice(0, 200);
+}"""
+
+
+@pytest.mark.timeout(400)
+def test_every_page_by_keyboard(served: Served, logged_in: Open) -> None:
+    """Tab stops at everything that somebody can use, shows where it is, and leaves the page at its end."""
+    with logged_in() as somebody:
+        page = somebody.page
+        incident = opened_incident(served, somebody, "reached by keyboard")
+        wrong: dict[str, list[str]] = {}
+        for name, path in PAGES.items():
+            somebody.go(path.format(incident=incident))
+            expect(page.get_by_label("Loading")).to_have_count(0)
+            page.evaluate("document.activeElement.blur()")
+            found: list[str] = []
+            for _ in range(400):
+                page.keyboard.press("Tab")
+                focus = page.evaluate(_FOCUS)
+                if focus == "again":
+                    break
+                if focus not in ("seen", "left"):
+                    found.append(focus)
+            else:
+                found.append("does not end")
+            found += page.evaluate(
+                f"({_STOPS})().filter((each) => !each.dataset.stopped).map((each) => each.outerHTML.slice(0, 200))"
+            )
+            if found:
+                wrong[name] = found[:5]
+        assert wrong == {}
 
 
 def test_a_question_is_answered(served: Served, logged_in: Open) -> None:
