@@ -75,7 +75,7 @@ class ServiceResponse(BaseModel):
 
 
 class DestinationPages(BaseModel):
-    """The messages to a destination that something is wrong; `at_night` from 22:00 to 06:00 UTC."""
+    """The messages to a destination that something is wrong; `at_night` from 22:00 to 08:00 UTC."""
 
     destination: str
     pages: int

@@ -420,9 +420,9 @@ LIMIT 100
 """
 
 #: tenant, since, until -> for each destination: messages that say that something is wrong, and those between 22:00 and
-#: 06:00 UTC
+#: 08:00 UTC, the hours of a night in every report
 PAGES_BY_DESTINATION = """
-SELECT destination, count() AS pages, countIf(toHour(queued_at) >= 22 OR toHour(queued_at) < 6) AS at_night
+SELECT destination, count() AS pages, countIf(toHour(queued_at) >= 22 OR toHour(queued_at) < 8) AS at_night
 FROM deliveries FINAL
 WHERE tenant = {tenant:String} AND queued_at >= fromUnixTimestamp64Milli({since:Int64})
     AND queued_at < fromUnixTimestamp64Milli({until:Int64}) AND outcome = 'delivered'
