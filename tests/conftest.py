@@ -30,6 +30,8 @@ hypothesis.settings.load_profile("stormweir")
 MakeTopics = Callable[..., Awaitable[tuple[str, ...]]]
 FreePorts = Callable[[int], list[int]]
 
+#: Of Stormweir's topics on the broker that the tests of several folders share.
+PARTITIONS = 4
 _TESTS = Path(__file__).parent
 #: Folders that take minutes, the longest first.
 _LONGEST = ("console", "engine", "embedded", "senders", "cli", "faults", "storm", "docs", "api", "gateway", "docker")

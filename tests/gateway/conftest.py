@@ -27,10 +27,9 @@ from schemas.wire.codec import decode_raw
 from streams.control.follow import publish
 from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
-from tests.conftest import FreePorts, free_base
+from tests.conftest import PARTITIONS, FreePorts, free_base
 from tests.gateway.senders import UNKNOWN_KEY, records
 
-PARTITIONS = 4
 EVENTS_KEY = "e" * 32
 SIGNED_KEY = "5" * 32
 DISABLED_KEY = "d" * 32

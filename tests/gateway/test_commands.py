@@ -22,8 +22,7 @@ from streams.gateway.lanes import UnavailableError
 from streams.gateway.verdicts import Verdicts
 from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
-from tests.conftest import FreePorts
-from tests.gateway.conftest import PARTITIONS
+from tests.conftest import PARTITIONS, FreePorts
 from tests.gateway.worker import Worker, incidents_of
 
 pytestmark = pytest.mark.broker

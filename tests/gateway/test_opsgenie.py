@@ -9,7 +9,8 @@ import pytest
 from schemas.control import FieldMapping
 from schemas.fingerprint import digest, partition_for
 from streams.providers import PROVIDERS
-from tests.gateway.conftest import PARTITIONS, RunningGateway, accepted_since, ends
+from tests.conftest import PARTITIONS
+from tests.gateway.conftest import RunningGateway, accepted_since, ends
 from tests.gateway.senders import ACME, BARE, PAUSED, api_key, key, service
 
 pytestmark = pytest.mark.broker

@@ -26,8 +26,8 @@ from streams.gateway.lanes import Headers, UnavailableError
 from streams.gateway.verdicts import BUDGET_S, Verdicts, preference
 from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
-from tests.conftest import FreePorts, free_base
-from tests.gateway.conftest import PARTITIONS, ends, running_gateway, wait_for
+from tests.conftest import PARTITIONS, FreePorts, free_base
+from tests.gateway.conftest import ends, running_gateway, wait_for
 from tests.gateway.worker import Worker, incidents_of
 
 TENANT = "verdicts"

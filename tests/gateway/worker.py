@@ -13,8 +13,8 @@ from schemas.settings import Settings
 from schemas.topics import INCIDENTS
 from schemas.wire.codec import decode_incident
 from schemas.wire.incident import Incident
-from tests.conftest import FreePorts, free_base
-from tests.gateway.conftest import PARTITIONS, wait_for
+from tests.conftest import PARTITIONS, FreePorts, free_base
+from tests.gateway.conftest import wait_for
 
 
 class Worker:

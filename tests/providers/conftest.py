@@ -31,8 +31,8 @@ from streams.control.follow import publish
 from streams.engine.clock import read_mark
 from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
-from tests.conftest import FreePorts, free_base
-from tests.gateway.conftest import PARTITIONS, wait_for
+from tests.conftest import PARTITIONS, FreePorts, free_base
+from tests.gateway.conftest import wait_for
 from tests.providers.payload_set import CASES
 from tests.providers.requests import integration, service, unsigned_integration
 

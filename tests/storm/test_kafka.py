@@ -17,7 +17,7 @@ from streams.storm.drain import STEPS, Drain
 from streams.storm.kafka import send_records, topic_ends
 from streams.storm.ledger import Range, ranges
 from streams.storm.shapes import Size, specs
-from tests.conftest import MakeTopics
+from tests.conftest import PARTITIONS, MakeTopics
 
 SIZE = Size(alerts=20_000, keys=500, services=5, seed=3)
 
@@ -75,7 +75,7 @@ def test_ranges_are_what_was_written_between() -> None:
 @pytest.mark.broker
 async def test_drained_means_no_group_lags(broker: str) -> None:
     """Every group of the path must have committed everything it reads; one record left anywhere shows."""
-    await create_topics(Kafka(broker), 2, 1)
+    await create_topics(Kafka(broker), PARTITIONS, 1)
     async with Drain(Kafka(broker)) as drain:
         await _commit_all(broker)
         assert await drain.done()
@@ -92,7 +92,7 @@ async def test_drained_means_no_group_lags(broker: str) -> None:
 @pytest.mark.broker
 async def test_marks_are_no_work_that_is_left(broker: str) -> None:
     """Time that a stage was told and has not committed is not waited for; an alert between the marks is."""
-    await create_topics(Kafka(broker), 2, 1)
+    await create_topics(Kafka(broker), PARTITIONS, 1)
     _, value, headers = mark("alerts.raw/0", 1_700_000_000_000)
     assert headers[0][0] == topics.MARK_HEADER
     producer = AIOKafkaProducer(bootstrap_servers=broker, acks="all")
