@@ -13,7 +13,10 @@ An incident is a cause only if it is urgent and somebody is told of it: nothing 
 tenant may demand that it is a storm, too; then only storms are on the way.
 """
 
-from collections.abc import Iterable, Iterator
+import heapq
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from schemas.wire.incident import Incident
 from streams.policy.incidents import is_storm
@@ -21,6 +24,8 @@ from streams.stages import tenant_storms
 from streams.stages.dispatch_settings import Settings
 from streams.stages.dispatch_table import Opening, Table, Told
 
+#: How a reason begins that names a cause.
+REASON = "cause/"
 #: A cause that was found stays the cause from then on, while it is open: what is seen later is not more right, since
 #: what was on the way may be over.
 SETTLED_MS = 60_000
@@ -62,10 +67,8 @@ def find(table: Table, settings: Settings, told: Told, now: int) -> tuple[bytes 
             return cause.incident.incident_id, 0
     if before is not None:
         return told.parent, 0  # what was between them is over
-    upstream = settings.topology.upstream(incident.tenant, incident.service)
-    until = (
-        told.since + settings.causes(incident.tenant).hold if upstream or (known and incident.urgency == "low") else 0
-    )
+    waits = incident.urgency == "low" or settings.topology.needs(incident.tenant, incident.service)
+    until = told.since + settings.causes(incident.tenant).hold if known and waits else 0
     return None, max(until, search.until)
 
 
@@ -99,8 +102,22 @@ class _Search:
         here, seen = self._incident, {self._incident.service}
         while (found := self._before(here, seen)) is not None:
             yield found
+            if (known := self._known_cause(found)) is not None:
+                yield known
+                return
             here = found.incident
             seen.add(here.service)
+
+    def _known_cause(self, effect: Told) -> Told | None:
+        """The incident that people hear of for one that is an effect already."""
+        known, seen = None, {self._incident.incident_id}
+        while effect.kept.startswith(REASON) and effect.parent not in seen:
+            above = self._table.incident(effect.parent)
+            if above is None:
+                break
+            seen.add(effect.parent)
+            known = effect = above
+        return known
 
     def may_come_from(self, cause: Incident) -> bool:
         """Whether the topology of now allows this cause."""
@@ -114,26 +131,38 @@ class _Search:
         """The incident from which this one comes directly."""
         topology, tenant, service = self._settings.topology, here.tenant, here.service
         for names in (topology.needs(tenant, service), topology.upstream(tenant, service)):
-            found = [each for name in names if name not in seen for each in self._table.causes(tenant, name)]
-            if (nearest := self._first(_nearest(here, found, self._causes.window))) is not None:
-                return nearest
-        own = [each for each in self._table.causes(tenant, service) if _is_earlier(each, here)]
-        if (earliest := self._first(_within(here, own, self._causes.window))) is not None:
-            return earliest
-        peers = self._settings.peers(tenant, service)
-        beside = [each for each in self._table.causes(tenant, *peers) if each < _opening(here)] if peers else []
-        return self._first(_nearest(here, beside, self._causes.peers))
-
-    def _first(self, openings: Iterable[Opening]) -> Told | None:
-        """The first one that may be on the way."""
-        for _, incident_id in openings:
-            found = self._table.incident(incident_id)
-            if found is None or found.incident.incident_id == self._incident.incident_id:
-                continue
-            if not self._causes.storms or is_storm(found.incident):
+            openings = [each for name in names if name not in seen and (each := self._table.causes(tenant, name))]
+            for opening in _nearest(here.opened_at, openings, self._causes.window):
+                if (found := self._on_the_way(opening)) is not None:
+                    return found
+        for opening in self._earlier_ones(here):
+            if (found := self._on_the_way(opening)) is not None:
                 return found
-            # It may be the first of a storm.
-            self.until = max(self.until, found.since + self._settings.storm_wait(found.incident))
+        if peers := self._settings.peers(tenant, service):
+            beside = self._table.causes(tenant, *peers)
+            for opening in _nearest(
+                here.opened_at, [beside[: bisect_left(beside, _opening(here))]], self._causes.peers
+            ):
+                if (found := self._on_the_way(opening)) is not None:
+                    return found
+        return None
+
+    def _earlier_ones(self, here: Incident) -> Iterator[Opening]:
+        """Those of the same service, the earliest first; of an incident that is not urgent any urgent one."""
+        own = self._table.causes(here.tenant, here.service)
+        first = bisect_left(own, (here.opened_at - self._causes.window, b""))
+        last = here.opened_at + self._causes.window + 1 if here.urgency == "low" else here.opened_at
+        yield from own[first : bisect_left(own, (last, b"" if here.urgency == "low" else here.incident_id))]
+
+    def _on_the_way(self, opening: Opening) -> Told | None:
+        """The incident that opened so, if it may be on the way."""
+        found = self._table.incident(opening[1])
+        if found is None or opening[1] == self._incident.incident_id:
+            return None
+        if not self._causes.storms or is_storm(found.incident):
+            return found
+        # It may be the first of a storm.
+        self.until = max(self.until, found.since + self._settings.storm_wait(found.incident))
         return None
 
 
@@ -143,23 +172,19 @@ def _is_told(told: Told) -> bool:
     return reaches and not tenant_storms.is_member(told) and bool(told.told_at or not told.muted_by)
 
 
-def _is_earlier(opening: Opening, here: Incident) -> bool:
-    """Whether what opened so may be the cause of an incident of the same service."""
-    return here.urgency == "low" or opening < _opening(here)
-
-
-def _within(here: Incident, openings: Iterable[Opening], window: int) -> list[Opening]:
-    return [each for each in openings if abs(each[0] - here.opened_at) <= window]
-
-
-def _nearest(here: Incident, openings: Iterable[Opening], window: int) -> list[Opening]:
-    """Those within the window: the last one before the incident comes first, and those after it come last."""
-
-    def rank(opening: Opening) -> tuple[bool, int, bytes]:
-        late = opening[0] - here.opened_at
-        return late > 0, abs(late), opening[1]
-
-    return sorted(_within(here, openings, window), key=rank)
+def _nearest(at: int, openings: Sequence[Sequence[Opening]], window: int) -> Iterator[Opening]:
+    """Those within the window around a time: the last one before it comes first, and those after it come last."""
+    parted = [(each, bisect_left(each, (at + 1, b""))) for each in openings]
+    before = [reversed(each[:place]) for each, place in parted]
+    for opening in heapq.merge(*before, reverse=True) if len(before) > 1 else chain(*before):
+        if opening[0] < at - window:
+            break
+        yield opening
+    after = [iter(each[place:]) for each, place in parted]
+    for opening in heapq.merge(*after) if len(after) > 1 else chain(*after):
+        if opening[0] > at + window:
+            break
+        yield opening
 
 
 def _opening(incident: Incident) -> Opening:

@@ -44,8 +44,6 @@ _HANDLED = frozenset({Transition.ACKNOWLEDGED, Transition.UNACKNOWLEDGED})
 RECHECK_MS = 10_000
 #: In maintenance the targets of what was told before are computed anew after this time: it may end early.
 TARGETS_MS = 60_000
-#: How a reason begins that names a cause.
-_CAUSE = "cause/"
 #: The actor of what Stormweir does by itself.
 ACTOR = "stormweir"
 
@@ -242,7 +240,7 @@ class Dispatch:
                 if instead is None:
                     tenant_storms.leave(table, told)
                 told.kept = kept
-                if kept.startswith(_CAUSE):
+                if kept.startswith(causes.REASON):
                     effects.affect(table, told, told.parent, now)
                 places = [*told.waiting, *(place for leaf in leaves for place in leaf.destinations)]
                 for destination in dict.fromkeys([*places, *(instead.wanted if instead is not None else ())]):
@@ -305,7 +303,7 @@ class Dispatch:
             told.parent, told.alone_at = cause, 0
             above = table.incident(cause)
             told.family = told.family or (above.family if above is not None else b"") or cause
-            return f"{_CAUSE}{uuid_text(cause)}", now + RECHECK_MS
+            return f"{causes.REASON}{uuid_text(cause)}", now + RECHECK_MS
         return "", max(held, until if until > now else 0)
 
     def _news(self, table: Table, told: Told, cause: bytes, now: int) -> Iterator[Output]:

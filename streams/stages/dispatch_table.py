@@ -20,7 +20,8 @@ from streams.policy.sla import Sla
 
 _INCIDENT_KEY, _SOURCES_KEY, _SERVICE_KEY = b"incident:", b"sources:", b"service:"
 _PAGE_KEY, _GROUP_KEY, _HEIR_KEY = b"page:", b"group:", b"heir:"
-#: Open incidents of one service that are remembered as possible causes, the earliest ones; an id and a time each.
+#: Open incidents of one service that are remembered as possible causes, with an id and a time each: half of them are
+#: the earliest, which people know of, the others the newest, from which a failure passes on.
 MAX_CAUSES = 64
 #: When an incident opened, and its id.
 Opening = tuple[int, bytes]
@@ -192,10 +193,20 @@ class Table:
 
     def add_cause(self, incident: Incident, *scope: str) -> None:
         """The incident may be the cause of others from now on."""
-        mine = incident.opened_at, incident.incident_id
-        causes = self.causes(*scope)
-        if mine not in causes and (len(causes) < MAX_CAUSES or mine < causes[-1]):
-            self._keep_causes(sorted([*causes, mine])[:MAX_CAUSES], *scope)
+        key = _causes_key(*scope)
+        value = self.state.get(key) or bytes(_DUE_BYTES)
+        mine = _CAUSE.pack(incident.opened_at, incident.incident_id)
+        # Entries are of one size and in order, so most come last, and those that are here are found as bytes.
+        if mine in value and mine in _entries(value):
+            return
+        if value[-_CAUSE.size :] < mine or len(value) == _DUE_BYTES:
+            value += mine
+        else:
+            value = value[:_DUE_BYTES] + b"".join(sorted([*_entries(value), mine]))
+        if len(value) > _DUE_BYTES + MAX_CAUSES * _CAUSE.size:
+            middle = _DUE_BYTES + MAX_CAUSES // 2 * _CAUSE.size
+            value = value[:middle] + value[middle + _CAUSE.size :]
+        self.state.put(key, value)
 
     def drop_cause(self, incident: Incident, *scope: str) -> None:
         """The incident is over."""
@@ -210,6 +221,10 @@ class Table:
             self.state.put(key, bytes(_DUE_BYTES) + b"".join(_CAUSE.pack(*cause) for cause in causes))
         else:
             self.state.delete(key)
+
+
+def _entries(value: bytes) -> list[bytes]:
+    return [value[at : at + _CAUSE.size] for at in range(_DUE_BYTES, len(value), _CAUSE.size)]
 
 
 @lru_cache(maxsize=4096)

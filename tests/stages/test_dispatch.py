@@ -462,6 +462,19 @@ class TestCause:
         path.tick(90)
         assert self.heard(path)[-2:] == [("resolved", "db"), ("triggered", "web")]
 
+    def test_a_service_with_many_open_incidents_still_is_a_cause(self) -> None:
+        """The newest are remembered as well as the earliest; who knows of the first one is told for all."""
+        path = Path(control(PAGE, *self.MAP))
+        for number in range(250):
+            path.push("trigger", f"disk-{number}", service="db")
+            path.tick(3)
+        path.push("trigger", "down", service="web")
+        path.tick(20)
+        (told,) = [each.incident for each in path.notifications if each.transition == "triggered"]
+        assert told.dedup_key == "disk-0"
+        reasons = {each.error for each in path.deliveries if service_of(path, each) == "web"}
+        assert reasons == {f"cause/{uuid_text(told.incident_id)}"}
+
     def test_a_dependency_that_is_taken_away_hides_nothing(self) -> None:
         """The file says that web does not need api: within seconds it is told."""
         known = control(PAGE, *self.MAP)
