@@ -206,11 +206,11 @@ def test_every_page_without_stormweir(served: Served, logged_in: Open) -> None:
         for name, path in PAGES.items():
             # Who is logged in is known; all else is away.
             page.route(re.compile(r"/api/v1/(?!session$)"), lambda route: route.abort())
+            page.goto("about:blank")  # nothing is there from the page before
             somebody.go(path.format(incident=incident))
             expect(page.get_by_label("Loading")).to_have_count(0)
-            said = page.get_by_role("alert").filter(has_text="Stormweir does not answer.")
-            if name not in _READ_NOTHING and not said.count():
-                wrong[name] = page.locator("main").inner_text()[:200]
+            if name not in _READ_NOTHING:
+                expect(page.get_by_role("alert").filter(has_text="Stormweir does not answer.").first).to_be_visible()
             page.unroute_all()
             if again := page.get_by_role("button", name="Try again").all():
                 again[0].click()
@@ -256,7 +256,8 @@ def test_every_page_by_keyboard(served: Served, logged_in: Open) -> None:
         page = somebody.page
         incident = opened_incident(served, somebody, "reached by keyboard")
         wrong: dict[str, list[str]] = {}
-        for name, path in PAGES.items():
+        # A long list shows the rows in sight only.
+        for name, path in {**PAGES, "incidents": "incidents?q=reached+by+keyboard"}.items():
             somebody.go(path.format(incident=incident))
             expect(page.get_by_label("Loading")).to_have_count(0)
             page.evaluate(_BEGIN)
