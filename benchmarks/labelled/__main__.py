@@ -1,7 +1,7 @@
 """`python -m benchmarks.labelled [--seeds N] [--quick]`: grade the product and its peers, and write LABELLED.md.
 
 The seeds follow from the commit under test. The product runs in processes that are given the paths of the events and
-of the topology, and the truth of a storm is in no file until they are done with it. About ten minutes with 5 seeds on
+of the topology, and the truth of a storm is in no file until they are done with it. About seven minutes with 5 seeds on
 two cores. `--quick` tries the benchmark itself with small storms, and writes nothing.
 """
 

@@ -6,7 +6,6 @@ ends in `_`, which the command has not.
 """
 
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Annotated, NoReturn
@@ -17,10 +16,8 @@ from streams.process.errors import OperatorError
 from streams.process.installation import name_clash, stormweir_version
 
 
-def build(arguments: Sequence[str] = ()) -> typer.Typer:
-    """The application with every command of the folder; with only the first of these arguments, if it is a command:
-    what the others import takes longer than most commands.
-    """
+def build() -> typer.Typer:
+    """The application with every command of the folder."""
     app = typer.Typer(
         name="stormweir",
         help="An alert-storm system on Kafka, Faust and ClickHouse.",
@@ -29,15 +26,13 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
-    modules = sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
-    by_command = {module.rstrip("_").replace("_", "-"): module for module in modules}
-    wanted = [name for name in arguments[:1] if name in by_command] or by_command
-    for name in wanted:
-        found = import_module(f"{__name__}.{by_command[name]}")
-        if hasattr(found, "commands"):
-            app.add_typer(found.commands, name=name)
-        else:
-            app.command(name)(found.command)
+    for module in sorted(iter_modules(__path__), key=lambda module: module.name):
+        if not module.name.startswith("_"):
+            found, name = import_module(f"{__name__}.{module.name}"), module.name.rstrip("_").replace("_", "-")
+            if hasattr(found, "commands"):
+                app.add_typer(found.commands, name=name)
+            else:
+                app.command(name)(found.command)
     return app
 
 
@@ -46,7 +41,7 @@ def main() -> None:
     try:
         from schemas.settings import SettingsError
 
-        app = build(sys.argv[1:])
+        app = build()
     except (ImportError, SyntaxError):
         clash = name_clash()
         if clash is None:

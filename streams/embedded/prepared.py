@@ -23,7 +23,7 @@ def main() -> None:
     from streams import cli
 
     import_module(_NEEDS[sys.argv[1]])
-    cli.build(sys.argv[1:])  # imports the command
+    cli.build()  # imports every command
     sys.stdin.buffer.read()
     cli.main()
 

@@ -2,9 +2,9 @@
 
 A failure passes from service to service, so an incident comes from one of a service that its own one needs: of several
 the one that opened last before it, for a failure that is long there has passed on already. That one comes from another
-one, and so on: the first of this way is the cause. Where nothing directly needed has an open incident, any service
-upstream may be next on the way, since alerts may be missing; then an earlier incident of the same service.
-Two on the way that follow each other opened within the tenant's window.
+one, and so on: the incident at which this ends is the cause. Where nothing directly needed has an open incident, any
+service upstream may be next on the way, since alerts may be missing; then an earlier incident of the same service. Two
+on the way that follow each other opened within the tenant's window.
 
 Services that the topology does not know may be peers: those with one named domain (streams.policy.topology). An
 incident of one comes from the storm of another that opened last before it, if that is a short time ago.
@@ -88,7 +88,11 @@ def outlived(table: Table, told: Told, now: int) -> tuple[bytes | None, int]:
 
 
 class _Search:
-    """The search for the cause of an incident. `until` is when what was seen on it, and is no storm, will be none."""
+    """The search for the cause of an incident, which must be a storm if the tenant says so.
+
+    An incident that is passed over because it is no storm may still become one: `until` is the time, in milliseconds,
+    from which none of those seen can, 0 if there was none.
+    """
 
     def __init__(self, table: Table, settings: Settings, incident: Incident) -> None:
         self._table = table

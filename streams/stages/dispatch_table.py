@@ -194,7 +194,7 @@ class Table:
     def add_cause(self, incident: Incident, *scope: str) -> None:
         """The incident may be the cause of others from now on."""
         key = _causes_key(*scope)
-        value = self.state.get(key) or bytes(_DUE_BYTES)
+        value = before = self.state.get(key) or bytes(_DUE_BYTES)
         mine = _CAUSE.pack(incident.opened_at, incident.incident_id)
         # Entries are of one size and in order, so most come last, and those that are here are found as bytes.
         if mine in value and mine in _entries(value):
@@ -206,7 +206,8 @@ class Table:
         if len(value) > _DUE_BYTES + MAX_CAUSES * _CAUSE.size:
             middle = _DUE_BYTES + MAX_CAUSES // 2 * _CAUSE.size
             value = value[:middle] + value[middle + _CAUSE.size :]
-        self.state.put(key, value)
+        if value != before:  # else it was the one in the middle
+            self.state.put(key, value)
 
     def drop_cause(self, incident: Incident, *scope: str) -> None:
         """The incident is over."""

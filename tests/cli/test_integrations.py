@@ -16,6 +16,7 @@ from streams.control.follow import read
 from streams.control.state import Control
 from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
+from tests.conftest import PARTITIONS
 from tests.forks import stormweir
 
 pytestmark = pytest.mark.broker
@@ -26,7 +27,7 @@ TENANT = "cli-tests"
 @pytest.fixture(scope="module")
 def kafka(broker: str) -> str:
     """The broker with the control topic, and a tenant for these tests alone."""
-    asyncio.run(create_topics(Kafka(broker), 4, 1, [AUDIT, CONTROL]))
+    asyncio.run(create_topics(Kafka(broker), PARTITIONS, 1, [AUDIT, CONTROL]))
     run(broker, "keys", "create", "cli-first", "--tenant", TENANT, "--create-tenant")
     return broker
 

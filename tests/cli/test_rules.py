@@ -12,7 +12,7 @@ from schemas.topics import AUDIT, CONTROL
 from streams.control.follow import read
 from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
-from tests.conftest import FreePorts
+from tests.conftest import PARTITIONS, FreePorts
 from tests.forks import stormweir
 
 pytestmark = pytest.mark.broker
@@ -29,7 +29,7 @@ rules:
 @pytest.fixture(scope="module")
 def settings(broker: str, free_ports: FreePorts) -> Settings:
     """Of the broker with the control topic, and of a ClickHouse that is away."""
-    asyncio.run(create_topics(Kafka(broker), 4, 1, [AUDIT, CONTROL]))
+    asyncio.run(create_topics(Kafka(broker), PARTITIONS, 1, [AUDIT, CONTROL]))
     return Settings(kafka=broker, clickhouse=f"http://127.0.0.1:{free_ports(1)[0]}")
 
 

@@ -231,7 +231,7 @@ _PASSED_OVER = """() => [...document.querySelectorAll("a[href], button, input, s
     && !each.closest("[inert], dialog:not([open]), [role=row] [role=gridcell]:has(input)"))
   .map((each) => "passed over: " + each.outerHTML.slice(0, 200))"""
 #: From here on each element that gets the focus is noted: whether one had it before, and those on which, as on what is
-#: around them, the focus cannot be seen. Of a date the browser marks the place.
+#: around them, the focus cannot be seen. In a date the browser itself marks the part that has it.
 _BEGIN = """() => {
   document.activeElement.blur();
   document.querySelectorAll("[data-stopped]").forEach((each) => delete each.dataset.stopped);

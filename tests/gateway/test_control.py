@@ -18,6 +18,7 @@ from streams.control.follow import ControlReader, masked, publish, read
 from streams.control.state import Control
 from streams.process.kafka import Kafka
 from streams.process.topics import create_topics
+from tests.conftest import PARTITIONS
 from tests.forks import stormweir
 
 INVALID = "stormweir_control_invalid_total"
@@ -26,7 +27,7 @@ INVALID = "stormweir_control_invalid_total"
 @pytest.fixture(scope="module")
 def kafka(broker: str) -> str:
     """The broker with the topics of changes."""
-    asyncio.run(create_topics(Kafka(broker), 4, 1, [AUDIT, CONTROL]))
+    asyncio.run(create_topics(Kafka(broker), PARTITIONS, 1, [AUDIT, CONTROL]))
     return broker
 
 
