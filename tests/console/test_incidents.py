@@ -121,6 +121,27 @@ def test_what_comes_while_the_list_is_read_is_offered(served: Served, logged_in:
         expect(page.get_by_role("button", name="1 new incident: show")).to_be_visible()
 
 
+def test_an_answer_of_before_hides_no_change(served: Served, logged_in: Open) -> None:
+    """An incident that is acknowledged between what the API reads and what the page gets stays acknowledged."""
+    with logged_in("member") as somebody:
+        page = somebody.go("incidents?q=found+late")
+        expect(page.get_by_text("Live", exact=True)).to_be_attached()
+        incident = opened_incident(served, somebody, "found late")
+
+        def late(route: Route) -> None:
+            answer = route.fetch()
+            somebody.call("POST", f"/incidents/{incident}/commands", {"action": "acknowledge"})
+            expect(page.get_by_role("button", name="Take back")).to_be_visible()
+            found = answer.json() | {"links": [{"href": "https://example.org/", "text": "runbook"}]}
+            route.fulfill(response=answer, json=found)
+
+        page.route(f"**/api/v1/incidents/{incident}", late, times=1)
+        somebody.go(f"incidents/{incident}")
+        # Only the late answer has links.
+        expect(page.get_by_role("link", name="runbook")).to_be_visible()
+        expect(page.get_by_role("button", name="Take back")).to_be_visible()
+
+
 def test_acknowledge_and_undo_by_keyboard(served: Served, logged_in: Open) -> None:
     """`j` goes to a row, `a` acknowledges it, and the toast takes it back; the timeline has both."""
     with logged_in("member") as somebody:
