@@ -39,6 +39,7 @@ from streams.engine.stage_lane import StageLane
 from streams.engine.state import PartitionState
 from streams.engine.store import RECENT_KEYS, MemoryStore, RocksStore, Store
 from streams.engine.transport import BatchSchema, EngineConsumer, EngineTables, EngineTransport
+from streams.engine.turns import Turns
 from streams.engine.watch import Watchdog
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ class Engine:
         self._committed: dict[TP, int] = {}
         self._topic_ids: dict[str, str] = {}
         self._broker = Broker(kafka, group)
+        self._turns = Turns()
         self._watchdog = Watchdog(kafka)
         data_dir.mkdir(parents=True, exist_ok=True)
         self.app = StormweirApp(
@@ -161,7 +163,7 @@ class Engine:
         def make(partition: int, held: Table | None) -> Lane:
             return StageLane(
                 topic, partition, agent, self._broker, held, stage=run, dead_letters=dead_letters,
-                partitions=self._partitions, feeds=feeds, feeders=self._feeders(topic),
+                partitions=self._partitions, turns=self._turns, feeds=feeds, feeders=self._feeders(topic),
                 attendant=attend() if attend is not None else None,
             )  # fmt: skip
 

@@ -37,12 +37,13 @@ from streams.engine.lane import (
     Work,
 )
 from streams.engine.letters import Letters
+from streams.engine.turns import Turns
 
 log = logging.getLogger(__name__)
 
 #: Keys of one call of `on_due`. A number of its own, so that a replay makes the same calls.
-FIRED_AT_ONCE = 100
-#: After so many keys or seconds of firing the event loop gets control. All lanes of a process may fire at once.
+FIRED_AT_ONCE = 50
+#: After so many keys or seconds of firing the event loop gets control, and another lane its turn.
 SLICE_KEYS = 1_000
 SLICE_SECONDS = 0.002
 #: Firings that no commit has taken, above which firing waits: a commit is put together in one go.
@@ -86,6 +87,7 @@ class StageLane(Lane):
         stage: Stage,
         dead_letters: DeadLetters,
         partitions: dict[str, int],
+        turns: Turns,
         feeds: Sequence[str] = (),
         feeders: Iterable[str] = (),
         attendant: Attendant | None = None,
@@ -104,7 +106,9 @@ class StageLane(Lane):
         self._feeds = feeds
         self._settled = table is None or table.state.settled
         self._waiting: deque[_Batch] = deque()
-        self._going_on: asyncio.Handle | None = None
+        self._turns = turns
+        #: Whether a turn was asked for.
+        self._asked = False
         #: Up to this offset nothing more is to come.
         self._passed = -1
         self._tries: dict[bytes, int] = {}
@@ -128,13 +132,16 @@ class StageLane(Lane):
         self.awaited -= len(records)
         if not self.closed:
             self._waiting.append(_Batch(self.fresh(records), bool(self._feeders)))
-            if self._going_on is None:
-                self._go()
+            if not self._asked:
+                self._go(0)
 
     def opened(self) -> None:
         """See Lane."""
         if self._attendant is not None and self.table is not None:
             self._attendant.opened(self.table.state, self.transact)
+        if not self._settled:
+            # The owner before fired a part of what was due; the next record may be far.
+            self._ask()
 
     def transact(self, work: Work) -> asyncio.Future[None]:
         """Change the table and send outputs, as the stage does; the result is there once both are durable.
@@ -174,7 +181,7 @@ class StageLane(Lane):
             self._upto = self.clock.now
         else:
             self._settled = False
-            self._go()
+            self._go(0)
 
     def tell_time(self, *, idle: bool) -> None:
         """See Lane."""
@@ -206,8 +213,6 @@ class StageLane(Lane):
         self.closed = True
         with suppress(KeyError):
             metrics.WATERMARK_AGE.remove(self.topic, str(self.partition))
-        if self._going_on is not None:
-            self._going_on.cancel()
         flush = self._flush
         if flush is not None:
             done, _ = await asyncio.wait({flush}, timeout=patience)
@@ -217,10 +222,10 @@ class StageLane(Lane):
 
     # -- time and records
 
-    def _go(self) -> None:
-        """Fire what is due and take what waits, until nothing is left or the event loop should get control."""
-        self._going_on = None
-        while self._settled or self._fire():
+    def _go(self, seconds: float) -> None:
+        """Fire what is due, for about so many seconds, and take what waits; ask for a turn if something is left."""
+        until = time.monotonic() + seconds
+        while self._settled or self._fire(until):
             if not self._waiting:
                 break
             if self._take(self._waiting[0]):
@@ -234,12 +239,18 @@ class StageLane(Lane):
             self._acknowledge_marks()
         # Else the commit in flight goes on with it.
         if not self._settled and self._firings < MAX_FIRINGS:
-            self._going_on = asyncio.get_running_loop().call_soon(self._go_on)
+            self._ask()
+
+    def _ask(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self._turns.ask(self._go_on)
 
     def _go_on(self) -> None:
+        self._asked = False
         try:
             if not self.closed:
-                self._go()
+                self._go(SLICE_SECONDS)
         except Exception as error:
             self.failed(error)
 
@@ -279,22 +290,26 @@ class StageLane(Lane):
         self._upto = clock.now
         return True
 
-    def _fire(self) -> bool:
-        """Fire what is due by now, for the length of a slice; whether that was all."""
+    def _fire(self, until: float) -> bool:
+        """Fire what is due by now, one portion at least, and more until this monotonic time; whether that was all.
+
+        After a portion that is not full hardly anything is left: it goes on to the end.
+        """
         assert self.table is not None
         state = self.table.state
-        fired, until = 0, time.monotonic() + SLICE_SECONDS
-        while fired < SLICE_KEYS and time.monotonic() < until:
+        fired = 0
+        while True:
             due = state.ripe(FIRED_AT_ONCE)
-            if due is None:
-                continue
-            if not due:
-                self._settled = True
-                self._upto = self.clock.now
-                return True
-            self._call_on_due(due)
-            fired += len(due)
-        return False
+            if due is not None:
+                if not due:
+                    self._settled = True
+                    self._upto = self.clock.now
+                    return True
+                self._call_on_due(due)
+                fired += len(due)
+            full = due is None or len(due) == FIRED_AT_ONCE
+            if fired >= SLICE_KEYS or (full and time.monotonic() >= until):
+                return False
 
     def _call_on_due(self, due: Sequence[tuple[bytes, int]]) -> None:
         """Give the stage keys that are due. If it raises, each key alone; one that fails alone fires again later."""
@@ -440,8 +455,8 @@ class StageLane(Lane):
             for done in awaiting:
                 if not done.done():
                     done.set_result(None)
-            if not self._settled and self._going_on is None and not self.closed:
-                self._going_on = asyncio.get_running_loop().call_soon(self._go_on)
+            if not self._settled and not self.closed:
+                self._ask()
         if self._gathered:
             self._acknowledge_marks()
 

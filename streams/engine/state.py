@@ -19,7 +19,7 @@ from streams.engine.store import Store
 #: Keys that are indexed at once after a restore, and keys of the index that are put into order at once: each may have
 #: to be unpacked.
 _PORTION = 1_000
-_OPENED = 200
+_OPENED = 100
 _ARMED = 10_000
 #: A table above its bound is brought this part of it below, so that what may go is looked for that much less often.
 _SLACK = 64

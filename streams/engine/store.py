@@ -6,7 +6,7 @@ A store holds the applied changes, and the position and changelog offset that be
 import logging
 import shutil
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
@@ -112,10 +112,9 @@ class MemoryStore:
         #: Without packed keys a plain look-up is enough, and a miss runs no Python code.
         self.get: Callable[[bytes], bytes | None] = self._recent.get
         self.peek: Callable[[bytes], bytes | None] = self._recent.get
-        #: The recent keys in the order in which they came, then by group once there are many, and their number by
-        #: group; all include keys that were deleted since.
-        self._queue: list[bytes] = []
-        self._sorted = 0
+        #: The recent keys in the order in which they came, then by group once there are many, and the number of those
+        #: in groups; all include keys that were deleted since.
+        self._queue: deque[bytes] = deque()
         self._arrived: defaultdict[int, list[bytes]] = defaultdict(list)
         self._arrivals = 0
         self._noted = 0
@@ -188,16 +187,14 @@ class MemoryStore:
             return
         queue, recent = self._queue, self._recent
         queue.extend(islice(reversed(recent), count))
-        if len(queue) - self._sorted <= self._share and len(recent) <= self._share:
+        if len(queue) <= self._share and len(recent) <= self._share:
             return
-        arrived, mask, first = self._arrived, self._groups - 1, self._sorted
-        self._sorted = last = min(len(queue), first + 2 * count + CHUNK_ROWS)
-        for key in islice(queue, first, last):
+        arrived, mask, next_key = self._arrived, self._groups - 1, queue.popleft
+        portion = min(len(queue), 2 * count + CHUNK_ROWS)
+        for _ in range(portion):
+            key = next_key()
             arrived[hash(key) & mask].append(key)
-        self._arrivals += last - first
-        if last == len(queue):
-            queue.clear()
-            self._sorted = 0
+        self._arrivals += portion
 
     def _pack(self, arrived: int) -> None:
         """Reduce the dict to its share, or do only a part of this if much is to be done."""

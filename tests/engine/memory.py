@@ -15,6 +15,7 @@ from streams.engine.lane import Output, Record, Stage, Table
 from streams.engine.stage_lane import StageLane
 from streams.engine.state import PartitionState
 from streams.engine.store import MemoryStore
+from streams.engine.turns import Turns
 
 SOURCE, OUTPUT, DEAD = "source", "output", "dead"
 
@@ -78,8 +79,15 @@ class Memory:
             await asyncio.Event().wait()
         self.calls_left -= 1
 
-    def open(self, stage: Stage, spec: TableSpec, feeders: Sequence[str] = (), feeds: Sequence[str] = ()) -> StageLane:
-        """A lane with the state that a new owner would recover."""
+    def open(
+        self,
+        stage: Stage,
+        spec: TableSpec,
+        feeders: Sequence[str] = (),
+        feeds: Sequence[str] = (),
+        turns: Turns | None = None,
+    ) -> StageLane:
+        """A lane with the state that a new owner would recover; `turns` are those of the other lanes of its worker."""
         store = MemoryStore()
         replay = Replay(store)
         replay.read(self.changelog)
@@ -90,10 +98,12 @@ class Memory:
             pass
         lane = StageLane(
             SOURCE, 0, "memory", cast(Broker, self), Table(spec, 0, state, Owner(1, 1)),
-            stage=stage, dead_letters=letter, partitions={OUTPUT: 1, DEAD: 1}, feeders=feeders, feeds=feeds,
+            stage=stage, dead_letters=letter, partitions={OUTPUT: 1, DEAD: 1}, turns=turns or Turns(), feeders=feeders,
+            feeds=feeds,
         )  # fmt: skip
         lane.failed = self.fail
         self.failures: list[BaseException] = []
+        lane.opened()
         return lane
 
     def fail(self, error: BaseException) -> None:
