@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -285,7 +285,7 @@ async def test_a_million_deadlines_at_once_fire_in_slices() -> None:
 
 
 async def test_lanes_fire_in_turn() -> None:
-    """Where all lanes of a worker have much to fire, one does in a turn of the event loop, and none waits long."""
+    """Where all lanes of a worker have much to fire, one of them does in a turn of the event loop."""
     count, lanes = 20_000, 4
     fired: list[list[int]] = []
 
@@ -313,8 +313,53 @@ async def test_lanes_fire_in_turn() -> None:
     assert max(fired[0].count(number) for number in range(lanes)) <= 1
     assert [turn for turn in fired[1:] if len(set(turn)) > 1] == []
     assert sum(map(len, fired)) == lanes * count // FIRED_AT_ONCE
-    firsts = [min(index for index, turn in enumerate(fired) if index and number in turn) for number in range(lanes)]
-    assert max(firsts) - min(firsts) < 2 * lanes
+
+
+async def test_turns_go_round() -> None:
+    """Who asks again comes after all who wait; in a turn of the loop one is called, and none once nobody asks."""
+    turns = Turns()
+    called: list[list[str]] = []
+
+    def caller(name: str, times: int) -> Callable[[], None]:
+        def call() -> None:
+            called[-1].append(name)
+            if times > 1:
+                turns.ask(caller(name, times - 1))
+
+        return call
+
+    for name, times in (("a", 3), ("b", 1), ("c", 2)):
+        turns.ask(caller(name, times))
+    for _ in range(8):
+        called.append([])
+        await asyncio.sleep(0)
+    assert called == [["a"], ["b"], ["c"], ["a"], ["c"], ["a"], [], []]
+    turns.ask(caller("d", 1))
+    called.append([])
+    await asyncio.sleep(0)
+    assert called[-1] == ["d"]
+
+
+async def test_a_firing_goes_on_without_a_record() -> None:
+    """Who takes a partition over in the middle of a firing fires the rest, although every record was processed."""
+    count, memory = 1_000, Memory()
+    killed = memory.open(Many(), SPEC, FEEDERS)
+    await feed(killed, [[record(number, 0, f"{number:04d}", b"t") for number in range(count)]])
+    # The broker takes the first commit of the firing, and nothing after it.
+    memory.calls_left = 2
+    marks = [told(count + number, 301, feeder, 301) for number, feeder in enumerate(FEEDERS)]
+    killed.reserve(len(marks))
+    killed.receive(marks)
+    await memory.silent.wait()
+    await killed.close(0)
+    memory.calls_left = 1_000_000
+    lane = memory.open(Many(), SPEC, FEEDERS)
+    assert lane.processed == marks[-1].offset
+    assert lane.table is not None
+    assert 0 < len(lane.table.state) < count
+    while not lane.idle:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert len(lane.table.state) == 0
 
 
 def test_a_mark_is_read_as_it_was_written_and_nothing_else_is_one() -> None:
