@@ -14,10 +14,21 @@ from streams.api.headers import SecurityHeaders
 from streams.api.once import Once
 from streams.api.parts import Parts
 from streams.api.problems import RESPONSES, answer_problems
+from streams.api.record_schemas import record_schemas
 from streams.api.static import serve_console
 from streams.process.installation import stormweir_version
 
 PREFIX = "/api/v1"
+
+
+class _Api(FastAPI):
+    """FastAPI, whose document has the schemas of records too: which of them a request has, its path says."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        components = document["components"]
+        components["schemas"] = record_schemas() | components["schemas"]
+        return document
 
 
 def application(parts: Parts) -> FastAPI:
@@ -33,7 +44,7 @@ def description() -> dict[str, Any]:
 
 
 def _routed(settings: Settings) -> FastAPI:
-    app = FastAPI(
+    app = _Api(
         title="Stormweir",
         version=stormweir_version(),
         openapi_url=f"{PREFIX}/openapi.json",

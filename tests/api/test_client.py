@@ -22,13 +22,15 @@ import pytest
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
-from schemas.control import Service, Token
+from schemas.control import Destination, Service, Token
 from streams.api.app import application, description
 from streams.api.limits import Limit
 from streams.api.problems import Problem, Wrong
+from streams.api.record_schemas import record_schemas
 from streams.client import transport
 from streams.client.package import PACKAGE, write
 from streams.client.schemas import type_of
+from streams.control.records import PLAIN_KINDS
 from tests.api.conftest import Offline
 from tests.api.people import inhabited, person
 from tests.api.reading import incident, reading
@@ -110,6 +112,16 @@ def test_every_answer_has_a_schema_with_a_name() -> None:
                 for media, content in answer.get("content", {}).items():
                     assert "$ref" in content["schema"] or media.startswith("text/"), path
     assert [name for name in document["components"]["schemas"] if not name.isalnum()] == []
+
+
+def test_every_kind_of_record_has_a_class(package: ModuleType) -> None:
+    """Its fields are those of the record, but for what the path and the caller say; no answer has the same name."""
+    schemas = description()["components"]["schemas"]
+    assert {name: schemas[name] for name in record_schemas()} == record_schemas()
+    for kind, model in PLAIN_KINDS.items():
+        if model is not Destination:
+            fields = {field.encode_name for field in msgspec.structs.fields(getattr(package.models, model.__name__))}
+            assert fields == {info.alias or name for name, info in model.model_fields.items()} - {"id", "tenant"}, kind
 
 
 def test_the_same_document_has_the_same_package(made: Path, tmp_path: Path) -> None:
@@ -212,7 +224,8 @@ async def test_a_record_is_written_by_version(package: ModuleType, tmp_path: Pat
                 package.ConflictError, match=r"409 Conflict: there is one of this id already \(id: is taken\)"
             ):
                 api.write_record("rule", "quiet", RULE, if_none_match="*")
-            changed = api.write_record("rule", "quiet", {**RULE, "order": 7}, if_match=new.version)
+            rule = package.models.Rule(match=RULE["match"], suppress=True, order=7)
+            changed = api.write_record("rule", "quiet", rule, if_match=new.version)
             assert (changed.diff, changed.warnings) == (["~ rule/default/quiet", "    order: 100 -> 7"], [])
             with pytest.raises(package.ConflictError) as stale:
                 api.delete_record("rule", "quiet", confirm=True, if_match=new.version)
@@ -220,7 +233,10 @@ async def test_a_record_is_written_by_version(package: ModuleType, tmp_path: Pat
             with pytest.raises(package.InvalidError) as wrong:
                 api.write_record("rule", "quiet", {"order": "x"}, if_match="*")
             assert "order" in {each.path for each in wrong.value.problem.errors}
-            assert [each.record["order"] for each in api.all_records("rule", limit=1)] == [7]
+            (shown,) = api.all_records("rule", limit=1)
+            read = msgspec.convert(shown.record, package.models.Rule)
+            assert (read.match, read.suppress, read.order) == (rule.match, True, 7)
+            assert api.write_record("rule", "quiet", read, if_match=shown.version).diff == []
             assert api.delete_record("rule", "quiet", confirm=True, if_match=changed.version).diff
             with pytest.raises(package.NotFoundError) as gone:
                 api.show_record("rule", "quiet")

@@ -9,6 +9,7 @@ from schemas.control import AnyRecord, control_key
 from streams.api.caller import Caller, CallerOf
 from streams.api.parts import PartsOf
 from streams.api.problems import ProblemError, Wrong
+from streams.api.record_schemas import BODY
 from streams.api.routes.kinds import writer
 from streams.control import document
 from streams.control.records import Planned, key_of, planned, records_of, removal, version_of
@@ -82,7 +83,10 @@ async def show_record(parts: PartsOf, caller: CallerOf, kind: str, name: str, re
     return shown
 
 
-@router.put("/records/{kind}/{name}")
+@router.put(
+    "/records/{kind}/{name}",
+    openapi_extra={"requestBody": {"content": {"application/json": {"schema": dict(BODY)}}}},
+)
 async def write_record(
     parts: PartsOf,
     caller: CallerOf,

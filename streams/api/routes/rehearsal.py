@@ -35,7 +35,7 @@ class Sample(BaseModel):
     configuration: str | None = Field(default=None, max_length=_LONGEST)
 
 
-class Step(BaseModel):
+class RoutedStep(BaseModel):
     """A destination is told, or for a reason is not, so many seconds after the alert."""
 
     after_s: float
@@ -52,7 +52,7 @@ class Routed(BaseModel):
     outcome: str
     severity: str
     rules: list[str]
-    steps: list[Step]
+    steps: list[RoutedStep]
     others: list[str]
 
 
@@ -102,7 +102,7 @@ async def test_route(parts: PartsOf, caller: CallerOf, sample: Sample) -> Routed
         severity=told.severity,
         rules=list(told.rules),
         steps=[
-            Step(
+            RoutedStep(
                 after_s=message.after / 1000,
                 transition=message.transition.value,
                 destination=message.destination,
