@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--only hop,...] [--quick]`: measure and write the results. About 20 minutes in full."""
+"""`python -m benchmarks [--only hop,...] [--quick]`: measure and write the results. 25 to 45 minutes in full."""
 
 import shutil
 import sys

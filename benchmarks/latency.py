@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 from pydantic import HttpUrl
 
+from benchmarks.appended import hops
 from benchmarks.process import CHECKOUT, ContenderError, median
 from benchmarks.report import Progress, Run
 from benchmarks.stack import Running
@@ -48,7 +49,7 @@ async def measure(stack: Running, seconds: int, runs: list[Run], progress: Progr
     found: list[Run] = []
     async with _receiver(port, arrivals):
         await _probe(stack, arrivals, 3)
-        found.append(_run("idle", 0, await _probe(stack, arrivals, seconds)))
+        found += await _measured(stack, "idle", 0, arrivals, seconds)
         rates = [run["rate"] for run in runs if (run["part"], run.get("via")) == ("path", "http")]
         rate = int((median(rates) if rates else ASSUMED) * HALF)
         # The load's keys are opened beforehand: an even load is to be measured, not its first second.
@@ -58,9 +59,10 @@ async def measure(stack: Running, seconds: int, runs: list[Run], progress: Progr
         await stack.quiet()
         async with _load(stack, rate, rate * (seconds + LEAD_S + 2), seed):
             await asyncio.sleep(LEAD_S)
-            found.append(_run("half load", rate, await _probe(stack, arrivals, seconds)))
+            found += await _measured(stack, "half load", rate, arrivals, seconds)
     for run in found:
-        progress(f"latency {run['load']}: p50 {run['p50_ms']} ms, p99 {run['p99_ms']} ms of {run['alerts']} alerts")
+        if run["part"] == "latency":
+            progress(f"latency {run['load']}: p50 {run['p50_ms']} ms, p99 {run['p99_ms']} ms of {run['alerts']} alerts")
     runs += found
 
 
@@ -76,17 +78,25 @@ def summary(runs: list[Run]) -> dict[str, float]:
     }
 
 
-def _run(load: str, rate: int, latencies: list[float]) -> Run:
-    ordered = sorted(latencies)
+async def _measured(stack: Running, load: str, rate: int, arrivals: dict[str, float], seconds: int) -> list[Run]:
+    """The latency of probes, the cores that each process used meanwhile, and the time that each hop took."""
+    before, started = stack.cpu(), time.perf_counter()
+    sent = await _probe(stack, arrivals, seconds)
+    took = (time.perf_counter() - started) * 1e6
+    cores = {f"{name}_cores": round((used - before[name]) / took, 2) for name, used in stack.cpu().items()}
+    ordered = sorted(arrivals[key] - at for key, at in sent.items())
     quantiles = {f"p{share}_ms": round(ordered[len(ordered) * share // 100] * 1000, 2) for share in (50, 90, 99)}
     slowest = round(ordered[-1] * 1000, 2)
-    return {"part": "latency", "load": load, "beside": rate, "alerts": len(ordered), **quantiles, "max_ms": slowest}
+    run: Run = {"part": "latency", "load": load, "beside": rate, "alerts": len(ordered), **quantiles}
+    epoch = time.time() - time.perf_counter()
+    times = [{key: epoch + at for key, at in each.items()} for each in (sent, arrivals)]
+    return [{**run, "max_ms": slowest, **cores}, *await hops(Kafka(stack.settings.bootstrap), load, *times)]
 
 
-async def _probe(stack: Running, arrivals: dict[str, float], seconds: int) -> list[float]:
-    """Send distinct alerts at uneven intervals, so that no timer is hit in step.
+async def _probe(stack: Running, arrivals: dict[str, float], seconds: int) -> dict[str, float]:
+    """Send distinct alerts at uneven intervals, so that no timer is hit in step, and wait until all were told of.
 
-    Returns the seconds from each alert to its notification.
+    Returns when each was sent, by `time.perf_counter`.
     """
     chance = random.Random(1)
     url = f"http://127.0.0.1:{stack.settings.port('gateway')}/v2/enqueue"
@@ -111,7 +121,7 @@ async def _probe(stack: Running, arrivals: dict[str, float], seconds: int) -> li
         if time.perf_counter() > late:
             raise ContenderError(f"{len(sent.keys() - arrivals.keys())} of {len(sent)} alerts were not told of")
         await asyncio.sleep(0.01)
-    return [arrivals[key] - at for key, at in sent.items()]
+    return sent
 
 
 @asynccontextmanager
