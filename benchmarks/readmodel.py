@@ -1,9 +1,9 @@
 """`python -m benchmarks.readmodel [--only list,clients] [--quick]`: the list of incidents and its stream. 15 minutes.
 
 A real `stormweir api` follows a real Kafka, without ClickHouse. `list`, four minutes: 100,000 incidents are open when
-it starts over an empty directory (`cold`); then come 10,000 updates a second for half a minute, while pages are read (as
-the console reads them, with a filter, with a text that few and one that all have). Every incident that opens tells with
-its title when it was sent, so its event tells how old it is. `clients`: 500 clients of the stream for ten minutes.
+it starts over an empty directory (`cold`); then come 10,000 updates a second for half a minute, while pages are read
+(as the console reads them, with a filter, with a text that few and one that all have). Every incident that opens tells
+with its title when it was sent, so its event tells how old it is. `clients`: 500 clients of the stream for ten minutes.
 """
 
 import asyncio
