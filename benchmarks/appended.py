@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from benchmarks.process import ContenderError
 from benchmarks.report import Run
 from schemas.topics import ALERTS_NORMALIZED, ALERTS_RAW, ALERTS_UNIQUE, INCIDENTS_CHANGES, NOTIFICATIONS
 from streams.process.kafka import Kafka
@@ -32,7 +33,10 @@ async def hops(kafka: Kafka, load: str, sent: Mapping[str, float], received: Map
 
 
 async def _times(kafka: Kafka, topic: str, since: int, keys: Mapping[str, float]) -> dict[str, float]:
-    """When the first record with each key was appended, milliseconds; of records from `since` on."""
+    """When the first record with each key was appended, milliseconds; of records from `since` on.
+
+    Raises ContenderError if a key is not there.
+    """
     consumer = kafka.consumer(kafka.name(topic), enable_auto_commit=False)
     await consumer.start()
     found: dict[str, float] = {}
@@ -46,7 +50,9 @@ async def _times(kafka: Kafka, topic: str, since: int, keys: Mapping[str, float]
                         found.setdefault(key.decode(), record.timestamp)
     finally:
         await consumer.stop()
-    return {key: found[key] for key in keys}
+    if missing := keys.keys() - found.keys():
+        raise ContenderError(f"{len(missing)} of {len(keys)} alerts are not on {topic}")
+    return found
 
 
 async def _go_back(consumer: AIOKafkaConsumer, since: int) -> Mapping[TopicPartition, int]:
