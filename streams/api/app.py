@@ -22,12 +22,15 @@ PREFIX = "/api/v1"
 
 
 class _Api(FastAPI):
-    """FastAPI, whose document has the schemas of records too: which of them a request has, its path says."""
+    """FastAPI whose OpenAPI document also has the schemas of records."""
 
     def openapi(self) -> dict[str, Any]:
+        """The document, which FastAPI keeps once it is built."""
+        kept = self.openapi_schema
         document = super().openapi()
-        components = document["components"]
-        components["schemas"] = record_schemas() | components["schemas"]
+        if document is not kept:
+            components = document["components"]
+            components["schemas"] = record_schemas() | components["schemas"]
         return document
 
 

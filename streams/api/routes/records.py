@@ -85,7 +85,7 @@ async def show_record(parts: PartsOf, caller: CallerOf, kind: str, name: str, re
 
 @router.put(
     "/records/{kind}/{name}",
-    openapi_extra={"requestBody": {"content": {"application/json": {"schema": dict(BODY)}}}},
+    openapi_extra={"requestBody": {"content": {"application/json": {"schema": BODY}}}},
 )
 async def write_record(
     parts: PartsOf,
