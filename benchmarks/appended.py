@@ -1,12 +1,12 @@
 """When the probes of `latency` were appended to each topic on their way, as the broker's clock says."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from benchmarks.process import ContenderError
+from benchmarks.process import ContenderError, quantile
 from benchmarks.report import Run
 from schemas.topics import ALERTS_NORMALIZED, ALERTS_RAW, ALERTS_UNIQUE, INCIDENTS_CHANGES, NOTIFICATIONS
 from streams.process.kafka import Kafka
@@ -15,43 +15,44 @@ from streams.process.kafka import Kafka
 WAY = (ALERTS_RAW, ALERTS_NORMALIZED, ALERTS_UNIQUE, INCIDENTS_CHANGES, NOTIFICATIONS)
 
 
-async def hops(kafka: Kafka, load: str, sent: Mapping[str, float], received: Mapping[str, float]) -> list[Run]:
-    """One run for each hop: the p50 and the p99 of its milliseconds. `sent` and `received` are in seconds since 1970.
+async def hops(
+    kafka: Kafka, load: str, probe: re.Pattern[bytes], sent: Mapping[str, float], received: Mapping[str, float]
+) -> list[Run]:
+    """One run for each hop: the p50 and the p99 of its milliseconds, exact to one.
 
-    A key is found by its text in a record's value. Times of topics are exact to a millisecond.
+    `sent` and `received` are the times of the probes in seconds since 1970. `probe` finds their keys in the values of
+    records. Raises ContenderError if a probe is not on a topic.
     """
     since = int(min(sent.values()) * 1000) - 1
     places = [("sender", {key: at * 1000 for key, at in sent.items()})]
-    places += [(topic.name, await _times(kafka, topic.name, since, sent)) for topic in WAY]
+    places += [(topic.name, await _times(kafka, topic.name, since, probe, sent)) for topic in WAY]
     places.append(("receiver", {key: at * 1000 for key, at in received.items()}))
     found: list[Run] = []
     for (origin, before), (target, after) in pairwise(places):
-        took = sorted(after[key] - before[key] for key in sent)
-        quantiles = {f"p{share}_ms": round(_quantile(took, share), 1) for share in (50, 99)}
+        took = [after[key] - before[key] for key in sent]
+        quantiles = {f"p{share}_ms": round(quantile(took, share), 1) for share in (50, 99)}
         found.append({"part": "hops of a notification", "load": load, "from": origin, "to": target, **quantiles})
     return found
 
 
-async def _times(kafka: Kafka, topic: str, since: int, keys: Mapping[str, float]) -> dict[str, float]:
-    """When the first record with each key was appended, milliseconds; of records from `since` on.
-
-    Raises ContenderError if a key is not there.
-    """
+async def _times(
+    kafka: Kafka, topic: str, since: int, probe: re.Pattern[bytes], keys: Iterable[str]
+) -> dict[str, float]:
+    """When the first record with each key was appended, milliseconds; of records from `since` on."""
     consumer = kafka.consumer(kafka.name(topic), enable_auto_commit=False)
     await consumer.start()
     found: dict[str, float] = {}
-    wanted = re.compile(rb"latency-[0-9]{19}")
     try:
         ends = await _go_back(consumer, since)
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 for record in records:
-                    for key in wanted.findall(record.value or b""):
+                    for key in probe.findall(record.value or b""):
                         found.setdefault(key.decode(), record.timestamp)
     finally:
         await consumer.stop()
-    if missing := keys.keys() - found.keys():
-        raise ContenderError(f"{len(missing)} of {len(keys)} alerts are not on {topic}")
+    if missing := set(keys) - found.keys():
+        raise ContenderError(f"{len(missing)} probes are not on {topic}")
     return found
 
 
@@ -62,7 +63,3 @@ async def _go_back(consumer: AIOKafkaConsumer, since: int) -> Mapping[TopicParti
     for tp, first in (await consumer.offsets_for_times(dict.fromkeys(assigned, since))).items():
         consumer.seek(tp, ends[tp] if first is None else first.offset)
     return ends
-
-
-def _quantile(ordered: Sequence[float], share: int) -> float:
-    return ordered[len(ordered) * share // 100]

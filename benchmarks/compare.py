@@ -2,9 +2,9 @@
 
 Both are measured in turn, one short round each at a time, so that what else the machine does concerns both alike. The
 `hop` of both reads the same records on one broker, in records a second. `gateway` and `path` run as `benchmarks`
-runs them, each on a broker of its own (`path` with the `hop` of the same run), and the ratios that each measured for
-itself are compared; so can be `memory` and `latency`, whose figures are absolute, and better if smaller.
-The table goes to benchmarks/COMPARED.md. A round takes half a minute for `hop`, six minutes for the others.
+runs them, each on a broker of its own, and the ratios that each measured for itself are compared. `path` measures
+`hop` again, for the bare loop that its ratios need. `memory` and `latency` may be compared too.
+The table goes to benchmarks/COMPARED.md. A round takes half a minute for `hop`, six minutes for `gateway` and `path`.
 """
 
 import argparse
@@ -36,7 +36,7 @@ PAGE = CHECKOUT / "benchmarks" / "COMPARED.md"
 _ROUND = """
 import sys
 import benchmarks.__main__ as bench
-bench.FULL = bench.FULL._replace(rounds=1, path_rounds=1, path_s=20)
+bench.FULL = bench.FULL._replace(hop_rounds=1, rounds=1, path_rounds=1, path_s=20)
 sys.argv = ["benchmarks", "--only", sys.argv[1]]
 sys.exit(bench.main())
 """
@@ -60,12 +60,15 @@ def main() -> int:
             parts = arguments.only.split(",")
             if "hop" in parts:
                 _hops(checkouts, arguments.rounds, scratch, found)
-            # The figures of `path` are ratios to the bare loop of `hop`.
-            if others := ",".join(part for part in parts if part != "hop" or "path" in parts):
+            others = [part for part in parts if part != "hop"]
+            if "path" in others:
+                # Its figures are ratios to the bare loop of the same run.
+                others.insert(0, "hop")
+            if others:
                 for number in range(1, arguments.rounds + 1):
                     for name, checkout in checkouts.items():
                         _say(f"round {number}, {name}")
-                        for figure, value in _round(checkout, others).items():
+                        for figure, value in _round(checkout, ",".join(others)).items():
                             found[figure][name].append(value)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -115,18 +118,20 @@ def _say(line: str) -> None:
 
 
 def table(found: Mapping[str, Mapping[str, Sequence[float]]], before: str) -> tuple[str, list[str]]:
-    """The page, and the figures that got worse by more than ALLOWED; those whose goal is an upper bound by growing."""
+    """The page, and the figures that got worse by more than ALLOWED.
+
+    A figure is better if larger, unless its goal is an upper bound.
+    """
     bounded = {goal.name for goal in GOALS if not goal.at_least}
     head = subprocess.run(
         ["git", "-C", str(CHECKOUT), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
+    smaller = ", ".join(sorted(bounded & found.keys()))
     lines = [
         f"# Commit `{head}` beside `{before}`",
         "",
         f"Written by `python -m benchmarks.compare` on {time.strftime('%d %B %Y')}. Medians of rounds in turn;",
-        f"larger is better, but of {', '.join(sorted(bounded & found.keys()))} smaller."
-        if bounded & found.keys()
-        else "larger is better.",
+        f"larger is better{', smaller for ' * bool(smaller)}{smaller}.",
         "",
         f"| figure | `{before}` | now | now / before | every round before | every round now |",
         "|---|---|---|---|---|---|",
@@ -134,7 +139,8 @@ def table(found: Mapping[str, Mapping[str, Sequence[float]]], before: str) -> tu
     worse = []
     for figure, by_name in found.items():
         earlier, later = median(by_name[before]), median(by_name[NOW])
-        if later > earlier * (1 + ALLOWED) if figure in bounded else later < earlier * (1 - ALLOWED):
+        grown = later / earlier - 1
+        if (grown if figure in bounded else -grown) > ALLOWED:
             worse.append(figure)
         every = (" ".join(f"{value:,.5g}" for value in by_name[name]) for name in (before, NOW))
         lines.append(f"| {figure} | {earlier:,.5g} | {later:,.5g} | {later / earlier:.3f} | {' | '.join(every)} |")

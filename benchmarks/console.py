@@ -24,7 +24,7 @@ import httpx2
 
 from benchmarks.broker import broker
 from benchmarks.command import Command
-from benchmarks.process import ContenderError, rss_mb
+from benchmarks.process import ContenderError, quantile, rss_mb
 from benchmarks.report import Goal, Page, Run
 from benchmarks.stack import Running, running
 from benchmarks.tab import heap_mb, incidents_tab, until_shown, watch
@@ -157,9 +157,9 @@ async def _watched(stack: Running, api: httpx2.AsyncClient, base: str, name: str
     return {
         "part": name, "alerts": alerts, "incidents": len(listed), "rate": round(alerts / (sent - began)),
         "taken_s": round(taken - began, 1), "shown_after_s": round(shown - taken, 1), "frames": len(frames),
-        "frame_p50_ms": _quantile(frames, 0.5), "frame_p95_ms": _quantile(frames, 0.95),
-        "frame_p99_ms": _quantile(frames, 0.99), "longest_ms": round(frames[-1], 1),
-        "rest_p95_ms": _quantile(rest, 0.95), "rest_longest_ms": round(rest[-1], 1),
+        **{f"frame_p{share}_ms": round(quantile(frames, share), 1) for share in (50, 95, 99)},
+        "longest_ms": round(frames[-1], 1),
+        "rest_p95_ms": round(quantile(rest, 95), 1), "rest_longest_ms": round(rest[-1], 1),
         "looks": seen.looks, "moved": seen.moved,
         "heap_before_mb": round(before, 2), "heap_after_mb": round(after, 2), "round": 0,
     }  # fmt: skip
@@ -240,10 +240,6 @@ async def _settled(pid: int) -> int:
 
 def _files(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 1)
 
 
 if __name__ == "__main__":

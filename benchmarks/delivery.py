@@ -28,7 +28,7 @@ from aiokafka import AIOKafkaProducer
 
 from benchmarks.broker import broker, fill, topics_made_anew
 from benchmarks.command import Command
-from benchmarks.process import CHECKOUT, ContenderError, median, rss_mb
+from benchmarks.process import CHECKOUT, ContenderError, median, quantile, rss_mb
 from benchmarks.receivers import DEAD, HEALTHY, LIMITED, SLOW, Receivers, receiving
 from benchmarks.report import Goal, Page, Progress, Run
 from benchmarks.worktree import worktree
@@ -246,8 +246,8 @@ async def _walls(bench: Bench, receivers: Receivers, sizes: Sizes, progress: Pro
         await asyncio.sleep(sizes.trickle_s)
         beside = await _trickle(bench, receivers, healthy, sizes.trickle_s)
         return {
-            "alone_p50_ms": _quantile(alone, 50), "alone_p99_ms": _quantile(alone, 99),
-            "beside_p50_ms": _quantile(beside, 50), "beside_p99_ms": _quantile(beside, 99),
+            "alone_p50_ms": _ms(quantile(alone, 50)), "alone_p99_ms": _ms(quantile(alone, 99)),
+            "beside_p50_ms": _ms(quantile(beside, 50)), "beside_p99_ms": _ms(quantile(beside, 99)),
             "beside_missing": sum(each == float("inf") for each in beside), "memory_mb": round(rss_mb(pid)),
         }  # fmt: skip
 
@@ -273,7 +273,7 @@ async def _burst(bench: Bench, receivers: Receivers, sizes: Sizes, progress: Pro
         latencies = [receivers.arrivals.get(each, float("inf")) - at for each, at in made.items()]
         return {
             "healthy": len(made), "arrived": arrived, "seconds": round(last - started, 1),
-            "healthy_per_s": round(arrived / (last - started)), "p99_s": round(_quantile(latencies, 99) / 1000, 1),
+            "healthy_per_s": round(arrived / (last - started)), "p99_s": round(quantile(latencies, 99), 1),
             "memory_mb": round(rss_mb(pid)),
         }  # fmt: skip
 
@@ -339,10 +339,8 @@ async def _until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _quantile(seconds: list[float], share: int) -> float:
-    """Milliseconds."""
-    ordered = sorted(seconds)
-    return round(ordered[min(len(ordered) - 1, len(ordered) * share // 100)] * 1000, 1)
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)
 
 
 def _answers(url: str) -> bool:

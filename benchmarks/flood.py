@@ -26,7 +26,7 @@ from benchmarks import providers
 from benchmarks.broker import broker, topics_made_anew
 from benchmarks.command import Command
 from benchmarks.gateway import GATEWAY, KEYS, NULL, SERVICES, request_file, run_wrk, running_gateway, wrk_command
-from benchmarks.process import ContenderError, cpu_us, median
+from benchmarks.process import ContenderError, cpu_us, median, quantile
 from benchmarks.report import Goal, Page, Progress, Run
 from benchmarks.worktree import worktree
 from schemas.control import Integration, Service, control_key
@@ -167,7 +167,7 @@ def fairness(bootstrap: str, scratch: Path, sizes: Sizes, progress: Progress) ->
             for name, (connections, pause_ms) in FLOODS.items():
                 used = cpu_us(pid)
                 with _flooding(port, connections, pause_ms, sizes.steady_s + 1, flood) as flooder:
-                    latencies = sorted(uvloop.run(_steady(port, sizes.steady_s)))
+                    latencies = uvloop.run(_steady(port, sizes.steady_s))
                     busy = (cpu_us(pid) - used) / sizes.steady_s / 1e6
                 refused = _refused(flooder) if flooder is not None else 0
                 run: Run = {
@@ -176,8 +176,8 @@ def fairness(bootstrap: str, scratch: Path, sizes: Sizes, progress: Progress) ->
                     "round": number,
                     "refused_s": round(refused / (sizes.steady_s + 1)),
                     "requests": len(latencies),
-                    "p50_ms": round(latencies[len(latencies) // 2] * 1000, 2),
-                    "p99_ms": round(latencies[len(latencies) * 99 // 100] * 1000, 2),
+                    "p50_ms": round(quantile(latencies, 50) * 1000, 2),
+                    "p99_ms": round(quantile(latencies, 99) * 1000, 2),
                     "cpu_share": round(busy, 3),
                 }
                 runs.append(run)

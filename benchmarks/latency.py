@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from aiohttp import web
 from pydantic import HttpUrl
 
 from benchmarks.appended import hops
-from benchmarks.process import CHECKOUT, ContenderError, median
+from benchmarks.process import CHECKOUT, ContenderError, median, quantile
 from benchmarks.report import Progress, Run
 from benchmarks.stack import Running
 from schemas.control import Integration, Rule, Service
@@ -30,6 +31,8 @@ KEYS = 5_000
 LEAD_S = 3
 _KEY = digest("stormweir benchmarks", "latency").hex()
 _LATE_S = 15.0
+#: The dedup key of a probe.
+_PROBE = re.compile(rb"latency-[0-9]{19}")
 
 
 async def measure(stack: Running, seconds: int, runs: list[Run], progress: Progress) -> None:
@@ -84,13 +87,13 @@ async def _measured(stack: Running, load: str, rate: int, arrivals: dict[str, fl
     sent = await _probe(stack, arrivals, seconds)
     took = (time.perf_counter() - started) * 1e6
     cores = {f"{name}_cores": round((used - before[name]) / took, 2) for name, used in stack.cpu().items()}
-    ordered = sorted(arrivals[key] - at for key, at in sent.items())
-    quantiles = {f"p{share}_ms": round(ordered[len(ordered) * share // 100] * 1000, 2) for share in (50, 90, 99)}
-    slowest = round(ordered[-1] * 1000, 2)
-    run: Run = {"part": "latency", "load": load, "beside": rate, "alerts": len(ordered), **quantiles}
+    latencies = [arrivals[key] - at for key, at in sent.items()]
+    quantiles = {f"p{share}_ms": round(quantile(latencies, share) * 1000, 2) for share in (50, 90, 99)}
+    slowest = round(max(latencies) * 1000, 2)
+    run: Run = {"part": "latency", "load": load, "beside": rate, "alerts": len(latencies), **quantiles}
     epoch = time.time() - time.perf_counter()
     times = [{key: epoch + at for key, at in each.items()} for each in (sent, arrivals)]
-    return [{**run, "max_ms": slowest, **cores}, *await hops(Kafka(stack.settings.bootstrap), load, *times)]
+    return [{**run, "max_ms": slowest, **cores}, *await hops(Kafka(stack.settings.bootstrap), load, _PROBE, *times)]
 
 
 async def _probe(stack: Running, arrivals: dict[str, float], seconds: int) -> dict[str, float]:

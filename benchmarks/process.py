@@ -55,3 +55,8 @@ def median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def quantile(values: Sequence[float], share: int) -> float:
+    """The value at `share` percent, below 100, of the sorted values."""
+    return sorted(values)[len(values) * share // 100]

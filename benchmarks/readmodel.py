@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaProducer
 
 from benchmarks.broker import broker, fill, topics_made_anew
 from benchmarks.command import Command
-from benchmarks.process import CHECKOUT, ContenderError, median, rss_mb
+from benchmarks.process import CHECKOUT, ContenderError, median, quantile, rss_mb
 from benchmarks.report import Goal, Page, Progress, Run
 from schemas.fingerprint import partition_for
 from schemas.settings import Settings
@@ -86,7 +86,7 @@ async def measure(settings: Settings, wanted: Sequence[str], part: float, progre
 
 
 async def _begin_anew(settings: Settings, count: int) -> None:
-    """So many incidents are open, and the API's directory is empty."""
+    """Make the topics anew, with `count` open incidents, and empty the API's directory."""
     await topics_made_anew(settings)
     opened = ((each.incident_id, encode(each)) for each in _opened(count))
     await fill(settings.bootstrap, INCIDENTS.name, _PARTITIONS, opened)
@@ -189,7 +189,7 @@ async def _listed(settings: Settings, api: httpx2.AsyncClient, count: int, secon
         "events": len(ages),
     }
     for name, values in (*took.items(), ("event", ages)):
-        run |= {f"{name}_p50_ms": _quantile(values, 0.5), f"{name}_p99_ms": _quantile(values, 0.99)}
+        run |= {f"{name}_p{share}_ms": round(quantile(values, share), 1) for share in (50, 99)}
     return run
 
 
@@ -283,10 +283,6 @@ def _cpu_s(pid: int) -> float:
     """Seconds of CPU time that the process has used. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html"""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _quantile(values: Sequence[float], part: float) -> float:
-    return round(sorted(values)[min(len(values) - 1, int(len(values) * part))], 1)
 
 
 if __name__ == "__main__":
