@@ -258,6 +258,7 @@ def test_every_page_by_keyboard(served: Served, logged_in: Open) -> None:
         wrong: dict[str, list[str]] = {}
         # A long list shows the rows in sight only.
         for name, path in {**PAGES, "incidents": "incidents?q=reached+by+keyboard"}.items():
+            page.goto("about:blank")  # Tab begins at the top, and nothing is there from the page before
             somebody.go(path.format(incident=incident))
             expect(page.get_by_label("Loading")).to_have_count(0)
             page.evaluate(_BEGIN)
