@@ -94,8 +94,7 @@ async def _stacked(
     kafka: EmbeddedKafka, scratch: Path, wanted: Sequence[str], sizes: Sizes, runs: list[Run], progress: Progress
 ) -> None:
     """Measure the parts that need the whole stack; runs are added to `runs` at once, so a later failure loses none."""
-    assert kafka.pid is not None
-    async with running(kafka.bootstrap, kafka.pid, scratch / "stack", PORTS + 60) as stack:
+    async with running(kafka, scratch / "stack", PORTS + 60) as stack:
         if "path" in wanted:
             await path.measure(stack, scratch, sizes.path_rounds, sizes.path_s, runs, progress)
         if "latency" in wanted:

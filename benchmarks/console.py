@@ -83,7 +83,7 @@ def main() -> int:
     try:
         with broker(scratch / "kafka", PORTS + 50, command.progress) as kafka:
             for name in command.wanted:
-                stack = running(kafka.bootstrap, kafka.pid, scratch / name, PORTS)
+                stack = running(kafka, scratch / name, PORTS)
                 runs.append(asyncio.run(_measure(stack, name, 0.05 if command.quick else 1.0)))
                 command.progress(f"{runs[-1]}")
     except (ContenderError, TimeoutError, OSError) as error:
@@ -194,7 +194,8 @@ async def _get(api: httpx2.AsyncClient, params: dict[str, str | int]) -> dict[st
     while (answer := await api.get("/incidents", params=params)).status_code == 429:  # noqa: ASYNC110 - it is told so
         await asyncio.sleep(float(answer.headers["retry-after"]))
     answer.raise_for_status()
-    return answer.json()
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 async def _closed(stack: Running, api: httpx2.AsyncClient, count: int) -> Run:

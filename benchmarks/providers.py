@@ -119,6 +119,7 @@ def _gateway(provider: Provider[Any]) -> Gateway:
         Rejections(nowhere),
         GatewayMetrics(),
         b"{}",
+        {},
     )
 
 

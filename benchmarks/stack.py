@@ -13,6 +13,7 @@ from benchmarks.process import cpu_us, rss_mb
 from schemas.settings import Settings
 from schemas.topics import ALERTS_EVENTS, ALERTS_RAW
 from sinks.clickhouse.client import ClickHouse
+from streams.embedded.kafka import EmbeddedKafka
 from streams.embedded.stack import PROCESSES, Stack
 from streams.process.kafka import Kafka
 from streams.storm.kafka import topic_ends
@@ -107,12 +108,13 @@ class Running:
 
 
 @asynccontextmanager
-async def running(bootstrap: str, kafka_pid: int, data_dir: Path, port_base: int) -> AsyncIterator[Running]:
-    """A stack with fresh topics and tables that ends with the block."""
+async def running(kafka: EmbeddedKafka, data_dir: Path, port_base: int) -> AsyncIterator[Running]:
+    """A stack on a running broker, with fresh topics and tables, that ends with the block."""
+    assert kafka.pid is not None
     settings = Settings(
         data_dir=data_dir,
         port_base=port_base,
-        kafka=bootstrap,
+        kafka=kafka.bootstrap,
         partitions=PARTITIONS,
         allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),),
         base_url=f"http://127.0.0.1:{port_base}",
@@ -124,6 +126,6 @@ async def running(bootstrap: str, kafka_pid: int, data_dir: Path, port_base: int
         async with ClickHouse(
             settings.clickhouse_url, settings.clickhouse_token, settings.clickhouse_database
         ) as clickhouse:
-            yield Running(settings, stack, kafka_pid, clickhouse)
+            yield Running(settings, stack, kafka.pid, clickhouse)
     finally:
         await stack.stop()

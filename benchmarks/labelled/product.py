@@ -108,7 +108,7 @@ class _Heard(Listener):
     def ended(self, row: AlertRow, at: int) -> None:
         """An alert that is a member of an incident."""
         if row.outcome in (AlertOutcome.OPENED, AlertOutcome.CORRELATED):
-            incident = row.incident_id.data.hex()
+            incident = bytes(row.incident_id.data).hex()
             self._incidents.setdefault(row.dedup_key, incident)
             self._firsts.setdefault(incident, row.dedup_key)
 
