@@ -1,26 +1,31 @@
-"""`python -m benchmarks.configured [--quick]`: what a large configuration costs the stages. About two minutes.
+"""`python -m benchmarks.configured [--quick]`: what a large configuration costs the path and its stages. Ten minutes.
 
-The same requests go through normalize, dedup, correlate and dispatch in memory, once with one rule that routes them
-(`plain`), once with 1,000 rules, 200 silences and 500 services that escalate and have targets (`apart`), and once more
-with services that depend on each other (`configured`): all of these fail within a second, so nearly every incident is
-the effect of another one. `distinct`: every alert is a new one. `storm`: 1,000 keys fire 20 times each.
+`path`: rates of the whole path (benchmarks.configured_path). For the others nothing but the stages runs: the same
+requests go through normalize, dedup, correlate and dispatch in memory, once with one rule that routes them (`plain`),
+once with 1,000 rules, 200 silences and 500 services that escalate and have targets (`apart`), and once more with
+services that depend on each other (`configured`): all of these fail within a second, so nearly every incident is the
+effect of another one. `distinct`: every alert is a new one. `storm`: 1,000 keys fire 20 times each.
 
 Costs are CPU time an alert, in microseconds, by stage; `told` is how many messages people got. Broker, tables on disk
-and sending are not in them: in a worker the ratios are nearer to 1.
+and sending are not in them.
 """
 
 import gc
 import random
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from benchmarks import configured_path
 from benchmarks.command import Command
-from benchmarks.process import median
+from benchmarks.process import ContenderError, median
 from benchmarks.report import Goal, Page, Progress, Run
 from benchmarks.rules import rule
 from schemas import topics
@@ -43,34 +48,51 @@ START = 1_790_000_000_000
 STAGES = ("normalize", "dedup", "correlate", "dispatch")
 LOADS = ("distinct", "storm")
 
-GOALS = tuple(
-    Goal(f"{load}_{name}_vs_plain", f"{load}: 1,000 rules, 200 silences, 500 services {words} / without, rate", 0.9)
-    for load in LOADS
-    for name, words in (("apart", "apart"), ("configured", "in chains"))
+_LARGE = "1,000 rules, 200 silences, 500 services"
+GOALS = (
+    *(Goal(f"path_{load}_apart_vs_plain", f"whole path, {load}: {_LARGE} / without, rate", 0.9) for load in LOADS),
+    *(
+        Goal(f"{load}_{name}_vs_plain", f"stages alone, {load}: {_LARGE} {words} / without, rate", 0.9)
+        for load in LOADS
+        for name, words in (("apart", "apart"), ("configured", "in chains"))
+    ),
 )
 PAGE = Page("A large configuration", "python -m benchmarks.configured", "configured", "CONFIGURED.md", GOALS)
 
 
 def main() -> int:
     """Measure, and write the page."""
-    command = Command("python -m benchmarks.configured", __doc__, LOADS)
-    runs = measure(1 if command.quick else 5, command.progress)
-    return command.conclude(runs, summary(runs), [], PAGE)
+    command = Command("python -m benchmarks.configured", __doc__, (*LOADS, "path"))
+    rounds = 1 if command.quick else 5
+    runs: list[Run] = []
+    failed: list[str] = []
+    if "path" in command.wanted:
+        scratch = Path(tempfile.mkdtemp(prefix="stormweir-configured-"))
+        try:
+            runs += configured_path.measure(configured(chains=False), requests, scratch, rounds, command.progress)
+        except (ContenderError, AssertionError, TimeoutError, OSError) as error:
+            command.progress(f"path failed: {error!r}")
+            failed.append("path")
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    figures = configured_path.summary(runs)
+    stages = measure([load for load in LOADS if load in command.wanted], rounds, command.progress)
+    return command.conclude(runs + stages, figures | summary(stages), failed, PAGE)
 
 
-def measure(rounds: int, progress: Progress) -> list[Run]:
+def measure(wanted: Sequence[str], rounds: int, progress: Progress) -> list[Run]:
     """One run for each load, configuration and round; the first round warms up."""
     configurations = {"plain": _control([_ALL]), "apart": configured(chains=False), "configured": configured()}
-    loads = {load: _requests(load) for load in LOADS}
+    loads = {load: [value for _, value in requests(load, ALERTS, "", START)] for load in wanted}
     gc.freeze()
     gc.set_threshold(50_000, 50, 1_000)
     runs: list[Run] = []
     for number in range(-1, rounds):
-        for load, requests in loads.items():
+        for load, values in loads.items():
             for name, control in configurations.items():
-                costs, told = _through(control, requests)
-                figures = {f"{stage}_us": round(costs[stage] / len(requests) * 1e6, 2) for stage in STAGES}
-                total = round(sum(costs.values()) / len(requests) * 1e6, 2)
+                costs, told = _through(control, values)
+                figures = {f"{stage}_us": round(costs[stage] / len(values) * 1e6, 2) for stage in STAGES}
+                total = round(sum(costs.values()) / len(values) * 1e6, 2)
                 if number >= 0:
                     run: Run = {"part": load, "configuration": name, "round": number, **figures, "total_us": total}
                     runs.append({**run, "told": told})
@@ -86,7 +108,7 @@ def summary(runs: list[Run]) -> dict[str, float]:
 
     return {
         f"{load}_{name}_vs_plain": cost(load, "plain") / cost(load, name)
-        for load in LOADS
+        for load in dict.fromkeys(run["part"] for run in runs)
         for name in ("apart", "configured")
     }
 
@@ -130,23 +152,23 @@ def _through(control: Control, requests: Sequence[bytes]) -> tuple[dict[str, flo
     return costs, told
 
 
-def _requests(load: str) -> list[bytes]:
-    """Alerts of Prometheus, one a request, of 500 services."""
-    chance = random.Random(4)
-    return [_request(chance, number, number if load == "distinct" else number % KEYS) for number in range(ALERTS)]
+def requests(load: str, alerts: int, name: str, at: int) -> list[tuple[str, bytes]]:
+    """Alerts of Prometheus, one a request, of 500 services, each with its key; another name gives other keys."""
+    keys = range(alerts) if load == "distinct" else [number % KEYS for number in range(alerts)]
+    return [(f"{name}{key}", _request(f"{name}{number}", name, key, at)) for number, key in enumerate(keys)]
 
 
-def _request(chance: random.Random, number: int, key: int) -> bytes:
+def _request(number: str, name: str, key: int, at: int) -> bytes:
     service = key % SERVICES
     labels = {
-        "alertname": f"Disk{key}", "severity": ("critical", "warning", "warning")[key % 3],
+        "alertname": f"Disk{name}{key}", "severity": ("critical", "warning", "warning")[key % 3],
         "env": ("prod", "staging")[key % 2], "host": f"host-{key % 2_000}", "cluster": f"cluster-{key % RULES}",
         "region": ("eu", "us", "ap")[key % 3], "team": f"team-{service % 50}",
     }  # fmt: skip
     body = {"status": "firing", "alerts": [{"status": "firing", "labels": labels, "annotations": {"summary": "full"}}]}
-    event_id = digest("request", str(number))
+    event_id = digest("request", number)
     sent = msgspec.json.encode(body)
-    return encode(RawEvent("default", f"service-{service}", "0" * 32, "prometheus", event_id, START, sent, {}))
+    return encode(RawEvent("default", f"service-{service}", "0" * 32, "prometheus", event_id, at, sent, {}))
 
 
 def _control(records: Iterable[tuple[str, dict[str, Any]]]) -> Control:
