@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from schemas.wire.alert import Severity
 from schemas.wire.incident import Incident, Status
 from streams.api.model import pages
-from streams.api.model.pages import COUNTED, Filter, Order, Place, narrowed, read_facets, read_incident, read_page
+from streams.api.model.pages import (
+    COUNTED,
+    Filter,
+    Order,
+    Place,
+    Searches,
+    narrowed,
+    read_facets,
+    read_incident,
+    read_page,
+)
 from streams.api.model.store import Store, is_lost
 from tests.api.reading import NOW, Record, gone, incident, records
 
@@ -151,6 +161,50 @@ def test_a_search_that_finds_few_reads_only_these(tmp_path: Path) -> None:
             few = narrowed(db, Filter("default", text="fan", statuses=[OPEN]))
             assert len(read_page(db, few, "priority", None, 50).incidents) == read_facets(db, few).total == 5
     assert steps[1] <= steps[0] * 1.1
+
+
+def test_a_search_that_is_asked_again_finds_what_came_and_not_what_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers as one that is asked for the first time; if nothing was added, it does not search again."""
+    monkeypatch.setattr(pages, "COUNTED", 4)
+    searches, which = Searches(), Filter("default", text="fan")
+    begin = [incident(n, title="fan stands") for n in range(1, 11)]
+    with closing(stored(tmp_path, *begin)) as store, closing(sqlite3.connect(store.path)) as db:
+
+        def found() -> list[int]:
+            again = narrowed(db, which, searches)
+            assert read_facets(db, again) == read_facets(db, which)
+            return numbers(store, again)
+
+        assert sorted(found()) == list(range(1, 11))
+        store.apply(records(incident(11, title="fan stands"), incident(12, title="disk is full")), {}, NOW)
+        assert sorted(found()) == list(range(1, 12))
+        # The newest ones go, and others come in their place in the file.
+        store.apply([gone(incident(n).incident_id) for n in (3, 11, 12)], {}, NOW)
+        store.apply(records(incident(13, title="disk is full"), incident(14, title="fan stands")), {}, NOW)
+        assert sorted(found()) == [1, 2, *range(4, 11), 14]
+        asked: list[str] = []
+        db.set_trace_callback(asked.append)
+        narrowed(db, which, searches)
+        assert asked
+        assert not any("MATCH" in statement for statement in asked)
+
+
+def test_searches_are_forgotten_before_they_take_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was asked longest ago is searched again, the others are not."""
+    monkeypatch.setattr(pages, "COUNTED", 4)
+    monkeypatch.setattr(pages, "_REMEMBERED", 25)
+    searches = Searches()
+    everything = [incident(n, title="fan disk port stand") for n in range(1, 11)]
+    with closing(stored(tmp_path, *everything)) as store, closing(sqlite3.connect(store.path)) as db:
+        for text in ("fan", "disk", "fan", "port"):
+            narrowed(db, Filter("default", text=text), searches)
+        asked: list[str] = []
+        db.set_trace_callback(asked.append)
+        for text in ("fan", "port", "disk"):
+            narrowed(db, Filter("default", text=text), searches)
+        assert ["disk" in statement for statement in asked if "MATCH" in statement] == [True]
 
 
 def test_counts_of_many_end_at_a_bound_and_say_so(tmp_path: Path) -> None:

@@ -13,7 +13,18 @@ import structlog
 from schemas.wire.incident import Incident, Status
 from streams.api.model.feed import PERIOD_S, Feeds
 from streams.api.model.follow import Follower
-from streams.api.model.pages import Facets, Filter, Order, Page, Place, narrowed, read_facets, read_incident, read_page
+from streams.api.model.pages import (
+    Facets,
+    Filter,
+    Order,
+    Page,
+    Place,
+    Searches,
+    narrowed,
+    read_facets,
+    read_incident,
+    read_page,
+)
 from streams.api.model.store import Applied, is_lost
 from streams.api.problems import ProblemError
 from streams.process.kafka import Kafka
@@ -73,7 +84,7 @@ class Model:
         def read(db: sqlite3.Connection) -> tuple[Page, Facets]:
             db.execute("BEGIN")
             try:
-                found = narrowed(db, which)
+                found = narrowed(db, which, self._local.searches)
                 return read_page(db, found, order, after, limit), read_facets(db, found)
             finally:
                 db.execute("ROLLBACK")
@@ -164,7 +175,7 @@ class Model:
 
         def run() -> T:
             if getattr(self._local, "file", None) != file:
-                self._local.db = _connected(self._path)
+                self._local.db, self._local.searches = _connected(self._path), Searches()
                 self._local.file = file
             return read(self._local.db)
 

@@ -27,6 +27,8 @@ COUNTED = 2_000
 _STEP = 1_000
 _COLUMNS: Mapping[str, str] = {"priority": "priority", "-opened_at": "age"}
 _WORDS = re.compile(r"\w+")
+#: Numbers of incidents that a reader remembers of its last searches: 64 bytes each.
+_REMEMBERED = 300_000
 
 
 class Filter(NamedTuple):
@@ -83,16 +85,40 @@ _decode_step = msgspec.json.Decoder(list[tuple[int, int]]).decode
 _decode_places = msgspec.json.Decoder(list[int]).decode
 
 
-def narrowed(db: sqlite3.Connection, which: Filter) -> Filter:
+class Searches:
+    """What the last searches of one connection found, if it was many; used by one thread.
+
+    What a search finds an incident by never changes, and numbers are never used again. So a search that is asked again,
+    as a list does that somebody looks at, reads only what was added since.
+    """
+
+    def __init__(self) -> None:
+        #: By expression, the one asked last at the end: the newest number that it looked at, and what it found.
+        self._last: dict[str, tuple[int, frozenset[int]]] = {}
+
+    def find(self, db: sqlite3.Connection, expression: str) -> frozenset[int]:
+        """The numbers of all incidents that match, and perhaps of some that are gone."""
+        looked_at, found = self._last.pop(expression, (0, frozenset()))
+        (newest,) = db.execute("SELECT coalesce(max(place), 0) FROM incidents").fetchone()
+        if newest > looked_at:
+            sql = "SELECT json_group_array(rowid) FROM search WHERE search MATCH :text AND rowid > :looked_at"
+            found = found.union(_decode_places(_one(db, sql, {"text": expression, "looked_at": looked_at})))
+        if len(found) > COUNTED:
+            self._last[expression] = max(newest, looked_at), found
+            while sum(len(each) for _, each in self._last.values()) > _REMEMBERED:
+                del self._last[next(iter(self._last))]
+        return found
+
+
+def narrowed(db: sqlite3.Connection, which: Filter, searches: Searches | None = None) -> Filter:
     """The filter with what its text finds, of whatever tenant. It is right for one moment.
 
     Pages and counts ask for it themselves; who needs both of them asks once.
     """
     if not which.text or which.places is not None or which.many:
         return which
-    sql = "SELECT json_group_array(rowid) FROM search WHERE search MATCH :text"
-    places = _decode_places(_one(db, sql, {"text": _expression(which.text)}))
-    return which._replace(places=places) if len(places) <= COUNTED else which._replace(many=frozenset(places))
+    found = (searches or Searches()).find(db, _expression(which.text))
+    return which._replace(places=sorted(found)) if len(found) <= COUNTED else which._replace(many=found)
 
 
 def read_page(db: sqlite3.Connection, which: Filter, order: Order, after: Place | None, limit: int) -> Page:

@@ -18,8 +18,9 @@ from schemas.wire.incident import Incident, Status
 
 log = structlog.get_logger(__name__)
 
-#: Of the tables below: a file with another number is made again.
-_SCHEMA = 1
+#: Of the tables below: a file with another number is made again. The number of an incident, `place`, is never used for
+#: another one: readers remember what searches found.
+_SCHEMA = 2
 #: Pages of 4 KiB that the log grows to before they are moved into the file: many changes of a page become one.
 _LOG_PAGES = 16_000
 _CACHE_KIB = 64 * 1024
@@ -31,7 +32,7 @@ _STATUS_BITS = 2
 
 _TABLES = """
 CREATE TABLE incidents (
-    place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, version INTEGER NOT NULL,
+    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, version INTEGER NOT NULL,
     status INTEGER NOT NULL, severity INTEGER NOT NULL, service TEXT NOT NULL, acknowledged_by TEXT NOT NULL,
     priority INTEGER NOT NULL, age INTEGER NOT NULL, text TEXT NOT NULL, record TEXT NOT NULL
 );
