@@ -1,6 +1,7 @@
 """The API as a process: Kafka's records first, then the HTTP server, and an orderly shutdown on SIGTERM."""
 
 import asyncio
+import gc
 import signal
 import time
 from contextlib import AsyncExitStack
@@ -124,6 +125,10 @@ async def _run(settings: Settings, serving: list[Server]) -> None:
         if link := await first_owner_link(settings, reader.control):
             # On standard output, as the log has no secrets.
             print(f"nobody can log in yet: make the first account at {link}", flush=True)
+        # What lives now lives long. The garbage collector takes 100 ms to look at it, in which nobody is answered.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         announcing = asyncio.create_task(_announce(server, settings, serving), name="announce")
         stack.callback(announcing.cancel)
         await server.serve()

@@ -7,7 +7,8 @@ incidents in their order until it has enough of those that were found, and its c
 
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -23,8 +24,9 @@ _SERVICES = 100
 #: So many incidents are counted of a filter that the kept counts do not answer. Up to so many, what a search finds is
 #: read one by one; beyond, a walk in the order is faster.
 COUNTED = 2_000
-#: Incidents that the first step of a walk looks at; each further step looks at four times as many.
-_STEP = 1_000
+#: Incidents that the first step of a walk looks at, or as many as are wanted; each further step looks at four times as
+#: many.
+_STEP = 250
 _COLUMNS: Mapping[str, str] = {"priority": "priority", "-opened_at": "age"}
 _WORDS = re.compile(r"\w+")
 #: Numbers of incidents that a reader remembers of its last searches: 64 bytes each.
@@ -46,7 +48,7 @@ class Filter(NamedTuple):
     text: str = ""
     acknowledged_by: str = ""
     places: Sequence[int] | None = None
-    many: frozenset[int] = frozenset()
+    many: Set[int] = frozenset()
 
 
 class Place(NamedTuple):
@@ -61,6 +63,16 @@ class Page(NamedTuple):
 
     incidents: Sequence[Incident]
     next: Place | None
+
+
+class _Seen(NamedTuple):
+    """An incident that a walk found, without its record."""
+
+    key: int
+    number: int
+    status: int
+    severity: int
+    service: str
 
 
 class Facets(msgspec.Struct):
@@ -81,7 +93,7 @@ class Facets(msgspec.Struct):
 _decode_page = msgspec.json.Decoder(list[tuple[int, int, Incident]]).decode
 _decode_incident = msgspec.json.Decoder(Incident).decode
 _decode_facets = msgspec.json.Decoder(Facets).decode
-_decode_step = msgspec.json.Decoder(list[tuple[int, int]]).decode
+_decode_step = msgspec.json.Decoder(list[_Seen]).decode
 _decode_places = msgspec.json.Decoder(list[int]).decode
 
 
@@ -94,15 +106,15 @@ class Searches:
 
     def __init__(self) -> None:
         #: By expression, the one asked last at the end: the newest number that it looked at, and what it found.
-        self._last: dict[str, tuple[int, frozenset[int]]] = {}
+        self._last: dict[str, tuple[int, set[int]]] = {}
 
-    def find(self, db: sqlite3.Connection, expression: str) -> frozenset[int]:
+    def find(self, db: sqlite3.Connection, expression: str) -> set[int]:
         """The numbers of all incidents that match, and perhaps of some that are gone."""
-        looked_at, found = self._last.pop(expression, (0, frozenset()))
+        looked_at, found = self._last.pop(expression, (0, set()))
         (newest,) = db.execute("SELECT coalesce(max(place), 0) FROM incidents").fetchone()
         if newest > looked_at:
             sql = "SELECT json_group_array(rowid) FROM search WHERE search MATCH :text AND rowid > :looked_at"
-            found = found.union(_decode_places(_one(db, sql, {"text": expression, "looked_at": looked_at})))
+            found.update(_decode_places(_one(db, sql, {"text": expression, "looked_at": looked_at})))
         if len(found) > COUNTED:
             self._last[expression] = max(newest, looked_at), found
             while sum(len(each) for _, each in self._last.values()) > _REMEMBERED:
@@ -152,8 +164,13 @@ def read_facets(db: sqlite3.Connection, which: Filter) -> Facets:
     params: dict[str, object] = {"tenant": which.tenant, "services": _SERVICES, "counted": COUNTED}
     source = "SELECT status, severity, service, n FROM counts WHERE tenant = :tenant AND n > 0"
     kept = not (which.text or which.acknowledged_by)
-    if not kept:
-        every = _first(db, which._replace(statuses=(), severities=(), services=()), "priority", None, COUNTED + 1)
+    every = which._replace(statuses=(), severities=(), services=())
+    if every.many:
+        found = Counter(each[2:] for each in _walk(db, every, "priority", None, COUNTED + 1))
+        fields = "value ->> 0 AS status, value ->> 1 AS severity, value ->> 2 AS service, value ->> 3 AS n"
+        source = f"SELECT {fields} FROM json_each(:found)"  # noqa: S608
+        params["found"] = _array([(*values, n) for values, n in found.items()])
+    elif not kept:
         conditions, more = _conditions(every)
         params |= more
         source = f"""
@@ -203,23 +220,29 @@ def _first(db: sqlite3.Connection, which: Filter, order: Order, after: Place | N
     """Of a filter whose text finds many: the filter of the first so many of them, in the order."""
     if not which.many:
         return which
-    column, step = _COLUMNS[order], _STEP
+    places = [each.number for each in _walk(db, which, order, after, wanted)]
+    return which._replace(places=places, many=frozenset())
+
+
+def _walk(db: sqlite3.Connection, which: Filter, order: Order, after: Place | None, wanted: int) -> list[_Seen]:
+    """The first so many of a filter whose text finds many, in the order."""
+    column, step = _COLUMNS[order], max(_STEP, wanted)
     conditions, params = _conditions(which)
-    found: list[int] = []
+    found: list[_Seen] = []
     while len(found) < wanted:
         here = [*conditions, f"({column}, place) > (:key, :number)"] if after is not None else conditions
         sql = f"""
-SELECT json_group_array(json_array(key, place)) FROM (
-    SELECT {column} AS key, place FROM incidents INDEXED BY by_{column}
+SELECT json_group_array(json_array(key, place, status, severity, service)) FROM (
+    SELECT {column} AS key, place, status, severity, service FROM incidents INDEXED BY by_{column}
     WHERE {" AND ".join(here)} ORDER BY {column}, place LIMIT :step
 )"""  # noqa: S608
         at = {"key": after.key, "number": after.number} if after is not None else {}
         rows = sorted(_decode_step(_one(db, sql, {**params, **at, "step": step})))
-        found += [place for _, place in rows if place in which.many]
+        found += [each for each in rows if each.number in which.many]
         if len(rows) < step:
             break
-        after, step = Place(*rows[-1]), step * 4
-    return which._replace(places=found[:wanted], many=frozenset())
+        after, step = Place(*rows[-1][:2]), step * 4
+    return found[:wanted]
 
 
 def _count(db: sqlite3.Connection, which: Filter) -> int:
