@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.console.bundle import ROOT
 from tests.console.conftest import Open, Served
@@ -249,6 +249,18 @@ _BEGIN = """() => {
 }"""
 
 
+def _all_round(page: Page) -> list[str]:
+    """Press Tab until it comes to something for the second time; what it passed over, and where it was not seen."""
+    page.evaluate(_BEGIN)
+    for _ in range(20):
+        for _ in range(20):
+            page.keyboard.press("Tab")
+        if page.evaluate("stops.again"):
+            found: list[str] = page.evaluate("stops.unseen") + page.evaluate(_PASSED_OVER)
+            return found
+    return ["does not end"]
+
+
 @pytest.mark.timeout(400)
 def test_every_page_by_keyboard(served: Served, logged_in: Open) -> None:
     """Tab stops at everything that somebody can use, shows where it is, and leaves the page at its end."""
@@ -261,16 +273,11 @@ def test_every_page_by_keyboard(served: Served, logged_in: Open) -> None:
             page.goto("about:blank")  # Tab begins at the top, and nothing is there from the page before
             somebody.go(path.format(incident=incident))
             expect(page.get_by_label("Loading")).to_have_count(0)
-            page.evaluate(_BEGIN)
-            for _ in range(20):
-                for _ in range(20):
-                    page.keyboard.press("Tab")
-                if page.evaluate("stops.again"):
+            # What came while Tab was on its way is reached the next time.
+            for _ in range(3):
+                if not (found := _all_round(page)):
                     break
             else:
-                wrong[name] = ["does not end"]
-            found = page.evaluate("stops.unseen") + page.evaluate(_PASSED_OVER)
-            if found:
                 wrong[name] = found[:5]
         assert wrong == {}
 

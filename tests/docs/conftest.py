@@ -49,8 +49,8 @@ class Reader:
         }
 
     def moved(self, text: str) -> str:
-        """The text with the default ports replaced by this stack's."""
-        return re.sub(r"\b84(\d\d)\b", lambda port: str(self.settings.port_base + int(port[1])), text)
+        """The text with the default ports replaced by this stack's; the groups of an incident's id are no ports."""
+        return re.sub(r"(?<![\w-])84(\d\d)(?![\w-])", lambda port: str(self.settings.port_base + int(port[1])), text)
 
     def run(self, code: str, *program: str) -> str:
         """What a block prints. `program` reads it from its standard input; the ports are this stack's."""
