@@ -7,7 +7,6 @@ services page nobody.
 """
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from pydantic import HttpUrl
 
 from benchmarks.broker import broker
+from benchmarks.path import kafka_send
 from benchmarks.process import median
 from benchmarks.report import Progress, Run
 from benchmarks.stack import Running, running
@@ -24,8 +24,6 @@ from sinks.channels.webhook import WebhookDestination
 from streams.control.follow import publish
 from streams.control.state import Control
 from streams.process.kafka import Kafka
-from streams.storm.counts import Counts
-from streams.storm.kafka import send_records
 
 PORTS = 21_700
 #: Alerts of a load: ten seconds and more on two cores.
@@ -72,20 +70,9 @@ async def _measure(stack: Running, large: list[AnyRecord], make: Make, rounds: i
                 await publish(kafka, [*(large if name == "apart" else []), *routed], deleted)
                 await stack.quiet()
                 requests = make(load, alerts, f"{name}-{number}-", time.time_ns() // 1_000_000)
-                # The garbage collector must not traverse the prepared records during the load.
-                gc.freeze()
-                before, cpu, started = await stack.ends(), stack.cpu(), time.perf_counter()
-                await send_records(kafka, ALERTS_RAW.name, [(key.encode(), value) for key, value in requests], Counts())
-                finished = await stack.stored(before, alerts, _PATIENCE_S)
-                used = {process: now - cpu.get(process, 0) for process, now in stack.cpu().items()}
-                run: Run = {
-                    "part": "path",
-                    "workload": load,
-                    "configuration": name,
-                    "round": number,
-                    "rate": round(alerts / (finished - started)),
-                    **{f"{process}_us": round(value / alerts, 1) for process, value in used.items()},
-                }
+                send = kafka_send(stack, ALERTS_RAW.name, [(key.encode(), value) for key, value in requests])
+                figures = await stack.timed(send, _PATIENCE_S)
+                run: Run = {"part": "path", "workload": load, "configuration": name, "round": number, **figures}
                 progress(f"path {load} {name}: {run['rate']:,} alerts/s")
                 if number >= 0:
                     runs.append(run)

@@ -8,20 +8,20 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.gateway import run_wrk
 from benchmarks.process import median
 from benchmarks.report import Progress, Run
-from benchmarks.stack import Running
+from benchmarks.stack import Running, Send
 from schemas.topics import ALERTS_EVENTS
 from schemas.wire.events import encode_json
 from streams.control.follow import publish
 from streams.process.kafka import Kafka
 from streams.storm.bodies import event_records, events_v2
 from streams.storm.counts import Counts
-from streams.storm.kafka import send_records
+from streams.storm.kafka import KeyValue, send_records
 from streams.storm.sample import sample_records
 from streams.storm.shapes import Size, specs
 
@@ -31,9 +31,6 @@ RULE = "rule/default/storm-to-receiver"
 #: The expected rate, alerts a second: it determines how many alerts a run of a given length sends.
 EXPECTED = {"storm": 36_000, "unique": 18_000}
 _PATIENCE_S = 300.0
-
-#: Sends a load that was built before. Returns the CPU microseconds of sending.
-Send = Callable[[], Awaitable[float]]
 
 
 async def measure(
@@ -53,21 +50,13 @@ async def measure(
             seed = int(time.time()) % 100_000_000 + number
             build = _kafka_load if via == "kafka" else _http_load
             send = build(stack, scratch, workload, seed, seconds)
-            before, cpu, started = await stack.ends(), stack.cpu(), time.perf_counter()
-            load_us = await send()
-            alerts = await stack.arrived(before)
-            finished = await stack.stored(before, alerts, _PATIENCE_S)
-            used = {name: now - cpu.get(name, 0) for name, now in stack.cpu().items()}
+            figures = await stack.timed(send, _PATIENCE_S)
             run: Run = {
                 "part": "path",
                 "workload": workload,
                 "via": via,
                 "round": number,
-                "rate": round(alerts / (finished - started)),
-                "seconds": round(finished - started, 1),
-                "alerts": alerts,
-                **{f"{name}_us": round(value / alerts, 1) for name, value in used.items()},
-                "load_us": round(load_us / alerts, 1),
+                **figures,
                 **stack.memory(),
             }
             runs.append(run)
@@ -95,14 +84,19 @@ def _kafka_load(stack: Running, scratch: Path, workload: str, seed: int, seconds
     alerts = EXPECTED[workload] * seconds
     size = Size(alerts, KEYS if workload == "storm" else alerts, SERVICES, seed)
     records = list(event_records(specs(workload, size), encode_json, lambda: time.time_ns() // 1_000_000))
+    return kafka_send(stack, ALERTS_EVENTS.name, records)
+
+
+def kafka_send(stack: Running, topic: str, records: Sequence[KeyValue]) -> Send:
+    """Sends these records to a topic. AssertionError if one is not acknowledged."""
     # The garbage collector must not traverse a minute of prepared records during the load.
     gc.freeze()
 
     async def send() -> float:
         counts, before = Counts(), time.process_time()
-        await send_records(Kafka(stack.settings.bootstrap), ALERTS_EVENTS.name, records, counts)
-        if counts.accepted != alerts:
-            raise AssertionError(f"{counts.accepted} of {alerts} records were acknowledged")
+        await send_records(Kafka(stack.settings.bootstrap), topic, records, counts)
+        if counts.accepted != len(records):
+            raise AssertionError(f"{counts.accepted} of {len(records)} records were acknowledged")
         return (time.process_time() - before) * 1e6
 
     return send

@@ -3,13 +3,14 @@
 import asyncio
 import ipaddress
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.broker import topics_made_anew
 from benchmarks.process import cpu_us, rss_mb
+from benchmarks.report import Run
 from schemas.settings import Settings
 from schemas.topics import ALERTS_EVENTS, ALERTS_RAW
 from sinks.clickhouse.client import ClickHouse
@@ -19,6 +20,8 @@ from streams.process.kafka import Kafka
 from streams.storm.kafka import topic_ends
 from streams.storm.ledger import Range, count_stored, ranges
 
+#: Sends a load that was built before. Returns the CPU microseconds of sending.
+Send = Callable[[], Awaitable[float]]
 #: One for each core of the machine that the goals are stated for; more would only make batches smaller.
 PARTITIONS = 2
 _POLL_S = 0.1
@@ -93,6 +96,25 @@ class Running:
         if distinct != alerts or rows != alerts:
             raise AssertionError(f"{alerts} alerts were accepted, {rows} rows of {distinct} alerts are stored")
         return finished
+
+    async def timed(self, send: Send, deadline_s: float) -> Run:
+        """Send a load, and wait until ClickHouse holds all of its alerts: how many, the rate, and CPU an alert.
+
+        Raises as `stored` does.
+        """
+        before, cpu, started = await self.ends(), self.cpu(), time.perf_counter()
+        load_us = await send()
+        alerts = await self.arrived(before)
+        seconds = await self.stored(before, alerts, deadline_s) - started
+        used = {name: now - cpu.get(name, 0) for name, now in self.cpu().items()}
+        costs = {f"{name}_us": round(value / alerts, 1) for name, value in used.items()}
+        return {
+            "rate": round(alerts / seconds),
+            "seconds": round(seconds, 1),
+            "alerts": alerts,
+            **costs,
+            "load_us": round(load_us / alerts, 1),
+        }
 
     async def _rows(self, spans: Sequence[Range]) -> int:
         """A cheap count for the wait: an exact count, over a million rows, would slow down the measured processes."""
